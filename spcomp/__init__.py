@@ -1,0 +1,1 @@
+"""spcomp: a compiler and a simulator for sparse neural networks."""
