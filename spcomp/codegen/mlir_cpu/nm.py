@@ -102,7 +102,9 @@ def _token_rows(
         row = f.add(f.mul(row_tile.index, f.idx(LANES)), r.index)
         out = f.add(y0, f.mul(row, f.idx(LANES)))
         at = [f.add(out, f.idx(t * padded_n * LANES)) for t in range(tiles)]
+        chains = max(1, 4 // tiles)
         sums = [f.splat("0.0") if first else f.vload("%ys", a) for a in at]
+        sums += [f.splat("0.0")] * (tiles * (chains - 1))
         word0 = f.mul(row_tile.index, f.idx(shape.words))
         with f.loop(word_lo, word_hi, carried=[(s, VEC) for s in sums], hint="word") as word:
             here = f.add(word0, word.index)
@@ -118,10 +120,11 @@ def _token_rows(
                 weight = load_weight(f, "%values", f.add(v0, f.idx(slot * LANES)), dtype)
                 for t in range(tiles):
                     x = f.vload("%xs", f.add(x_at, f.idx(t * shape.padded_columns * LANES)))
-                    new[t] = f.fma(weight, x, new[t])
-            f.yield_(new, [VEC] * tiles)
-        for a, total in zip(at, word.results, strict=True):
-            f.vstore(total, "%ys", a)
+                    chain = slot % chains * tiles + t
+                    new[chain] = f.fma(weight, x, new[chain])
+            f.yield_(new, [VEC] * len(new))
+        for t, a in enumerate(at):
+            f.vstore(add_all(f, word.results[t::tiles]), "%ys", a)
 
 
 def nm_rows_text(shape: NmShape, tokens: int, bias: bool, activation: str, dtype: str = "f32") -> str:
@@ -161,12 +164,16 @@ def nm_rows_text(shape: NmShape, tokens: int, bias: bool, activation: str, dtype
             f.yield_(sums, kinds)
         for t in range(tokens):
             parts = word.results[t * chains : (t + 1) * chains]
-            while len(parts) > 1:
-                parts = [
-                    f.val(f"arith.addf {a}, {b} : {VEC}", "f") for a, b in zip(parts[::2], parts[1::2], strict=True)
-                ]
-            _finish(f, shape.rows, row_tile.index, t, parts[0], bias, activation, dtype)
+            _finish(f, shape.rows, row_tile.index, t, add_all(f, parts), bias, activation, dtype)
     return f.text()
+
+
+def add_all(f: Function, parts: list[str]) -> str:
+    """The sum of registers, pairwise."""
+    while len(parts) > 1:
+        added = [f.val(f"arith.addf {a}, {b} : {VEC}", "f") for a, b in zip(parts[::2], parts[1::2], strict=False)]
+        parts = added + parts[len(added) * 2 :]
+    return parts[0]
 
 
 def _value_vector(f: Function, at: str, dtype: str) -> str:
