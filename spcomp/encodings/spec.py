@@ -7,21 +7,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
+from spcomp.sparsity.bits import BIT_DTYPES as BIT_DTYPES
 from spcomp.sparsity.facts import SparsityFacts
 
 Bits = NDArray[Any]
 """A matrix (N, K) of raw bits: uint32 for float32, uint16 for bfloat16 and float16, uint8 for int8."""
 Buffers = dict[str, NDArray[Any]]
 
-BIT_DTYPES: dict[str, type[np.unsignedinteger[Any]]] = {
-    "float32": np.uint32,
-    "bfloat16": np.uint16,
-    "float16": np.uint16,
-    "int8": np.uint8,
-}
 ITEM_BYTES: dict[str, int] = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 
 
@@ -62,12 +56,24 @@ class Encoding(ABC):
         """Bytes that the packed buffers will take, metadata included; None when the facts do not determine it."""
 
     @abstractmethod
+    def stored_values(self, facts: SparsityFacts) -> int | None:
+        """Values stored, padding included: the multiplications a kernel executes per token. None as above."""
+
+    @abstractmethod
     def pack_bits(self, bits: Bits) -> Buffers:
         """Store a matrix of raw bits. Only called when :meth:`refuses` said None."""
 
     @abstractmethod
     def unpack_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int]) -> Bits:
         """The matrix of raw bits again, shape (N, K)."""
+
+    @abstractmethod
+    def check(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], dtype: str) -> str | None:
+        """What is wrong with buffers of unknown origin (``values`` as bits), or None.
+
+        None promises that names, dtypes and shapes are right and that every index lies inside the matrix, so that
+        neither :meth:`unpack_bits` nor a kernel can read or write outside it.
+        """
 
     def to_mlir(self, shape: tuple[int, int]) -> str | None:
         """The equivalent ``#sparse_tensor.encoding`` attribute, or None where MLIR's has no equal."""

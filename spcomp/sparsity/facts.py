@@ -28,7 +28,7 @@ class SparsityFacts:
     dtype: str
     """``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"int8"``."""
     digest: str
-    """BLAKE2b-128 hex digest of dtype, shape and bytes."""
+    """128-bit hex digest of dtype, shape and bytes: BLAKE2b over SHA-256 leaves, see :mod:`spcomp.sparsity.digest`."""
     nonzeros: int
     row_nonzeros: NDArray[np.int64]
     """Nonzeros per row, shape (N,)."""
@@ -57,11 +57,13 @@ class SparsityFacts:
 
     @property
     def dead_rows(self) -> NDArray[np.bool_]:
-        return self.row_nonzeros == 0
+        dead: NDArray[np.bool_] = self.row_nonzeros == 0
+        return dead
 
     @property
     def dead_columns(self) -> NDArray[np.bool_]:
-        return self.column_nonzeros == 0
+        dead: NDArray[np.bool_] = self.column_nonzeros == 0
+        return dead
 
     @property
     def row_spread(self) -> float:

@@ -1,0 +1,1 @@
+"""Code generators: one folder each; :data:`spcomp.codegen.table.BACKENDS` lists them."""

@@ -1,0 +1,122 @@
+"""MLIR text -> machine code, through torch-mlir's pass manager and execution engine.
+
+Equal texts are compiled once per process. Texts of different kernels compile in parallel when asked for together.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from spcomp.errors import KernelError
+
+log = logging.getLogger("spcomp.jit")
+
+PIPELINE = (
+    "builtin.module("
+    + ",".join(
+        (
+            "canonicalize",
+            "cse",
+            "convert-vector-to-scf",
+            "convert-scf-to-cf",
+            "expand-strided-metadata",
+            "lower-affine",
+            "convert-math-to-llvm",
+            "convert-vector-to-llvm",
+            "finalize-memref-to-llvm",
+            "convert-ub-to-llvm",
+            "convert-index-to-llvm",
+            "convert-arith-to-llvm",
+            "convert-cf-to-llvm",
+            "convert-func-to-llvm{use-bare-ptr-memref-call-conv=1}",
+            "reconcile-unrealized-casts",
+            "canonicalize",
+            "cse",
+        )
+    )
+    + ")"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """A compiled function. ``call(*pointers_as_int, *scalars)`` enters it with plain C arguments, without the GIL."""
+
+    name: str
+    text: str
+    address: int
+    seconds: float
+    call: Any
+    keep: tuple[object, ...]
+    """The engine; the code lives as long as this object does."""
+
+
+_lock = threading.Lock()
+_compiled: dict[str, Compiled] = {}
+
+
+def available() -> str | None:
+    """None when MLIR kernels can be compiled here, else the reason why not."""
+    try:
+        import torch_mlir.execution_engine
+        import torch_mlir.ir
+        import torch_mlir.passmanager  # noqa: F401
+    except ImportError as error:
+        return f"torch-mlir cannot be imported ({error})"
+    return None
+
+
+def compile_text(name: str, text: str, pointers: int, scalars: int) -> Compiled:
+    """Compile one function written by :class:`~spcomp.codegen.mlir_cpu.text.Function`, or hand out the earlier result.
+
+    Raises :class:`KernelError` when MLIR rejects the text.
+    """
+    with _lock:
+        known = _compiled.get(text)
+    if known is not None:
+        return known
+    built = _compile(name, text, pointers, scalars)
+    with _lock:
+        return _compiled.setdefault(text, built)
+
+
+def compile_all(jobs: Iterable[tuple[str, str, int, int]], workers: int = 2) -> list[Compiled]:
+    """:func:`compile_text` for several jobs at once; MLIR and LLVM release the GIL while they work."""
+    listed = list(jobs)
+    if len(listed) < 2:
+        return [compile_text(*job) for job in listed]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda job: compile_text(*job), listed))
+
+
+def _compile(name: str, text: str, pointers: int, scalars: int) -> Compiled:
+    reason = available()
+    if reason is not None:
+        raise KernelError(f"compile the kernel {name}", reason, "install torch-mlir (x86-64 Linux) or use policy='off'")
+    from torch_mlir import ir, passmanager
+    from torch_mlir.execution_engine import ExecutionEngine
+
+    start = time.perf_counter()
+    context = ir.Context()
+    context.enable_multithreading(False)
+    try:
+        module = ir.Module.parse(text, context)
+        with context, ir.Location.unknown(context):
+            passmanager.PassManager.parse(PIPELINE).run(module.operation)
+        engine = ExecutionEngine(module, opt_level=3)
+        address = engine.raw_lookup(name)
+    except Exception as error:  # torch-mlir raises its own MLIRError, RuntimeError or ValueError by stage
+        raise KernelError(
+            f"compile the kernel {name}", str(error).splitlines()[0], "report the dumped kernel source as a bug"
+        ) from error
+    signature = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * pointers, *[ctypes.c_int64] * scalars)
+    seconds = time.perf_counter() - start
+    log.debug("compiled %s in %.0f ms", name, 1e3 * seconds)
+    return Compiled(name, text, address, seconds, signature(address), (engine, module, context))

@@ -1,0 +1,175 @@
+"""Pack and unpack: natural activations [M, F] <-> packed [ceil(M/16), F, 16], by 16 x 16 register transposes.
+
+The packed layout puts sixteen rows of x (tokens) in the lanes of one register, so that a weight is a broadcast.
+``unpack`` applies the epilogue: by then sixteen output features of one row lie in a register, as bias does in memory.
+"""
+
+from __future__ import annotations
+
+from spcomp.codegen.mlir_cpu.epilogue import activate
+from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
+
+MASK = f"vector<{LANES}xi1>"
+
+
+def transpose(f: Function, rows: list[str]) -> list[str]:
+    """Transpose sixteen 16-lane registers in 64 two-input shuffles that x86 has as single instructions.
+
+    Two rounds interleave 32-bit and 64-bit elements inside 128-bit lanes (unpack low, unpack high), two rounds
+    exchange whole 128-bit lanes; what comes out has the two low bits of its column number swapped.
+    """
+    singles = [j for q in range(0, LANES, 4) for j in (q, LANES + q, q + 1, LANES + q + 1)]
+    pairs = [j for q in range(0, LANES, 4) for j in (q, q + 1, LANES + q, LANES + q + 1)]
+    quads = [*range(0, 4), *range(8, 12), *range(16, 20), *range(24, 28)]
+    for near, lanes, other in ((1, singles, 2), (2, pairs, 2), (4, quads, 4), (8, quads, 4)):
+        new = list(rows)
+        for i in range(LANES):
+            if not i & near:
+                new[i] = _shuffle(f, rows[i], rows[i + near], lanes)
+                new[i + near] = _shuffle(f, rows[i], rows[i + near], [j + other for j in lanes])
+        rows = new
+    return [rows[i & ~3 | (i & 1) << 1 | (i & 2) >> 1] for i in range(LANES)]
+
+
+def _shuffle(f: Function, a: str, b: str, lanes: list[int]) -> str:
+    return f.val(f"vector.shuffle {a}, {b} {lanes} : {VEC}, {VEC}", "t")
+
+
+def _mask(f: Function, count: str) -> str:
+    return f.val(f"vector.create_mask {count} : {MASK}", "m")
+
+
+def _narrow(dtype: str) -> str:
+    return f"vector<{LANES}x{dtype}>"
+
+
+def _masked_load(f: Function, buffer: str, index: str, mask: str, dtype: str) -> str:
+    """A masked row of x as f32."""
+    zero = f.splat("0.0", _narrow(dtype))
+    head = f"vector.maskedload {buffer}[{index}], {mask}, {zero}"
+    raw = f.val(f"{head} : memref<?x{dtype}>, {MASK}, {_narrow(dtype)} into {_narrow(dtype)}", "x")
+    return raw if dtype == "f32" else f.val(f"arith.extf {raw} : {_narrow(dtype)} to {VEC}", "x")
+
+
+def pack_text(features: int, padded: int, dtype: str = "f32") -> str:
+    """``pack(x[M, features] of dtype, xs[ceil(M/16), padded, 16] of f32, M, tile_lo, tile_hi)``.
+
+    Columns from ``features`` to ``padded`` and rows beyond M are zeros in ``xs``.
+    """
+    f = Function("pack", (("x", dtype), ("xs", "f32")), ("m", "tile_lo", "tile_hi"))
+    lanes, width = f.idx(LANES), f.idx(features)
+    with f.loop("%tile_lo", "%tile_hi", hint="tile") as tile:
+        row0 = f.mul(tile.index, lanes)
+        left = f.val(f"arith.subi %m, {row0} : index", "i")
+        out0 = f.mul(tile.index, f.idx(padded * LANES))
+        whole = features // LANES * LANES
+        full = f.val(f"arith.cmpi sge, {left}, {lanes} : index", "p")
+        with f.loop(f.idx(0), f.idx(whole), lanes, hint="k") as k:
+            f.do(f"scf.if {full} {{")
+            f.depth += 1
+            _pack_block(f, row0, k.index, out0, width, dtype, None, None)
+            f.depth -= 1
+            f.do("} else {")
+            f.depth += 1
+            _pack_block(f, row0, k.index, out0, width, dtype, left, None)
+            f.depth -= 1
+            f.do("}")
+        if features % LANES:
+            _pack_block(f, row0, f.idx(whole), out0, width, dtype, left, f.idx(features - whole), padded - whole)
+            whole += LANES
+        zero = f.splat("0.0")
+        for k_pad in range(whole, padded):
+            f.vstore(zero, "%xs", f.add(out0, f.idx(k_pad * LANES)))
+    return f.text()
+
+
+def _pack_block(
+    f: Function,
+    row0: str,
+    k: str,
+    out0: str,
+    width: str,
+    dtype: str,
+    left: str | None,
+    columns: str | None,
+    keep: int = LANES,
+) -> None:
+    rows = []
+    mask = _mask(f, columns) if columns else f.const("dense<true>", MASK)
+    for i in range(LANES):
+        at = f.add(f.mul(f.add(row0, f.idx(i)), width), k)
+        row_mask = mask
+        if left is not None:
+            here = f.val(f"arith.cmpi slt, {f.idx(i)}, {left} : index", "p")
+            spread = f.val(f"vector.broadcast {here} : i1 to {MASK}", "m")
+            row_mask = f.val(f"arith.andi {mask}, {spread} : {MASK}", "m")
+        if left is None and columns is None:
+            raw = f.vload("%x", at, _narrow(dtype), dtype)
+            rows.append(raw if dtype == "f32" else f.val(f"arith.extf {raw} : {_narrow(dtype)} to {VEC}", "x"))
+        else:
+            rows.append(_masked_load(f, "%x", at, row_mask, dtype))
+    base = f.add(out0, f.mul(k, f.idx(LANES)))
+    for i, column in enumerate(transpose(f, rows)[:keep]):
+        f.vstore(column, "%xs", f.add(base, f.idx(i * LANES)))
+
+
+def unpack_text(features: int, padded: int, bias: bool, activation: str, dtype: str = "f32") -> str:
+    """``unpack(ys[ceil(M/16), padded, 16] of f32, bias[features], y[M, features], M, tile_lo, tile_hi)``.
+
+    ``y = activation(ys transposed + bias)``, stored in ``dtype``; rows beyond M are not written.
+    """
+    f = Function("unpack", (("ys", "f32"), ("bias", "f32"), ("y", dtype)), ("m", "tile_lo", "tile_hi"))
+    lanes = f.idx(LANES)
+    with f.loop("%tile_lo", "%tile_hi", hint="tile") as tile:
+        row0 = f.mul(tile.index, lanes)
+        in0 = f.mul(tile.index, f.idx(padded * LANES))
+        left = f.val(f"arith.subi %m, {row0} : index", "i")
+        some = f.val(f"arith.minsi {left}, {lanes} : index", "i")
+        whole = features // LANES * LANES
+        with f.loop(f.idx(0), f.idx(whole), lanes, hint="n") as n:
+            _unpack_block(f, row0, n.index, in0, some, features, bias, activation, dtype, LANES)
+        if features % LANES:
+            _unpack_block(f, row0, f.idx(whole), in0, some, features, bias, activation, dtype, features - whole)
+    return f.text()
+
+
+def _unpack_block(
+    f: Function,
+    row0: str,
+    n: str,
+    in0: str,
+    some: str,
+    features: int,
+    bias: bool,
+    activation: str,
+    dtype: str,
+    columns: int,
+) -> None:
+    base = f.add(in0, f.mul(n, f.idx(LANES)))
+    read = [f.vload("%ys", f.add(base, f.idx(i * LANES))) for i in range(columns)]
+    rows = transpose(f, read + [f.splat("0.0")] * (LANES - columns))
+    mask = _mask(f, f.idx(columns))
+    if bias:
+        zero = f.splat("0.0")
+        b = (
+            f.vload("%bias", n)
+            if columns == LANES
+            else f.val(f"vector.maskedload %bias[{n}], {mask}, {zero} : memref<?xf32>, {MASK}, {VEC} into {VEC}", "b")
+        )
+        rows = [f.val(f"arith.addf {r}, {b} : {VEC}", "y") for r in rows]
+    for i, row in enumerate(rows):
+        inside = f.val(f"arith.cmpi slt, {f.idx(i)}, {some} : index", "p")
+        with f.when(inside):
+            value = activate(f, row, activation)
+            at = f.add(f.mul(f.add(row0, f.idx(i)), f.idx(features)), n)
+            store_row(f, value, "%y", at, dtype, None if columns == LANES else mask)
+
+
+def store_row(f: Function, value: str, buffer: str, at: str, dtype: str, mask: str | None) -> None:
+    """Store sixteen results, rounded to ``dtype``, all or under a mask."""
+    if dtype != "f32":
+        value = f.val(f"arith.truncf {value} : {VEC} to {_narrow(dtype)}", "y")
+    if mask is None:
+        f.vstore(value, buffer, at, _narrow(dtype), dtype)
+    else:
+        f.do(f"vector.maskedstore {buffer}[{at}], {mask}, {value} : memref<?x{dtype}>, {MASK}, {_narrow(dtype)}")

@@ -1,0 +1,54 @@
+"""The two protocols that code generators implement. No torch here: tensors are opaque to the protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from spcomp.plan import KernelCall, KernelKey, Schedule
+
+if TYPE_CHECKING:
+    import torch
+
+    from spcomp.encodings.pack import PackedTensor
+
+
+@runtime_checkable
+class Kernel(Protocol):
+    """One compiled kernel bound to its packed weight. Safe to call from several Python threads at once."""
+
+    call: KernelCall
+    source: str
+    """Readable generated text, or the name of the library routine."""
+
+    @property
+    def extra_nbytes(self) -> int:
+        """Resident bytes beyond the packed weight: tables, reordered copies, generated code."""
+        ...
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """x [..., k] -> y [..., n], contiguous, in the call's dtype."""
+        ...
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """A code generator."""
+
+    name: str
+
+    def unavailable(self) -> str | None:
+        """Why this backend cannot work on this host, or None."""
+        ...
+
+    def capabilities(self) -> frozenset[KernelKey]:
+        """What it can build here; empty where it is unavailable."""
+        ...
+
+    def schedules(self, call: KernelCall, m: int) -> Sequence[Schedule]:
+        """The schedules worth trying for this call at M = ``m`` rows, the likeliest first."""
+        ...
+
+    def build(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None) -> Kernel:
+        """Generate and compile. Raises :class:`spcomp.errors.KernelError`."""
+        ...

@@ -1,0 +1,179 @@
+"""The lowered program as data: every kernel call with its shapes, encoding, schedule and epilogue.
+
+Imports neither torch nor simpy: code generators and the simulator both read it. FLOPs and bytes are derived from
+shapes, encodings and counts; nobody types them in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from spcomp.encodings.spec import ITEM_BYTES, Encoding
+from spcomp.encodings.table import encoding_from_dict, encoding_to_dict
+from spcomp.errors import PlanError
+
+PLAN_VERSION = 1
+ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "silu")
+Schedule = tuple[tuple[str, int], ...]
+"""Backend-defined options of one kernel, sorted by name, such as ``(("tiles", 8),)``."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Shape and dtype of a tensor. A dimension is an int, or an integer expression over symbols (``"2*s0"``)."""
+
+    shape: tuple[int | str, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class RowRange:
+    """Row counts M that a call serves: ``lo <= M <= hi``; ``hi`` None means any larger M."""
+
+    lo: int
+    hi: int | None
+
+    def __post_init__(self) -> None:
+        if self.lo < 0 or (self.hi is not None and self.hi < self.lo):
+            raise PlanError("make a row range", f"lo={self.lo}, hi={self.hi}", "0 <= lo <= hi, or hi=None")
+
+    def __contains__(self, m: int) -> bool:
+        return self.lo <= m and (self.hi is None or m <= self.hi)
+
+    def __str__(self) -> str:
+        if self.hi == self.lo:
+            return str(self.lo)
+        return f"{self.lo}+" if self.hi is None else f"{self.lo}-{self.hi}"
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What happens to a row of the product before it is stored: ``activation(product + bias)``."""
+
+    bias: bool = False
+    activation: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.activation not in ACTIVATIONS:
+            raise PlanError("make an epilogue", f"activation {self.activation!r}", f"one of {', '.join(ACTIVATIONS)}")
+
+
+@dataclass(frozen=True)
+class KernelKey:
+    """What a backend can do: an op on an encoding in a dtype on a target."""
+
+    op: str
+    encoding: str
+    dtype: str
+    target: str
+
+
+@dataclass(frozen=True)
+class KernelCall:
+    """One op of the program for one range of row counts: ``y[M, n] = epilogue(x[M, k] @ W[n, k].T)``."""
+
+    layer: str
+    """Module path of the weight's owner, e.g. ``encoder.layer.0.mlp.fc1``."""
+    slot: int
+    """Position of the op in the program's kernel table; calls of one slot differ in ``rows``."""
+    rows: RowRange
+    n: int
+    k: int
+    dtype: str
+    encoding: Encoding
+    nonzeros: int
+    stored: int
+    """Weights that the kernel multiplies for each row, padding included."""
+    weight_nbytes: int
+    """Bytes of the packed weight, metadata included."""
+    packed: str
+    """Digest of the packed weight."""
+    epilogue: Epilogue
+    backend: str
+    target: str
+    schedule: Schedule = ()
+    op: str = "linear"
+
+    @property
+    def key(self) -> KernelKey:
+        return KernelKey(self.op, self.encoding.name, self.dtype, self.target)
+
+    def dense_flops(self, m: int) -> int:
+        """As if W had no zeros: a multiply and an add each."""
+        return 2 * m * self.n * self.k
+
+    def effective_w_flops(self, m: int) -> int:
+        """Only the products with nonzero weights."""
+        return 2 * m * self.nonzeros
+
+    def executed_flops(self, m: int) -> int:
+        """What the kernel does, padding inside the encoding included."""
+        return 2 * m * self.stored
+
+    def activation_nbytes(self, m: int) -> int:
+        """x read once and y written once."""
+        return m * (self.n + self.k) * ITEM_BYTES[self.dtype]
+
+    def dense_weight_nbytes(self) -> int:
+        return self.n * self.k * ITEM_BYTES[self.dtype]
+
+    def to_dict(self) -> dict[str, Any]:
+        data = asdict(self)
+        data["encoding"] = encoding_to_dict(self.encoding)
+        data["schedule"] = dict(self.schedule)
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        try:
+            fields = dict(data)
+            fields["rows"] = RowRange(**fields["rows"])
+            fields["epilogue"] = Epilogue(**fields["epilogue"])
+            fields["encoding"] = encoding_from_dict(fields["encoding"])
+            fields["schedule"] = tuple(sorted(fields["schedule"].items()))
+            return cls(**fields)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise PlanError("read a kernel call", f"{type(error).__name__}: {error}", "a plan written by to_json()") from error
+
+
+@dataclass(frozen=True)
+class KernelPlan:
+    """All kernel calls of a compiled model, in program order, dense ones too."""
+
+    calls: tuple[KernelCall, ...]
+    threads: int = 1
+    version: int = field(default=PLAN_VERSION)
+
+    @property
+    def digest(self) -> str:
+        """BLAKE2b-64 of the JSON text; printed by every report about this plan."""
+        return hashlib.blake2b(self.to_json().encode(), digest_size=8).hexdigest()
+
+    def slots(self) -> dict[int, tuple[KernelCall, ...]]:
+        """The calls of each slot, by ascending rows."""
+        found: dict[int, list[KernelCall]] = {}
+        for call in self.calls:
+            found.setdefault(call.slot, []).append(call)
+        return {slot: tuple(sorted(calls, key=lambda c: c.rows.lo)) for slot, calls in found.items()}
+
+    def to_json(self) -> str:
+        data = {"version": self.version, "threads": self.threads, "calls": [c.to_dict() for c in self.calls]}
+        return json.dumps(data, sort_keys=True, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Raises :class:`PlanError` for text that is not a plan of this version."""
+        try:
+            data = json.loads(text)
+            version = data["version"]
+            calls = data["calls"]
+            threads = int(data["threads"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise PlanError("read a plan", f"{type(error).__name__}: {error}", "a text written by to_json()") from error
+        if version != PLAN_VERSION:
+            raise PlanError("read a plan", f"version {version}", f"a plan of version {PLAN_VERSION}")
+        return cls(tuple(KernelCall.from_dict(c) for c in calls), threads)
