@@ -1,4 +1,4 @@
-"""The house rules that no other test sees to: laziness, file sizes, no machine's paths, a Makefile that explains itself."""
+"""The house rules that no other test sees to: laziness, file sizes, no machine's paths, Makefile, constraints."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_golden_fixture_compares(golden: Golden) -> None:
 def test_golden_fixture_says_what_differs(golden: Golden, request: pytest.FixtureRequest) -> None:
     if request.config.getoption("--regen"):
         pytest.skip("would write what it must not find")
-    with pytest.raises(pytest.fail.Exception, match="(?s)-a golden text.*\\+something else.*make regen"):
+    with pytest.raises(pytest.fail.Exception, match=r"(?s)-a golden text.*\+something else.*make regen"):
         golden("house.txt", "something else")
-    with pytest.raises(pytest.fail.Exception, match="absent.txt does not exist; make it with: make regen"):
+    with pytest.raises(pytest.fail.Exception, match=r"absent\.txt does not exist; make it with: make regen"):
         golden("absent.txt", "")

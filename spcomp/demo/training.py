@@ -22,6 +22,9 @@ from spcomp.demo.models import DigitsViT
 from spcomp.sparsify import Cubic, OneShot, PruningSummary, Recipe, sparsify
 
 
+TEMPERATURE = 2.0
+
+
 @dataclass(frozen=True)
 class Settings:
     """How long and how fast to train."""
@@ -36,6 +39,9 @@ class Settings:
     """Fraction of the steps over which sparsity rises; the rest only fine-tunes."""
     renewals: int = 20
     """How often masks are renewed on the way."""
+    distillation: float = 0.0
+    """Share of the loss that pulls a pruned model to the dense one's outputs (Hinton et al. 2015, arXiv:1503.02531)."""
+    betas: tuple[float, float] = (0.9, 0.99)
     seed: int = 0
 
 
@@ -85,12 +91,8 @@ OnProgress = Callable[[Progress], None]
 
 def accuracy(model: nn.Module, data: Digits) -> float:
     """The fraction of test images that the model classifies rightly."""
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
-        right = (model(data.test_images).argmax(dim=-1) == data.test_labels).float().mean()
-    model.train(was_training)
-    return float(right)
+    right = _logits(model, data.test_images).argmax(dim=-1) == data.test_labels
+    return float(right.double().mean())
 
 
 def train_dense(
@@ -132,8 +134,9 @@ def prune_gradually(
     if isinstance(recipe.schedule, OneShot):
         ramp = max(1, round(chosen.pruning * total))
         recipe = replace(recipe, schedule=Cubic(ramp, frequency=max(1, ramp // chosen.renewals)))
+    teacher = _logits(model, data.train_images) if chosen.distillation else None
     sparsifier = sparsify(pruned, recipe)
-    for step, _, loss in _fit(pruned, data, chosen, sparsifier.step):
+    for step, _, loss in _fit(pruned, data, chosen, sparsifier.step, teacher):
         if on_progress:
             on_progress(Progress(str(recipe.pattern), step, total, loss, sparsifier.sparsity()))
     summary = sparsifier.report()
@@ -146,19 +149,34 @@ def steps_of(settings: Settings, data: Digits) -> int:
     return settings.epochs * (len(data.train_images) // settings.batch)
 
 
+@torch.no_grad()
+def _logits(model: nn.Module, images: Tensor) -> Tensor:
+    was_training = model.training
+    model.eval()
+    logits: Tensor = model(images)
+    model.train(was_training)
+    return logits
+
+
 def _fit(
-    model: nn.Module, data: Digits, settings: Settings, after_step: Callable[[], None] | None = None
+    model: nn.Module,
+    data: Digits,
+    settings: Settings,
+    after_step: Callable[[], None] | None = None,
+    teacher: Tensor | None = None,
 ) -> Iterator[tuple[int, int, float]]:
     """Train, yielding (step from 1, steps, loss) after each step."""
     total = steps_of(settings, data)
-    optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, settings.betas, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, total, settings.warmup))
     fast = _bfloat16_pays()
     model.train()
-    for step, (images, labels) in enumerate(_batches(data, settings), start=1):
+    for step, rows in enumerate(_batches(len(data.train_images), settings), start=1):
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-            logits = model(images)
-        loss = F.cross_entropy(logits.float(), labels)
+            logits = model(data.train_images[rows]).float()
+        loss = F.cross_entropy(logits, data.train_labels[rows])
+        if teacher is not None:
+            loss = loss.lerp(_distillation_loss(logits, teacher[rows]), settings.distillation)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -187,11 +205,16 @@ def _rate(step: int, total: int, warmup: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
 
 
-def _batches(data: Digits, settings: Settings) -> Iterator[tuple[Tensor, Tensor]]:
+def _distillation_loss(logits: Tensor, teacher: Tensor) -> Tensor:
+    """Divergence from the teacher's softened outputs, scaled so that gradients do not depend on the temperature."""
+    soft = F.log_softmax(logits / TEMPERATURE, dim=-1)
+    wanted = F.log_softmax(teacher / TEMPERATURE, dim=-1)
+    return F.kl_div(soft, wanted, reduction="batchmean", log_target=True) * TEMPERATURE**2
+
+
+def _batches(count: int, settings: Settings) -> Iterator[Tensor]:
+    """Row numbers of each batch, in an order that depends on the seed alone."""
     generator = torch.Generator().manual_seed(settings.seed)
-    count = len(data.train_images)
     for _ in range(settings.epochs):
         order = torch.randperm(count, generator=generator)
-        for start in range(0, count - settings.batch + 1, settings.batch):
-            rows = order[start : start + settings.batch]
-            yield data.train_images[rows], data.train_labels[rows]
+        yield from order.split(settings.batch)[: count // settings.batch]

@@ -6,7 +6,10 @@ counts are exact and results do not depend on the machine.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -20,7 +23,7 @@ def magnitude(matrix: Tensor) -> Tensor:
 
 
 def block_magnitude(matrix: Tensor, rows: int, cols: int) -> Tensor:
-    """The sum of squares of every aligned block, (ceil(N/rows), ceil(K/cols)), float64; ragged blocks sum what is there.
+    """The sum of squares of every aligned block, (ceil(N/rows), ceil(K/cols)), float64; ragged blocks included.
 
     The order is that of the L2 norm; squares of float32 are exact in float64.
     """
@@ -36,13 +39,18 @@ def expand_blocks(block_mask: Tensor, rows: int, cols: int, shape: tuple[int, in
     return whole[: shape[0], : shape[1]]
 
 
+def count_to_prune(sparsity: float, elements: int) -> int:
+    """The fewest zeros that make ``Unstructured(sparsity)`` hold: ``ceil(sparsity * elements)``, in exact decimals."""
+    return math.ceil(Fraction(Decimal(repr(sparsity))) * elements)
+
+
 def keep_largest(scores: Sequence[Tensor], sparsity: float) -> list[Tensor]:
-    """Masks, one for each tensor of scores, that prune the ``round(sparsity * total)`` smallest over all of them.
+    """Masks, one for each tensor of scores, that prune the :func:`count_to_prune` smallest over all of them.
 
     Given one tensor this is layer scope; given all layers' it is global scope. Scores hold no NaN.
     """
     flat = torch.cat([s.flatten() for s in scores])
-    prune = round(sparsity * flat.numel())
+    prune = count_to_prune(sparsity, flat.numel())
     mask = torch.ones_like(flat, dtype=torch.bool)
     if prune:
         threshold = flat.kthvalue(prune).values

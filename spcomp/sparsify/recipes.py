@@ -25,7 +25,7 @@ class Recipe:
     pattern: PrunePattern
     """Where zeros may be: ``Unstructured(0.9)``, ``NM(2, 4)`` or ``Block(8, 1)``."""
     sparsity: float | None = None
-    """For block patterns, the fraction of blocks to prune, in [0, 1); None for the others, which state it themselves."""
+    """For block patterns, the fraction of blocks to prune, in [0, 1); the others state it themselves."""
     scope: Literal["layer", "global"] = "layer"
     """``layer``: the same fraction in every layer. ``global``: one threshold over all layers."""
     criterion: Literal["magnitude"] = "magnitude"
