@@ -21,7 +21,6 @@ from spcomp.demo.data import Digits
 from spcomp.demo.models import DigitsViT
 from spcomp.sparsify import Cubic, OneShot, PruningSummary, Recipe, sparsify
 
-
 TEMPERATURE = 2.0
 
 
@@ -167,7 +166,9 @@ def _fit(
 ) -> Iterator[tuple[int, int, float]]:
     """Train, yielding (step from 1, steps, loss) after each step."""
     total = steps_of(settings, data)
-    optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, settings.betas, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), settings.learning_rate, settings.betas, weight_decay=settings.weight_decay
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, total, settings.warmup))
     fast = _bfloat16_pays()
     model.train()

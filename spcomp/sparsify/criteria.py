@@ -41,16 +41,15 @@ def expand_blocks(block_mask: Tensor, rows: int, cols: int, shape: tuple[int, in
 
 def count_to_prune(sparsity: float, elements: int) -> int:
     """The fewest zeros that make ``Unstructured(sparsity)`` hold: ``ceil(sparsity * elements)``, in exact decimals."""
-    return math.ceil(Fraction(Decimal(repr(sparsity))) * elements)
+    return math.ceil(Fraction(Decimal(repr(float(sparsity)))) * elements)
 
 
-def keep_largest(scores: Sequence[Tensor], sparsity: float) -> list[Tensor]:
-    """Masks, one for each tensor of scores, that prune the :func:`count_to_prune` smallest over all of them.
+def keep_largest(scores: Sequence[Tensor], prune: int) -> list[Tensor]:
+    """Masks, one for each tensor of scores, that prune the ``prune`` smallest over all of them.
 
     Given one tensor this is layer scope; given all layers' it is global scope. Scores hold no NaN.
     """
     flat = torch.cat([s.flatten() for s in scores])
-    prune = count_to_prune(sparsity, flat.numel())
     mask = torch.ones_like(flat, dtype=torch.bool)
     if prune:
         threshold = flat.kthvalue(prune).values

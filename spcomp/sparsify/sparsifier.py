@@ -11,7 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from spcomp.errors import RecipeError, StateError
-from spcomp.sparsify.criteria import block_magnitude, expand_blocks, keep_largest, keep_n_of_m, magnitude
+from spcomp.sparsify.criteria import (
+    block_magnitude,
+    count_to_prune,
+    expand_blocks,
+    keep_largest,
+    keep_n_of_m,
+    magnitude,
+)
 from spcomp.sparsify.recipes import Recipe
 from spcomp.sparsify.summary import LayerSparsity, PruningSummary
 from spcomp.sparsify.weights import PrunableWeight, find_weights
@@ -148,13 +155,12 @@ class Sparsifier:
             case Block(rows=rows, cols=cols):
                 alive = [block_magnitude(k, rows, cols) > 0 for k in kept]
                 sums = [block_magnitude(x, rows, cols) for x in matrices]
-                masks = keep_largest([self._hold(s, a) for s, a in zip(sums, alive, strict=True)], sparsity)
-                return [
-                    expand_blocks(m, rows, cols, (x.shape[0], x.shape[1])) for m, x in zip(masks, matrices, strict=True)
-                ]
+                scores = [self._hold(s, a) for s, a in zip(sums, alive, strict=True)]
+                masks = keep_largest(scores, round(sparsity * sum(s.numel() for s in scores)))
+                return [expand_blocks(m, rows, cols, w.matrix_shape) for m, w in zip(masks, group, strict=True)]
             case _:
                 scores = [self._hold(magnitude(x), k) for x, k in zip(matrices, kept, strict=True)]
-                return keep_largest(scores, sparsity)
+                return keep_largest(scores, count_to_prune(sparsity, sum(s.numel() for s in scores)))
 
     def _hold(self, scores: Tensor, alive: Tensor) -> Tensor:
         return scores.masked_fill(~alive, _PRUNED_SCORE) if self.recipe.monotone else scores
