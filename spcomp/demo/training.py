@@ -194,7 +194,7 @@ def _bfloat16_pays() -> bool:
     times = {}
     for dtype in (torch.float32, torch.bfloat16):
         x, w = torch.ones(512, 512, dtype=dtype), torch.ones(1024, 512, dtype=dtype)
-        times[dtype] = min(timeit.repeat(lambda x=x, w=w: F.linear(x, w), number=2, repeat=6)[1:])
+        times[dtype] = min(timeit.repeat(functools.partial(F.linear, x, w), number=2, repeat=6)[1:])
     return times[torch.bfloat16] * 1.5 < times[torch.float32]
 
 
@@ -218,4 +218,4 @@ def _batches(count: int, settings: Settings) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(settings.seed)
     for _ in range(settings.epochs):
         order = torch.randperm(count, generator=generator)
-        yield from order.split(settings.batch)[: count // settings.batch]
+        yield from torch.split(order, settings.batch)[: count // settings.batch]

@@ -30,7 +30,7 @@ def block_magnitude(matrix: Tensor, rows: int, cols: int) -> Tensor:
     height, width = matrix.shape
     squares = matrix.detach().to(torch.float64).square()
     padded = F.pad(squares, (0, -width % cols, 0, -height % rows))
-    return padded.unflatten(1, (-1, cols)).unflatten(0, (-1, rows)).sum(dim=(1, 3))
+    return padded.reshape(-(-height // rows), rows, -(-width // cols), cols).sum(dim=(1, 3))
 
 
 def expand_blocks(block_mask: Tensor, rows: int, cols: int, shape: tuple[int, int]) -> Tensor:
@@ -57,7 +57,7 @@ def keep_largest(scores: Sequence[Tensor], prune: int) -> list[Tensor]:
         ties = (flat == threshold).nonzero().flatten()
         pruned_ties = prune - int((flat < threshold).sum())
         mask[ties[pruned_ties:]] = True
-    parts = mask.split([s.numel() for s in scores])
+    parts = torch.split(mask, [s.numel() for s in scores])
     return [part.reshape(s.shape) for part, s in zip(parts, scores, strict=True)]
 
 
@@ -69,7 +69,7 @@ def keep_n_of_m(scores: Tensor, n: int, m: int, axis: int) -> Tensor:
     along = scores if axis == 1 else scores.T
     length = along.shape[1]
     padded = F.pad(along, (0, -length % m), value=float("-inf"))
-    groups = padded.unflatten(1, (-1, m))
+    groups = padded.reshape(along.shape[0], -(-length // m), m)
     order = groups.argsort(dim=-1, stable=True)
     mask = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, order[..., m - n :], True)
     cut = mask.flatten(1)[:, :length]
