@@ -1,0 +1,28 @@
+"""Pruning: make a dense model sparse in a pattern, at once or gradually while it is fine-tuned.
+
+>>> sparsifier = sparsify(model, Recipe(NM(2, 4)))                              # at once
+>>> sparsifier = sparsify(model, Recipe(Unstructured(0.9), schedule=Cubic(500)))   # 500 training steps
+>>> for x, y in batches:
+...     loss(model(x), y).backward()
+...     optimizer.step()
+...     sparsifier.step()
+>>> sparsifier.remove()
+"""
+
+from spcomp.sparsify.api import sparsify
+from spcomp.sparsify.recipes import Recipe
+from spcomp.sparsify.schedules import Cubic, OneShot, Schedule
+from spcomp.sparsify.sparsifier import Sparsifier, SparsifierState
+from spcomp.sparsify.summary import LayerSparsity, PruningSummary
+
+__all__ = [
+    "Cubic",
+    "LayerSparsity",
+    "OneShot",
+    "PruningSummary",
+    "Recipe",
+    "Schedule",
+    "Sparsifier",
+    "SparsifierState",
+    "sparsify",
+]

@@ -1,0 +1,63 @@
+"""Fixtures for all tests: golden texts, one thread, a private cache, repeatable Hypothesis runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from difflib import unified_diff
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+GOLDEN = Path(__file__).parent / "golden"
+Golden = Callable[[str, str], None]
+
+_cache_dir = pytest.StashKey[str]()
+
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--regen", action="store_true", help="rewrite the golden texts in tests/golden")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    torch.set_num_threads(1)
+    config.stash[_cache_dir] = os.environ["SPCOMP_CACHE_DIR"] = tempfile.mkdtemp(prefix="spcomp-test-cache-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[_cache_dir], ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    """Every test starts from the same random state, whichever ran before it."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """``golden(name, text)``: compare ``text`` with ``tests/golden/<name>``; ``--regen`` rewrites the file."""
+    regen = bool(request.config.getoption("--regen"))
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        wanted = text if text.endswith("\n") else text + "\n"
+        if regen:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(wanted, encoding="utf-8")
+            return
+        if not path.exists():
+            pytest.fail(f"tests/golden/{name} does not exist; make it with: make regen (or pytest --regen)")
+        found = path.read_text(encoding="utf-8")
+        if found != wanted:
+            diff = unified_diff(found.splitlines(), wanted.splitlines(), f"golden/{name}", "this run", lineterm="")
+            pytest.fail("\n".join([*diff, "if the change is meant: make regen"]))
+
+    return compare
