@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spcomp.encodings.pack import tensor_from_bits
 from spcomp.errors import WeightError
 from spcomp.sparsity import measure as measuring
-from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS
+from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, SparsityFacts
 from spcomp.sparsity.measure import measure
 from tests.strategies import SPECIAL_BITS, bit_matrices, weights
 
@@ -29,7 +29,7 @@ def slow_blocks(mask: NDArray[np.bool_], rows: int, cols: int) -> int:
     )
 
 
-def expect_facts(facts: measuring.SparsityFacts, bits: NDArray[Any]) -> None:
+def expect_facts(facts: SparsityFacts, bits: NDArray[Any]) -> None:
     mask = bits != 0
     assert facts.shape == bits.shape
     assert facts.nonzeros == mask.sum()
@@ -133,7 +133,7 @@ def test_facts_are_read_only_and_the_cache_is_bounded(monkeypatch: pytest.Monkey
         (np.zeros(3, dtype=np.float32), "1 dimensions"),
         (torch.zeros(2, 2, dtype=torch.float64), "dtype is float64"),
         (np.zeros((2, 2), dtype=np.int64), "dtype is int64"),
-        (torch.eye(2).to_sparse_coo(), "layout is torch.sparse_coo"),
+        (torch.eye(2).to_sparse(), "layout is torch.sparse_coo"),
         (torch.empty(2, 2, device="meta"), "meta device"),
         ([[1.0]], "it is a list"),
     ],
