@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from spcomp.codegen import ops
+from spcomp import ops
 
 log = logging.getLogger("spcomp.inductor")
 Program = Callable[..., Any]
