@@ -1,1 +1,64 @@
-"""spcomp: a compiler and a simulator for sparse neural networks."""
+"""spcomp: a compiler and a simulator for sparse neural networks that share one lowered program.
+
+The public names load on first use, so that ``import spcomp.sim`` brings in no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spcomp.api import compile
+    from spcomp.artifact import load
+    from spcomp.compiled import CompiledModule
+    from spcomp.errors import SpcompError
+    from spcomp.plan import KernelPlan
+    from spcomp.report.explain import Explanation
+    from spcomp.sparsify import Recipe, sparsify
+    from spcomp.sparsity.measure import measure
+    from spcomp.sparsity.pattern import NM, Block, Unstructured
+
+_HOMES = {
+    "NM": "spcomp.sparsity.pattern",
+    "Block": "spcomp.sparsity.pattern",
+    "CompiledModule": "spcomp.compiled",
+    "Explanation": "spcomp.report.explain",
+    "KernelPlan": "spcomp.plan",
+    "Recipe": "spcomp.sparsify",
+    "SpcompError": "spcomp.errors",
+    "Unstructured": "spcomp.sparsity.pattern",
+    "compile": "spcomp.api",
+    "load": "spcomp.artifact",
+    "measure": "spcomp.sparsity.measure",
+    "sparsify": "spcomp.sparsify",
+}
+__all__ = [
+    "NM",
+    "Block",
+    "CompiledModule",
+    "Explanation",
+    "KernelPlan",
+    "Recipe",
+    "SpcompError",
+    "Unstructured",
+    "compile",
+    "load",
+    "measure",
+    "sparsify",
+]
+
+logging.getLogger("spcomp").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'spcomp' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

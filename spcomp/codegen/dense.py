@@ -7,7 +7,6 @@ oneDNN's prepacked one on every shape tried and costs ten seconds of C++ compila
 
 from __future__ import annotations
 
-import logging
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -20,9 +19,7 @@ from spcomp.codegen.mlir_cpu import jit, parallel
 from spcomp.codegen.mlir_cpu.gemv import gemv_text
 from spcomp.codegen.reference.backend import activate
 from spcomp.kernel import Kernel
-from spcomp.plan import Epilogue, KernelCall
-
-log = logging.getLogger("spcomp.dense")
+from spcomp.plan import KernelCall
 
 MEMBERS = ("onednn", "mkl", "gemv")
 GEMV_ROWS = 4
@@ -118,23 +115,34 @@ def onednn_works() -> bool:
 
 
 def dense_members(
-    call: KernelCall, weight: torch.Tensor, bias: torch.Tensor | None, rows: Sequence[int]
+    call: KernelCall,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    rows: Sequence[int],
+    members: Sequence[str] = MEMBERS,
 ) -> dict[str, Kernel]:
-    """Every dense kernel that can serve this call, by member name. ``rows``: the row counts it will meet."""
-    found: dict[str, Kernel] = {"mkl": MklLinear(call, weight, bias)}
-    if onednn_works() and call.dtype in ("float32", "bfloat16") and call.n and call.k:
-        try:
-            found["onednn"] = OneDnnLinear(call, weight, bias, max(1, *rows))
-        except RuntimeError as error:
-            log.debug("oneDNN refuses %s: %s", call.layer, error)
-    if min(rows) <= GEMV_ROWS and call.dtype == "float32" and call.n and call.k and jit.available() is None:
+    """The dense kernels among ``members`` that can serve this call. ``rows``: the row counts it will meet."""
+    found: dict[str, Kernel] = {}
+    if "mkl" in members:
+        found["mkl"] = MklLinear(call, weight, bias)
+    if call.n == 0 or call.k == 0:
+        return found
+    if "onednn" in members and serves("onednn", max(rows), call.dtype):
+        found["onednn"] = OneDnnLinear(call, weight, bias, max(1, *rows))
+    if "gemv" in members and serves("gemv", min(rows), call.dtype):
         found["gemv"] = GemvLinear(call, weight, bias)
     return found
 
 
-def serves(member: str, m: int) -> bool:
-    """Whether a member can take ``m`` rows at all."""
-    return member != "gemv" or 1 <= m <= GEMV_ROWS
+def serves(member: str, m: int, dtype: str) -> bool:
+    """Whether a member can take ``m`` rows of this dtype on this host at all."""
+    match member:
+        case "gemv":
+            return 1 <= m <= GEMV_ROWS and dtype == "float32" and jit.available() is None
+        case "onednn":
+            return onednn_works() and dtype in ("float32", "bfloat16")
+        case _:
+            return True
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +169,7 @@ def best_dense(
     weight [n, k], bias [n] or None, in the call's dtype; ``measure`` times named callables in seconds (the default:
     interleaved, median of nine).
     """
-    members = {name: k for name, k in dense_members(call, weight, bias, [m]).items() if serves(name, m)}
+    members = {name: k for name, k in dense_members(call, weight, bias, [m]).items() if serves(name, m, call.dtype)}
     x = torch.randn(m, call.k).to(weight.dtype)
 
     def at(kernel: Kernel) -> Callable[[], object]:
@@ -181,7 +189,3 @@ def _interleaved(work: dict[str, Callable[[], object]]) -> dict[str, float]:
             if round_ > 1:
                 times[name].append(time.perf_counter() - start)
     return {name: statistics.median(t) for name, t in times.items()}
-
-
-def dense_epilogue(bias: torch.Tensor | None, activation: str) -> Epilogue:
-    return Epilogue(bias is not None, activation)

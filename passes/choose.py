@@ -1,0 +1,126 @@
+"""Choose what serves a layer, given what was measured.
+
+measured: {M: {kernel: seconds}}  ->  ranges: rows 1: nm {tokens 1}; rows 2-15: nm {tokens 8}; rows 16+: nm {tiles 8}
+
+A set of encodings (one, or two) is kept if its bytes fit the budget and its best kernel is nowhere slower than the
+best dense program; among those the fastest on (geometric) average wins. Otherwise the best dense program itself serves.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from spcomp.encodings.spec import Encoding
+from spcomp.passes.propose import Candidate
+from spcomp.plan import RowRange
+
+NEVER_SLOWER = 0.97
+"""Compiled over best dense may not fall below this at any measured row count."""
+CLOSE = 1.02
+"""Within this factor of the fastest, fewer bytes win."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which kernel (by name; ``dense.<member>`` for dense ones) serves which rows, and why."""
+
+    ranges: tuple[tuple[RowRange, str], ...]
+    reason: str
+    encodings: tuple[Encoding, ...]
+
+    @property
+    def sparse(self) -> bool:
+        return bool(self.encodings)
+
+
+def is_dense(name: str) -> bool:
+    return name.startswith("dense.")
+
+
+def best_dense_seconds(seconds: Mapping[str, float]) -> float:
+    return min(s for name, s in seconds.items() if is_dense(name))
+
+
+def choose(
+    measured: Mapping[int, Mapping[str, float]],
+    candidates: Sequence[Candidate],
+    *,
+    dense_nbytes: int,
+    budget: float = 1.0,
+    force: bool = False,
+) -> Choice:
+    """The fastest set of kernels that keeps the promises. ``force`` drops "never slower" (not the budget)."""
+    if not candidates:
+        return dense_choice(measured, "no sparse encoding fits this weight")
+    by_name = {c.name: c for c in candidates}
+    encodings = sorted({c.encoding for c in candidates}, key=str)
+    sizes = {c.encoding: c.nbytes for c in candidates}
+    scored = []
+    refusals = []
+    for kept in [*itertools.combinations(encodings, 1), *itertools.combinations(encodings, 2)]:
+        nbytes = sum(sizes[e] for e in kept)
+        label = " + ".join(map(str, kept))
+        if nbytes > budget * dense_nbytes:
+            refusals.append(f"{label} needs {nbytes} B, more than {budget:g} x dense")
+            continue
+        worst, total, complete = math.inf, 0.0, True
+        for seconds in measured.values():
+            mine = [s for name, s in seconds.items() if name in by_name and by_name[name].encoding in kept]
+            if not mine:
+                complete = False
+                break
+            ratio = best_dense_seconds(seconds) / min(mine)
+            worst = min(worst, ratio)
+            total += math.log(ratio)
+        if not complete:
+            refusals.append(f"{label} has no kernel for some row count")
+        elif worst < NEVER_SLOWER and not force:
+            refusals.append(f"{label} would be {worst:.2f}x of dense at some row count")
+        else:
+            scored.append((total / len(measured), -nbytes, kept))
+    if not scored:
+        return dense_choice(measured, "; ".join(refusals[:3]))
+    top = max(score for score, _, _ in scored)
+    mean, _, kept = max((s for s in scored if s[0] >= top - math.log(CLOSE)), key=lambda s: (s[1], s[0]))
+    names = {name for name, c in by_name.items() if c.encoding in kept}
+    return Choice(
+        _ranges(measured, names),
+        f"{math.exp(mean):.2f}x of best dense on average over M = {', '.join(map(str, measured))}",
+        tuple(kept),
+    )
+
+
+def dense_choice(measured: Mapping[int, Mapping[str, float]], reason: str) -> Choice:
+    """The best dense member at each measured row count."""
+    names = {name for seconds in measured.values() for name in seconds if is_dense(name)}
+    return Choice(_ranges(measured, names), reason, ())
+
+
+def _ranges(measured: Mapping[int, Mapping[str, float]], names: set[str]) -> tuple[tuple[RowRange, str], ...]:
+    """Winners by point, spread over the rows between; where two neighbours differ, split at the geometric mean."""
+    points = sorted(measured)
+    winners = [min((s, n) for n, s in measured[m].items() if n in names)[1] for m in points]
+    cuts = [0]
+    kernels = [winners[0]]
+    for (a, b), winner in zip(itertools.pairwise(points), winners[1:], strict=True):
+        if winner != kernels[-1]:
+            usable = winner in measured[a] and kernels[-1] in measured[b]
+            cuts.append(min(b, max(a + 1, math.isqrt(a * b) + 1)) if usable else b)
+            kernels.append(winner)
+    ends: list[int | None] = [c - 1 for c in cuts[1:]]
+    return tuple((RowRange(lo, hi), name) for lo, hi, name in zip(cuts, [*ends, None], kernels, strict=True))
+
+
+def open_gaps(choice: Choice, measured: Mapping[int, object], limit: float = 1.5) -> list[int]:
+    """Row counts to measure before a split is believed: the middle of wide gaps between different winners."""
+    points = sorted(measured)
+    found = []
+    for rows, _ in choice.ranges[1:]:
+        below = max((p for p in points if p < rows.lo), default=None)
+        above = min((p for p in points if p >= rows.lo), default=None)
+        if below is not None and above is not None and above > limit * below and above - below > 1:
+            found.append(math.isqrt(below * above))
+    return [m for m in found if m not in measured]

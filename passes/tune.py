@@ -1,0 +1,176 @@
+"""Measure the candidates of one layer at its row counts, next to every dense member, and choose.
+
+The likeliest few of ``propose`` are packed, compiled and timed; the same statistics on the same machine are not timed
+twice. Where two neighbouring row counts have different winners, the middle is measured before the split is believed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from spcomp.cost.analytic import CostModel
+from spcomp.cost.tuner import Tuner
+from spcomp.encodings.dense import Dense
+from spcomp.encodings.pack import PackedTensor, pack
+from spcomp.kernel import Backend, Kernel
+from spcomp.passes.base import Site
+from spcomp.passes.choose import Choice, choose, open_gaps
+from spcomp.passes.infer_sparsity import positive_zeros
+from spcomp.passes.propose import Candidate, call_for, points_of, propose
+from spcomp.plan import KernelCall, RowRange
+
+MAX_POINTS = 12
+DenseMembers = Callable[..., Mapping[str, Kernel]]
+Serves = Callable[[str, int, str], bool]
+
+
+@dataclass(eq=False)
+class Planner:
+    """Everything that tuning one model needs: backends and dense members are handed in."""
+
+    backends: Mapping[str, Backend]
+    target: str
+    model: CostModel
+    tuner: Tuner
+    dense_members: DenseMembers
+    serves: Serves
+    total_weight_bytes: int
+    budget: float = 1.0
+    force: bool = False
+    only: frozenset[str] | None = None
+    packed: dict[tuple[str, str], PackedTensor] = field(default_factory=dict)
+
+    def pack(self, site: Site, candidate: Candidate) -> PackedTensor:
+        """The site's weight in the candidate's encoding; equal contents are packed once."""
+        key = (site.facts.digest, str(candidate.encoding))
+        if key not in self.packed:
+            self.packed[key] = pack(positive_zeros(site.weight), candidate.encoding, site.facts)
+        return self.packed[key]
+
+    def plan(self, site: Site, *, sparse: bool = True) -> Planned:
+        """Choose the kernels of one site."""
+        return _SitePlan(self, site, sparse).run()
+
+
+@dataclass(eq=False)
+class Planned:
+    """A site with its choice, what was measured, and kernels that were built on the way (by name)."""
+
+    site: Site
+    choice: Choice
+    measured: dict[int, dict[str, float]]
+    candidates: dict[str, Candidate]
+    kernels: dict[str, Kernel]
+
+
+class _SitePlan:
+    def __init__(self, planner: Planner, site: Site, sparse: bool) -> None:
+        self.p, self.site = planner, site
+        self.points = points_of(site.domains)
+        self.cold = max(0, planner.total_weight_bytes - site.weight.nbytes)
+        self.candidates: list[Candidate] = (
+            propose(
+                site, planner.backends, planner.target, planner.model, self.points,
+                cold_bytes=self.cold, only=planner.only,
+            )
+            if sparse
+            else []
+        )  # fmt: skip
+        self.measured: dict[int, dict[str, float]] = {}
+        self.kernels: dict[str, Kernel] = {}
+        self.whole = self._whole()
+
+    def _whole(self) -> RowRange:
+        """All rows the site can meet: what kernels are compiled for while tuning."""
+        los = [d.lo for d in self.site.domains]
+        his = [d.hi for d in self.site.domains]
+        return RowRange(min(los), None if None in his else max(h for h in his if h is not None))
+
+    def run(self) -> Planned:
+        for m in self.points:
+            self._measure(m)
+        choice = self._choose()
+        for _ in range(3):
+            gaps = open_gaps(choice, self.measured)
+            if not gaps or len(self.measured) + len(gaps) > MAX_POINTS:
+                break
+            for m in gaps:
+                self._measure(m)
+            self.measured = dict(sorted(self.measured.items()))
+            choice = self._choose()
+        return Planned(self.site, choice, self.measured, {c.name: c for c in self.candidates}, self.kernels)
+
+    def _choose(self) -> Choice:
+        return choose(
+            self.measured, self.candidates, dense_nbytes=self.site.weight.nbytes, budget=self.p.budget, force=self.p.force
+        )
+
+    def _usable(self, candidate: Candidate, m: int) -> bool:
+        tokens = dict(candidate.schedule).get("tokens")
+        tiles = dict(candidate.schedule).get("tiles")
+        if tokens is not None:
+            return m <= 15
+        best = max((dict(c.schedule).get("tiles", 0) for c in self.candidates if c.encoding == candidate.encoding), default=0)
+        return tiles == best
+
+    def _measure(self, m: int) -> None:
+        site = self.site
+        usable = [c for c in self.candidates if self._usable(c, m)]
+        dense = _dense_names(self.p, site, m)
+        names = frozenset([*(c.name for c in usable), *dense])
+        x = torch.randn(m, site.k).to(site.weight.dtype)
+        self.measured[m] = self.p.tuner.measure(
+            _key(site, m), lambda: self._work(usable, dense, x), names, cold_bytes=self.cold, warm=x
+        )
+
+    def _work(self, usable: Sequence[Candidate], dense: Sequence[str], x: torch.Tensor) -> dict[str, Callable[[], object]]:
+        for candidate in usable:
+            if candidate.name not in self.kernels:
+                packed = self.p.pack(self.site, candidate)
+                call = call_for(self.site, candidate, self.whole, self.p.target, packed.digest)
+                self.kernels[candidate.name] = self.p.backends[candidate.backend].build(call, packed, self.site.bias)
+        missing = [name for name in dense if name not in self.kernels]
+        if missing:
+            made = self.p.dense_members(dense_call(self.site, self.whole, self.p.target), self.site.weight, self.site.bias, self.points)
+            self.kernels |= {f"dense.{name}": kernel for name, kernel in made.items()}
+
+        def at(kernel: Kernel) -> Callable[[], object]:
+            return lambda: kernel(x)
+
+        return {name: at(self.kernels[name]) for name in [*(c.name for c in usable), *dense] if name in self.kernels}
+
+
+def _dense_names(planner: Planner, site: Site, m: int) -> list[str]:
+    from_members = ("mkl", "onednn", "gemv")
+    return [f"dense.{name}" for name in from_members if planner.serves(name, m, site.dtype)]
+
+
+def dense_call(site: Site, rows: RowRange, target: str) -> KernelCall:
+    """The dense call of a site."""
+    candidate = Candidate(Dense(), "dense", (), site.weight.nbytes, site.facts.elements)
+    return call_for(site, candidate, rows, target)
+
+
+def _key(site: Site, m: int) -> dict[str, object]:
+    """What can change a measurement: sizes, and the pattern's statistics to about one percent."""
+    facts = site.facts
+    return {
+        "n": site.n,
+        "k": site.k,
+        "m": m,
+        "dtype": site.dtype,
+        "epilogue": [site.epilogue.bias, site.epilogue.activation],
+        "density": _coarse(facts.density),
+        "spread": round(facts.row_spread, 1),
+        "groups": {f"{axis}:{m_}": n for (axis, m_), n in sorted(facts.group_max.items()) if axis == 1},
+        "blocks": {f"{r}x{c}": _coarse(facts.block_occupancy(r, c)) for r, c in sorted(facts.block_counts)},
+    }
+
+
+def _coarse(share: float) -> float:
+    """Two significant digits, enough for a cost."""
+    return 0.0 if share <= 0 else round(share, 1 - math.floor(math.log10(share)))

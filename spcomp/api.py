@@ -1,0 +1,198 @@
+"""The flow, top to bottom: capture, analyse, plan, build, compile the rest, guard."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from spcomp import ops
+from spcomp.build import analyse, assemble, build_all, compile_rest, dense_built, lower, make_planner
+from spcomp.capture import Captured, Example, capture, check_model, from_exported
+from spcomp.compiled import CompiledModule, Parts, Program
+from spcomp.errors import InputError, WeightError
+from spcomp.options import Engine, Options, Policy
+from spcomp.passes.base import PassContext
+from spcomp.report.debug import Dump
+from spcomp.signature import Constant
+
+log = logging.getLogger("spcomp")
+GUARD_ROUNDS = 7
+GUARD_MARGIN = 0.97
+MAX_SYMBOLS = 2
+"""Dynamic sizes for which a program for "this one is 1" is captured too."""
+
+
+def compile(  # noqa: A001 - the verb of the field
+    model: nn.Module | torch.export.ExportedProgram,
+    *examples: Any,
+    dynamic_shapes: Any = None,
+    policy: Policy = "auto",
+    memory_budget: float = 1.0,
+    include: Sequence[str] = ("*",),
+    exclude: Sequence[str] = (),
+    encodings: Sequence[str] | None = None,
+    engine: Engine = "auto",
+    guard: bool = True,
+    cache_dir: str | Path | None = None,
+    debug_dir: str | Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> CompiledModule:
+    """Compile a model with zeros in its weights for this CPU.
+
+    Args:
+        model: an ``nn.Module`` in eval mode, or an ``ExportedProgram``.
+        examples: inputs to capture with: a tensor, a tuple of arguments, or a dict of keyword arguments. A second
+            example whose sizes differ makes those sizes dynamic. Without any, the first call captures.
+        dynamic_shapes: ``torch.export``'s own, instead of a second example.
+        policy: ``"auto"`` keeps a layer dense where sparse does not pay; ``"force"`` raises there; ``"off"`` is dense.
+        memory_budget: bytes the kernels of one layer may keep, as a multiple of its dense bytes.
+        include, exclude: globs over module names: which layers may become sparse.
+        encodings: names of the encodings to consider (``"csr"``, ``"block"``, ``"nm"``); None is all.
+        engine: what runs the rest of the graph: ``"inductor"``, ``"eager"``, or ``"auto"``: Inductor if it works.
+        guard: time the compiled model against the dense program on the example and hand out the faster.
+        cache_dir: where tunings are remembered (default ``$SPCOMP_CACHE_DIR`` or ``~/.cache/spcomp``).
+        debug_dir: dump the graph after every pass, and every kernel's source, here.
+        progress: called with a line of text at every step.
+
+    Returns:
+        A :class:`CompiledModule`, called like the original.
+
+    Raises:
+        InputError, StateError, WeightError, CaptureError, PolicyError: each says what was found and what to try.
+    """
+    options = Options(
+        policy=policy,
+        memory_budget=memory_budget,
+        include=tuple(include),
+        exclude=tuple(exclude),
+        encodings=None if encodings is None else frozenset(encodings),
+        engine=engine,
+        guard=guard,
+        cache_dir=None if cache_dir is None else Path(cache_dir),
+        debug_dir=None if debug_dir is None else Path(debug_dir),
+    )
+    say = progress or (lambda line: log.info("%s", line))
+    if isinstance(model, torch.export.ExportedProgram):
+        if examples or dynamic_shapes is not None:
+            raise InputError("compile an exported program", "further examples", "the program alone: it has its own")
+        return CompiledModule(build_parts([from_exported(model)], options, say))
+    checked = check_model(model)
+    if not examples:
+
+        def at_first_call(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Parts:
+            given = Example(args, dict(kwargs))
+            return build_parts(captures(checked, [given], dynamic_shapes), options, say)
+
+        return CompiledModule(None, build=at_first_call, original=checked)
+    programs = captures(checked, [Example.of(e) for e in examples], dynamic_shapes)
+    return CompiledModule(build_parts(programs, options, say), original=checked)
+
+
+def captures(model: nn.Module, examples: Sequence[Example], dynamic_shapes: Any) -> list[Captured]:
+    """The programs of a model: the captured one, and, since torch.export takes sizes 0 and 1 for special, one more for
+    every dynamic size (or all of them) being 1."""
+    main = capture(model, examples, dynamic_shapes)
+    symbols = list(main.signature.symbols)
+    if not symbols:
+        return [main]
+    if len(symbols) <= MAX_SYMBOLS:
+        subsets = [s for r in range(1, len(symbols) + 1) for s in itertools.combinations(symbols, r)]
+    else:
+        subsets = [(s,) for s in symbols] + [tuple(symbols)]
+    found = [main]
+    for ones in subsets:
+        if any(main.signature.symbols[s].lo > 2 for s in ones):
+            continue
+        example = _with_ones(main, frozenset(ones))
+        if example is None:
+            continue
+        second = _with_ones(main, frozenset(ones), grow=True) if len(ones) < len(symbols) else None
+        found.append(capture(model, [example] if second is None else [example, second]))
+    return found
+
+
+def _with_ones(main: Captured, ones: frozenset[str], *, grow: bool = False) -> Example | None:
+    """The example with some dynamic sizes cut to 1 (and, for ``grow``, the others one larger); None if that is not
+    a matter of cutting."""
+    flat: list[Any] = []
+    for leaf, value in zip(main.signature.leaves, main.flat, strict=True):
+        if isinstance(leaf, Constant):
+            flat.append(value)
+            continue
+        for d, size in enumerate(leaf.shape):
+            if isinstance(size, int):
+                continue
+            if size not in main.signature.symbols:
+                return None
+            if size in ones:
+                value = value.narrow(d, 0, 1)
+            elif grow:
+                value = torch.cat([value, value.narrow(d, 0, 1)], dim=d)
+        flat.append(value.clone())
+    args, kwargs = torch.utils._pytree.tree_unflatten(flat, main.signature.in_tree)
+    return Example(tuple(args), dict(kwargs))
+
+
+def build_parts(captured: Sequence[Captured], options: Options, say: Callable[[str], None]) -> Parts:
+    """Analyse every program, plan and build every layer once, lower, compile the rest, guard."""
+    dump = Dump(options.debug_dir) if options.debug_dir is not None else None
+    ctx = PassContext(dump=dump.graph if dump is not None else None)
+    graphs: list[fx.GraphModule] = []
+    for i, program in enumerate(captured):
+        say(f"analysing program {i + 1} of {len(captured)}")
+        graphs.append(analyse(program, ctx))
+    if not ctx.sites and options.policy == "force":
+        raise WeightError("compile sparse (policy='force')", "no linear layer with a constant weight", "policy='auto'")
+    sites = sorted(ctx.sites.values(), key=lambda s: s.slot)
+    built = build_all(sites, options, lambda layer: say(f"planning {layer}"))
+    tensors: dict[str, torch.Tensor] = {}
+    programs = [lower(gm, c, ctx, tensors) for gm, c in zip(graphs, captured, strict=True)]
+    graphs.clear()
+    for i, program in enumerate(programs):
+        say(f"compiling the rest of program {i + 1} of {len(programs)}")
+        compile_rest(program, tensors, options.engine)
+    parts = assemble(programs, built, tensors, options)
+    if options.guard and options.policy == "auto" and any(b.decision.sparse for b in built):
+        say("timing the whole model against the dense program")
+        planner = make_planner(options, sum(s.weight.nbytes for s in sites))
+        alternatives = [
+            b if not b.decision.sparse else dense_built(planner, b, s, "the whole model was not faster sparse")
+            for b, s in zip(built, sites, strict=True)
+        ]
+        speedups = _guard(parts, tuple(a.slot for a in alternatives), captured)
+        if min(speedups) < GUARD_MARGIN:
+            parts = assemble(programs, alternatives, tensors, options, (f"guard: sparse was {min(speedups):.2f}x of dense",))
+        else:
+            shown = ", ".join(f"{s:.2f}x" for s in speedups)
+            parts.notes = (f"guard: {shown} of the best dense program, whole model, example inputs",)
+    if dump is not None:
+        dump.kernels(parts.table)
+    return parts
+
+
+def _guard(parts: Parts, dense: ops.KernelTable, captured: Sequence[Captured]) -> list[float]:
+    """Whole-model speed-up over the dense table, for every program, interleaved on its example inputs."""
+    import time
+
+    found = []
+    for program, example in zip(parts.programs, captured, strict=True):
+        tensors = [parts.tensors[name].clone() for name in program.lifted]
+
+        def run(table: ops.KernelTable, program: Program = program, tensors: Any = tensors, flat: Any = example.flat) -> float:
+            start = time.perf_counter()
+            with torch.no_grad(), ops.active(table):
+                program.run(*tensors, *flat)
+            return time.perf_counter() - start
+
+        for table in (parts.table, dense):
+            run(table)
+        pairs = [(run(parts.table), run(dense)) for _ in range(GUARD_ROUNDS)]
+        found.append(statistics.median(d for _, d in pairs) / statistics.median(s for s, _ in pairs))
+    return found

@@ -1,0 +1,379 @@
+"""From captured graphs to the parts of a compiled model: plan the sites, build kernels, compile the rest, guard."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from spcomp import ops
+from spcomp.capture import Captured
+from spcomp.codegen import dense, inductor
+from spcomp.codegen.fake import refake
+from spcomp.codegen.reference.backend import linear as reference_linear
+from spcomp.codegen.table import BACKENDS
+from spcomp.compiled import Parts, Program, SlotRecord
+from spcomp.cost.analytic import CostModel
+from spcomp.cost.cache import TuneCache
+from spcomp.cost.tuner import Tuner
+from spcomp.encodings.dense import Dense
+from spcomp.errors import CaptureError, InputError, PolicyError
+from spcomp.kernel import Kernel
+from spcomp.options import Options
+from spcomp.passes.base import PassContext, Site, run_passes
+from spcomp.passes.choose import Choice, best_dense_seconds, dense_choice, is_dense
+from spcomp.passes.infer_sparsity import positive_zeros
+from spcomp.passes.pipelines import ANALYSE, LOWER
+from spcomp.passes.propose import Candidate, call_for
+from spcomp.passes.tune import Planned, Planner, dense_call
+from spcomp.plan import KernelCall, KernelPlan, RowRange
+from spcomp.report.decision import LayerDecision, RangeDecision
+from spcomp.sparsity.measure import measure
+from spcomp.targets.host import host_cpu
+from spcomp.targets.peaks import host_peaks
+from spcomp.tolerance import TOLERANCES
+
+log = logging.getLogger("spcomp")
+CHECK_ROWS = 7
+"""Rows of random input in the compile-time check of a layer: odd on purpose."""
+
+
+@dataclass(eq=False)
+class Built:
+    """The kernels of one site."""
+
+    slot: ops.SlotKernels
+    record: SlotRecord
+    calls: tuple[KernelCall, ...]
+    decision: LayerDecision
+
+
+def versions() -> str:
+    """Versions of everything that generates code, for cache keys and manifests."""
+    found = [f"torch={torch.__version__}"]
+    for name in ("torch-mlir", "spcomp"):
+        try:
+            found.append(f"{name}={importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            found.append(f"{name}=none")
+    return " ".join(found)
+
+
+def make_planner(options: Options, total_weight_bytes: int) -> Planner:
+    """A planner for this host."""
+    host = host_cpu()
+    cache = TuneCache(options.cache_dir) if options.cache_dir is not None else TuneCache()
+    backends = {name: b for name, b in BACKENDS.items() if name != "reference"}
+    return Planner(
+        backends=backends,
+        target=host.target,
+        model=CostModel(host, host_peaks(cache.folder)),
+        tuner=Tuner(host, cache, versions()),
+        dense_members=dense.dense_members,
+        serves=dense.serves,
+        total_weight_bytes=total_weight_bytes,
+        budget=options.memory_budget,
+        force=options.policy == "force",
+        only=options.encodings,
+    )
+
+
+def analyse(captured: Captured, ctx: PassContext) -> fx.GraphModule:
+    """Run the analysis pipeline on one captured program."""
+    return run_passes(ANALYSE, captured.gm, ctx)
+
+
+def build_site(planner: Planner, site: Site, options: Options) -> Built:
+    """Plan one site, build what was chosen, and check it against the reference."""
+    wanted = options.policy != "off" and options.selects(site.layer)
+    planned = planner.plan(site, sparse=wanted)
+    if options.policy == "force" and wanted and not planned.choice.sparse:
+        raise PolicyError(
+            f"compile {site.layer} sparse (policy='force')",
+            f"{site.facts.sparsity:.1%} zeros; {planned.choice.reason}",
+            "pruning further, a larger memory_budget, or policy='auto'",
+        )
+    kernels, calls = _kernels(planner, planned)
+    error = check(site, kernels)
+    limit = TOLERANCES[site.dtype]
+    if planned.choice.sparse and error > max(limit, 2 * dense_error(site)):
+        if options.policy == "force":
+            raise PolicyError(
+                f"compile {site.layer} sparse (policy='force')", f"an error of {error:.1e}, the bound is {limit:.0e}",
+                "policy='auto', which keeps this layer dense",
+            )  # fmt: skip
+        refused = dense_choice(planned.measured, f"the sparse kernel's error {error:.1e} exceeds {limit:.0e}")
+        planned = replace_choice(planned, refused)
+        kernels, calls = _kernels(planner, planned)
+        error = check(site, kernels)
+    return _built(planner, planned, kernels, calls, error)
+
+
+def replace_choice(planned: Planned, choice: Choice) -> Planned:
+    return Planned(planned.site, choice, planned.measured, planned.candidates, planned.kernels)
+
+
+def dense_built(planner: Planner, built: Built, planned_site: Site, reason: str) -> Built:
+    """The same site served by best dense, whatever was chosen before."""
+    planned = planner.plan(planned_site, sparse=False)
+    planned = replace_choice(planned, dense_choice(planned.measured, reason))
+    kernels, calls = _kernels(planner, planned)
+    return _built(planner, planned, kernels, calls, built.decision.error)
+
+
+def _kernels(planner: Planner, planned: Planned) -> tuple[list[tuple[RowRange, Kernel]], list[KernelCall]]:
+    site = planned.site
+    made: list[tuple[RowRange, Kernel]] = []
+    calls = []
+    by_dense: dict[str, Kernel] = {}
+    for rows, name in planned.choice.ranges:
+        if is_dense(name):
+            member = name.removeprefix("dense.")
+            if member not in by_dense:
+                known = planned.kernels.get(name)
+                points = list(planned.measured)
+                by_dense[member] = known or dense.dense_members(
+                    dense_call(site, RowRange(0, None), planner.target), site.weight, site.bias, points, (member,)
+                )[member]
+            candidate = Candidate(Dense(), name, (), site.weight.nbytes, site.facts.elements)
+            calls.append(call_for(site, candidate, rows, planner.target, site.facts.digest))
+            made.append((rows, by_dense[member]))
+            continue
+        candidate = planned.candidates[name]
+        packed = planner.pack(site, candidate)
+        call = call_for(site, candidate, _served(rows, site), planner.target, packed.digest)
+        made.append((rows, planner.backends[candidate.backend].build(call, packed, site.bias)))
+        calls.append(replace(call, rows=rows))
+    return made, calls
+
+
+def _served(rows: RowRange, site: Site) -> RowRange:
+    """The rows that really occur in a range: one, if the site is static."""
+    if len(site.domains) == 1 and site.domains[0].lo == site.domains[0].hi:
+        return site.domains[0]
+    return rows
+
+
+def check(site: Site, kernels: Sequence[tuple[RowRange, Kernel]]) -> float:
+    """max|y - y64| / max|y64| over the kernels of a site, on random inputs."""
+    worst = 0.0
+    weight = positive_zeros(site.weight)
+    for rows, kernel in kernels:
+        only = site.domains[0].lo if len(site.domains) == 1 and site.domains[0].hi == site.domains[0].lo else None
+        m = only if only is not None else max(1, rows.lo, min(CHECK_ROWS, rows.hi or CHECK_ROWS))
+        x = torch.randn(m, site.k, generator=torch.Generator().manual_seed(site.slot)).to(weight.dtype)
+        exact = finite_linear(x, weight, site.bias, site.epilogue.activation)
+        worst = max(worst, relative_error(kernel(x), exact))
+    return worst
+
+
+def finite_linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, activation: str) -> torch.Tensor:
+    """The reference in float64; for finite weights one matrix product says the same as skipping zeros."""
+    if not bool(torch.isfinite(weight).all()):
+        return reference_linear(x, weight, bias, activation)
+    from spcomp.codegen.reference.backend import activate
+
+    y = x.double() @ weight.double().T
+    return activate(y if bias is None else y + bias.double(), activation)
+
+
+def relative_error(y: torch.Tensor, exact: torch.Tensor) -> float:
+    """max|y - exact| / max|exact|; NaN counts as infinite unless both are NaN."""
+    if exact.numel() == 0:
+        return 0.0
+    gap = (y.double() - exact).abs()
+    gap = torch.where(torch.isnan(y) & torch.isnan(exact), 0.0, gap)
+    error = float(gap.max()) / max(float(exact.abs().nan_to_num().max()), 1e-30)
+    return error if error == error else float("inf")
+
+
+def dense_error(site: Site) -> float:
+    """The dense program's own error on the same inputs."""
+    call = dense_call(site, RowRange(0, None), host_cpu().target)
+    kernel = dense.MklLinear(call, site.weight, site.bias)
+    return check(site, [(RowRange(0, None), kernel)])
+
+
+def _built(
+    planner: Planner,
+    planned: Planned,
+    kernels: list[tuple[RowRange, Kernel]],
+    calls: list[KernelCall],
+    error: float,
+) -> Built:
+    site, choice = planned.site, planned.choice
+    slot = ops.SlotKernels(tuple(r.lo for r, _ in kernels), tuple(k for _, k in kernels), site.k)
+    packed = {str(c.encoding): planner.pack(site, c) for c in planned.candidates.values() if c.encoding in choice.encodings}
+    has_dense = any(is_dense(name) for _, name in choice.ranges)
+    record = SlotRecord(
+        site.slot, site.layer, site.weight_name, site.bias_name, site.epilogue, site.bias, tuple(packed.values()),
+        site.weight if has_dense else None, tuple(site.domains),
+    )  # fmt: skip
+    ranges = tuple(_range_decision(planner, planned, rows, name) for rows, name in choice.ranges)
+    members = {name for _, name in choice.ranges if is_dense(name)}
+    copies = ("dense.mkl" in members or "dense.gemv" in members) + ("dense.onednn" in members)
+    nbytes = sum(p.nbytes for p in packed.values()) + copies * site.weight.nbytes
+    decision = LayerDecision(
+        layer=site.layer,
+        slot=site.slot,
+        n=site.n,
+        k=site.k,
+        dtype=site.dtype,
+        zeros=site.facts.sparsity,
+        pattern=pattern_of(site),
+        encoding=" + ".join(map(str, choice.encodings)) or "dense",
+        reason=choice.reason,
+        dense_nbytes=site.weight.nbytes,
+        nbytes=nbytes,
+        ranges=ranges,
+        error=error,
+    )
+    return Built(slot, record, tuple(calls), decision)
+
+
+def _range_decision(planner: Planner, planned: Planned, rows: RowRange, name: str) -> RangeDecision:
+    inside = [m for m in planned.measured if m in rows and name in planned.measured[m]]
+    m = inside[-1] if inside else min(planned.measured, key=lambda p: abs(p - rows.lo))
+    seconds = planned.measured[m]
+    others = {n: s for n, s in seconds.items() if n != name}
+    runner = min(others, key=others.__getitem__, default="")
+    site = planned.site
+    candidate = planned.candidates.get(name) or Candidate(Dense(), name, (), site.weight.nbytes, site.facts.elements)
+    cold = max(0, planner.total_weight_bytes - site.weight.nbytes)
+    predicted = planner.model.seconds(call_for(site, candidate, rows, planner.target), m, cold_bytes=cold)
+    return RangeDecision(
+        rows=str(rows),
+        kernel=name,
+        runner_up=f"{runner} ({1e6 * others[runner]:.0f} us)" if runner else "",
+        measured_us=1e6 * seconds.get(name, float("nan")),
+        predicted_us=1e6 * predicted,
+        dense_us=1e6 * best_dense_seconds(seconds),
+        at_rows=m,
+    )
+
+
+def pattern_of(site: Site) -> str:
+    """The tightest pattern that the facts show, as a pattern prints itself."""
+    facts = site.facts
+    if facts.nonzeros == facts.elements:
+        return "dense"
+    found = [f"unstructured {facts.sparsity:.0%}"]
+    for m in (4, 8, 16, 2):
+        n = facts.group_max[1, m]
+        if 0 < n < m and facts.nonzeros / facts.elements > 0.75 * n / m:
+            found.insert(0, f"nm {n}:{m}")
+            break
+    shapes = [(r * c, (r, c)) for r, c in facts.block_counts if facts.block_occupancy(r, c) > 0.98]
+    if shapes and max(shapes)[0] > 1 and facts.sparsity > 0.02:
+        rows, cols = max(shapes)[1]
+        found.insert(0, f"block {rows}x{cols} {facts.sparsity:.0%}")
+    return found[0]
+
+
+def lower(gm: fx.GraphModule, captured: Captured, ctx: PassContext, tensors: dict[str, torch.Tensor]) -> Program:
+    """Splice the kernels in and lift what is left; ``tensors`` collects the lifted ones."""
+    gm = run_passes(LOWER, gm, ctx)
+    lifted: dict[str, torch.Tensor] = gm.meta["lifted"]
+    for name, tensor in lifted.items():
+        tensors.setdefault(name, tensor.detach())
+    hints = captured.signature.sizes(captured.flat)
+    return Program(captured.signature, gm, tuple(lifted), gm, "eager", hints=hints)
+
+
+def compile_rest(program: Program, tensors: Mapping[str, torch.Tensor], engine: str) -> None:
+    """Hand the program's graph to Inductor; what does not work stays eager and says why."""
+    program.gm.meta.pop("lifted", None)
+    if engine == "eager":
+        program.note = "asked for"
+        return
+    reason = inductor.unavailable()
+    if reason is None:
+        lifted = [tensors[name] for name in program.lifted]
+        try:
+            refake(program.gm, lifted, program.signature.leaves, program.signature.symbols, program.hints)
+            inputs = [n.meta["val"] for n in program.gm.graph.nodes if n.op == "placeholder"]
+            program.run = inductor.compile_graph(program.gm, inputs)
+            program.engine = "inductor"
+            return
+        except Exception as error:  # Inductor raises anything; eager serves and explain() says why
+            reason = f"Inductor failed: {type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
+    if engine == "inductor":
+        raise CaptureError("compile the graph with Inductor", reason, "engine='auto', which falls back to eager")
+    log.warning("running the graph eagerly: %s", reason)
+    program.note = reason
+
+
+def repack(parts: Parts, model: nn.Module) -> Parts:
+    """New parts with the weights of ``model``: packed again, planned again, same graphs."""
+    state = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers(remove_duplicate=False))}
+    missing = [n for r in parts.slots for n in (r.weight_name, r.bias_name) if n is not None and n not in state]
+    missing += [n for n in parts.tensors if n not in state and not n.startswith("_")]
+    if missing:
+        raise InputError("update the weights", f"the model has no {missing[0]}", "a model of the compiled architecture")
+    options = Options.from_dict(parts.options)
+    sites = []
+    for r, d in zip(parts.slots, parts.decisions, strict=True):
+        weight = state[r.weight_name].detach()
+        if tuple(weight.shape) != (d.n, d.k) or str(weight.dtype) != f"torch.{d.dtype}":
+            raise InputError(
+                "update the weights", f"{r.weight_name} is {weight.dtype} of shape {tuple(weight.shape)}",
+                f"{d.dtype} of shape {(d.n, d.k)}, as it was compiled",
+            )  # fmt: skip
+        bias = None if r.bias_name is None else state[r.bias_name].detach()
+        sites.append(site_from(r, weight, bias))
+    built = build_all(sites, options)
+    tensors = {name: state[name].detach() if name in state else t for name, t in parts.tensors.items()}
+    return assemble(parts.programs, built, tensors, options, parts.notes)
+
+
+def site_from(record: SlotRecord, weight: torch.Tensor, bias: torch.Tensor | None) -> Site:
+    """A site to plan again, from a slot that was compiled before."""
+    return Site(
+        record.slot, record.layer, weight, bias, record.epilogue, measure(positive_zeros(weight)), record.weight_name,
+        record.bias_name, list(record.domains),
+    )  # fmt: skip
+
+
+def build_all(
+    sites: Sequence[Site], options: Options, progress: Callable[[str], None] | None = None
+) -> list[Built]:
+    """Plan and build every site, in slot order."""
+    total = sum({s.facts.digest: s.weight.nbytes for s in sites}.values())
+    planner = make_planner(options, total)
+    built = []
+    for site in sites:
+        if progress is not None:
+            progress(site.layer)
+        built.append(build_site(planner, site, options))
+        keep = {id(p) for b in built for p in b.record.packed}
+        planner.packed = {key: p for key, p in planner.packed.items() if id(p) in keep}
+    return built
+
+
+def assemble(
+    programs: Sequence[Program],
+    built: Sequence[Built],
+    tensors: dict[str, torch.Tensor],
+    options: Options,
+    notes: tuple[str, ...] = (),
+) -> Parts:
+    """Parts from their pieces."""
+    return Parts(
+        programs=tuple(programs),
+        table=tuple(b.slot for b in built),
+        slots=tuple(b.record for b in built),
+        tensors=tensors,
+        plan=KernelPlan(tuple(c for b in built for c in b.calls), torch.get_num_threads()),
+        decisions=tuple(b.decision for b in built),
+        options=options.to_dict(),
+        notes=notes,
+    )
+
+
+def merge_notes(*notes: Any) -> tuple[str, ...]:
+    return tuple(str(n) for n in notes if n)

@@ -1,0 +1,322 @@
+"""`CompiledModule`: what ``compile`` and ``load`` hand out. Called like the original; explains itself."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn, Self
+
+import torch
+from torch import fx, nn
+from torch.utils import _pytree as pytree
+
+from spcomp import ops
+from spcomp.encodings.pack import PackedTensor
+from spcomp.errors import InputError, StateError
+from spcomp.plan import Epilogue, KernelPlan, RowRange
+from spcomp.report.decision import LayerDecision
+from spcomp.report.explain import Explanation
+from spcomp.signature import Signature, bind
+
+log = logging.getLogger("spcomp")
+
+
+@dataclass(eq=False)
+class Program:
+    """One captured graph, lowered, with the callable that runs it: ``run(*lifted tensors, *flat inputs)``."""
+
+    signature: Signature
+    gm: fx.GraphModule
+    lifted: tuple[str, ...]
+    run: Callable[..., Any]
+    engine: str
+    """``"inductor"`` or ``"eager"``."""
+    note: str = ""
+    """Why it is not Inductor, where it is not."""
+    hints: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class SlotRecord:
+    """What a slot of the kernel table computes and where its weight came from."""
+
+    slot: int
+    layer: str
+    weight_name: str
+    bias_name: str | None
+    epilogue: Epilogue
+    bias: torch.Tensor | None
+    packed: tuple[PackedTensor, ...]
+    """Every encoding kept for this slot; empty when dense."""
+    weight: torch.Tensor | None
+    """The dense weight, where a dense kernel serves."""
+    domains: tuple[RowRange, ...]
+
+    def dense_weight(self) -> torch.Tensor:
+        """The weight [n, k] as it was (bit-equal but for -0.0); a view of the dense one or a new tensor."""
+        if self.weight is not None:
+            return self.weight
+        return self.packed[0].unpack()
+
+
+@dataclass(eq=False)
+class Parts:
+    """Everything a compiled model is made of."""
+
+    programs: tuple[Program, ...]
+    table: tuple[ops.SlotKernels, ...]
+    slots: tuple[SlotRecord, ...]
+    tensors: dict[str, torch.Tensor]
+    """Weights and buffers that stayed in the graph, by their name in the original model."""
+    plan: KernelPlan
+    decisions: tuple[LayerDecision, ...]
+    options: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+Build = Callable[[tuple[Any, ...], Mapping[str, Any]], Parts]
+
+
+class CompiledModule(nn.Module):
+    """A compiled model. Call it like the original; it computes without gradients.
+
+    Made by :func:`spcomp.compile` and :func:`spcomp.load`. If it was made without example inputs, the first call
+    captures and compiles.
+    """
+
+    def __init__(self, parts: Parts | None, *, build: Build | None = None, original: nn.Module | None = None) -> None:
+        super().__init__()
+        self._parts = parts
+        self._build = build
+        self._lock = threading.Lock()
+        self._original = weakref.ref(original) if original is not None else None
+        self.training = False
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Whatever the original returns for these inputs. Raises :class:`InputError` for inputs of another shape."""
+        parts = self._parts
+        if parts is None:
+            parts = self._capture(args, kwargs)
+        return _call(parts, args, kwargs)
+
+    def _capture(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Parts:
+        with self._lock:
+            if self._parts is None:
+                assert self._build is not None
+                self._parts = self._build(args, kwargs)
+                self._build = None
+            return self._parts
+
+    @property
+    def parts(self) -> Parts:
+        """What it is made of. Raises :class:`StateError` before the first call of a model without examples."""
+        if self._parts is None:
+            raise StateError(
+                "look into a compiled model", "it has not been captured yet", "call it once, or give compile() an example"
+            )
+        return self._parts
+
+    def warmup(self) -> Self:
+        """Run every program and every kernel once on zeros, so that the first request pays nothing."""
+        parts = self.parts
+        for program in parts.programs:
+            flat = [_zeros(leaf, program.hints) for leaf in program.signature.leaves]
+            _run(parts, program, flat)
+        return self
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    @property
+    def plan(self) -> KernelPlan:
+        """Every kernel call as data."""
+        return self.parts.plan
+
+    def explain(self) -> Explanation:
+        """What was found, chosen and measured, layer by layer. Prints as a table; ``to_dict()`` for machines."""
+        parts = self.parts
+        engines = tuple(f"{p.engine}{f': {p.note}' if p.note else ''}" for p in parts.programs)
+        return Explanation(parts.decisions, engines, parts.notes, parts.plan.digest, self.nbytes, self.dense_nbytes)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes resident: packed weights, dense weights, tables, and what stayed in the graph; each copy once."""
+        parts = self.parts
+        seen: dict[int, int] = {}
+        for tensor in parts.tensors.values():
+            seen[tensor.untyped_storage().data_ptr()] = tensor.nbytes
+        for record in parts.slots:
+            for packed in record.packed:
+                for buffer in packed.buffers.values():
+                    seen[buffer.untyped_storage().data_ptr()] = buffer.nbytes
+        for slot in parts.table:
+            for kernel in slot.kernels:
+                weight = getattr(kernel, "weight", None)
+                if isinstance(weight, torch.Tensor):
+                    seen[id(weight) if weight.is_mkldnn else weight.untyped_storage().data_ptr()] = _nbytes(weight)
+                seen[id(kernel)] = kernel.extra_nbytes
+        return sum(seen.values())
+
+    @property
+    def dense_nbytes(self) -> int:
+        """Bytes of the same weights and buffers held dense, once each."""
+        parts = self.parts
+        unique = {(d.n, d.k, d.dtype, r.weight_name): d.dense_nbytes for d, r in zip(parts.decisions, parts.slots, strict=True)}
+        biases = sum(r.bias.nbytes for r in parts.slots if r.bias is not None)
+        return sum(unique.values()) + biases + sum(t.nbytes for t in parts.tensors.values())
+
+    def verify(self, *args: Any, **kwargs: Any) -> Any:
+        """Compare with the original on these inputs, layer by layer: a :class:`spcomp.report.verification.Verification`.
+
+        Every compiled layer is checked against the float64 reference on the inputs that it meets in this run. Its
+        ``first_bad`` names the first layer outside its dtype's tolerance. The whole output is compared with the
+        original model too, while that is alive.
+        """
+        from spcomp.verify import verify_parts
+
+        parts = self.parts
+        return verify_parts(parts, self._original() if self._original is not None else None, args, kwargs)
+
+    # -- keeping ------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> Path:
+        """Write the model to ``path`` (one file). See :mod:`spcomp.artifact`."""
+        from spcomp.artifact import save
+
+        return save(self.parts, Path(path))
+
+    def update_weights(self, model: nn.Module) -> Self:
+        """Take the weights of ``model`` (same architecture) and pack them again; kernels change where zeros moved."""
+        from spcomp.build import repack
+
+        self._parts = repack(self.parts, model)
+        self._original = weakref.ref(model)
+        return self
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """The original's state: weights that were compiled are unpacked into new tensors."""
+        if args or kwargs.get("prefix"):
+            raise StateError("nest a compiled model in a state_dict", "a prefix was asked for", "saving it by itself")
+        parts = self._parts
+        if parts is None:
+            return {}
+        state = dict(parts.tensors)
+        for record in parts.slots:
+            state[record.weight_name] = record.dense_weight()
+            if record.bias_name is not None and record.bias is not None:
+                state[record.bias_name] = record.bias
+        return state
+
+    def load_state_dict(self, *_args: Any, **_kwargs: Any) -> NoReturn:  # type: ignore[override]
+        raise StateError(
+            "load_state_dict into a compiled model", "its weights are packed",
+            "loading into the original, then compiled.update_weights(original)",
+        )  # fmt: skip
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
+        probe = torch.zeros(1)
+        moved = fn(probe)
+        if moved.dtype != probe.dtype or moved.device != probe.device:
+            raise StateError(
+                f"move a compiled model to {moved.dtype} on {moved.device}", "kernels are generated for one dtype and device",
+                "converting the original, then spcomp.compile again",
+            )  # fmt: skip
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        if mode:
+            raise StateError(
+                "train a compiled model", "it is compiled for inference",
+                "training the original, then compiled.update_weights(original)",
+            )  # fmt: skip
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CompiledModule:
+        parts = self._parts
+        if parts is None:
+            raise StateError("copy a compiled model", "it has not been captured yet", "calling it once first")
+        other = CompiledModule(None)
+        tensors = {name: tensor.clone() for name, tensor in parts.tensors.items()}
+        other._parts = copy.copy(parts)
+        other._parts.tensors = tensors
+        other._original = self._original
+        memo[id(self)] = other
+        return other
+
+    def __reduce__(self) -> NoReturn:  # type: ignore[override]
+        raise StateError("pickle a compiled model", "it holds machine code", "compiled.save(path) and spcomp.load(path)")
+
+    def __repr__(self) -> str:
+        if self._parts is None:
+            return "CompiledModule(captured at its first call)"
+        sparse = sum(d.sparse for d in self._parts.decisions)
+        return f"CompiledModule({sparse} of {len(self._parts.decisions)} linear layers sparse, {self.nbytes / 1e6:.1f} MB)"
+
+    def _repr_html_(self) -> str:
+        return self.explain()._repr_html_() if self._parts is not None else repr(self)
+
+
+def _call(parts: Parts, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    first = parts.programs[0].signature
+    if len(args) == 1 and not kwargs and isinstance(args[0], torch.Tensor) and len(first.leaves) == 1:
+        flat: list[Any] = [args[0]]
+    else:
+        args, kwargs = bind(first.parameters, args, kwargs)
+        flat, tree = pytree.tree_flatten((args, kwargs))
+        if tree != first.in_tree:
+            raise InputError("call a compiled model", f"inputs of structure {tree}", f"the captured one: {first.in_tree}")
+    if torch.is_grad_enabled() and any(isinstance(t, torch.Tensor) and t.requires_grad for t in flat):
+        raise InputError(
+            "run a compiled model", "an input that requires grad", "torch.no_grad(), or x.detach(): it computes no gradients"
+        )
+    reason = None
+    for program in parts.programs:
+        found = program.signature.mismatch(flat)
+        if found is None:
+            return pytree.tree_unflatten(_run(parts, program, flat), program.signature.out_tree)
+        reason = reason or found
+    return _unusual(parts, flat, reason or "")
+
+
+def _unusual(parts: Parts, flat: list[Any], reason: str) -> Any:
+    """Empty batches run eagerly through the dynamic program; anything else is an error."""
+    program = parts.programs[0]
+    empty = [t for t in flat if isinstance(t, torch.Tensor) and t.numel() == 0]
+    if empty and program.signature.symbols:
+        relaxed = Signature(
+            program.signature.parameters, program.signature.in_tree, program.signature.leaves, program.signature.out_tree,
+            {name: type(s)(0, s.hi) for name, s in program.signature.symbols.items()},
+        )  # fmt: skip
+        if relaxed.mismatch(flat) is None:
+            with torch.no_grad(), ops.active(parts.table):
+                out = program.gm(*(parts.tensors[name] for name in program.lifted), *flat)
+            return pytree.tree_unflatten(out, program.signature.out_tree)
+    sizes = "; ".join(dict.fromkeys(p.signature.describe() for p in parts.programs))
+    raise InputError(
+        "call a compiled model", reason,
+        f"inputs like the captured ones ({sizes}), or compile with a second example whose sizes differ to make them dynamic",
+    )  # fmt: skip
+
+
+def _run(parts: Parts, program: Program, flat: list[Any]) -> Any:
+    tensors = parts.tensors
+    with torch.no_grad(), ops.active(parts.table):
+        return program.run(*[tensors[name] for name in program.lifted], *flat)
+
+
+def _zeros(leaf: Any, hints: Mapping[str, int]) -> Any:
+    from spcomp.signature import Constant, evaluate
+
+    if isinstance(leaf, Constant):
+        return leaf.value
+    return torch.zeros([evaluate(d, hints) for d in leaf.shape], dtype=getattr(torch, leaf.dtype))
+
+
+def _nbytes(weight: torch.Tensor) -> int:
+    return weight.numel() * weight.element_size()

@@ -1,0 +1,76 @@
+"""The options of a compilation, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from spcomp.encodings.table import ENCODINGS
+from spcomp.errors import InputError
+
+Policy = Literal["auto", "force", "off"]
+Engine = Literal["auto", "inductor", "eager"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compile.
+
+    ``policy``: ``auto`` keeps a layer dense where sparse does not pay and says why, ``force`` raises instead, ``off``
+    is all dense. ``memory_budget``: bytes that the kernels of a layer may keep, as a multiple of its dense bytes.
+    ``include``/``exclude``: globs over module names. ``encodings``: names to consider, None is all. ``engine``: what
+    runs the rest of the graph. ``guard``: time the whole model against the whole dense program before handing it out.
+    """
+
+    policy: Policy = "auto"
+    memory_budget: float = 1.0
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+    encodings: frozenset[str] | None = None
+    engine: Engine = "auto"
+    guard: bool = True
+    cache_dir: Path | None = None
+    debug_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.policy not in ("auto", "force", "off"):
+            raise InputError("choose a policy", f"{self.policy!r}", "'auto', 'force' or 'off'")
+        if self.engine not in ("auto", "inductor", "eager"):
+            raise InputError("choose an engine", f"{self.engine!r}", "'auto', 'inductor' or 'eager'")
+        if not self.memory_budget > 0:
+            raise InputError("set memory_budget", f"{self.memory_budget!r}", "a positive multiple of the dense bytes")
+        unknown = sorted((self.encodings or frozenset()) - set(ENCODINGS))
+        if unknown:
+            raise InputError("restrict the encodings", f"{', '.join(unknown)}", ", ".join(sorted(ENCODINGS)))
+
+    def selects(self, layer: str) -> bool:
+        """Whether a layer may become sparse."""
+        return any(fnmatchcase(layer, g) for g in self.include) and not any(fnmatchcase(layer, g) for g in self.exclude)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; folders are left out, they belong to the machine."""
+        return {
+            "policy": self.policy,
+            "memory_budget": self.memory_budget,
+            "include": list(self.include),
+            "exclude": list(self.exclude),
+            "encodings": sorted(self.encodings) if self.encodings is not None else None,
+            "engine": self.engine,
+            "guard": self.guard,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        encodings = data.get("encodings")
+        return cls(
+            policy=data["policy"],
+            memory_budget=float(data["memory_budget"]),
+            include=tuple(data["include"]),
+            exclude=tuple(data["exclude"]),
+            encodings=None if encodings is None else frozenset(encodings),
+            engine=data["engine"],
+            guard=bool(data["guard"]),
+        )

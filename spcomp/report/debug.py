@@ -1,0 +1,43 @@
+"""``debug_dir``: the graph after every pass and the source of every kernel, as files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class HasKernels(Protocol):
+    """A slot of the kernel table."""
+
+    kernels: Any
+
+
+class Dump:
+    """Writes numbered files into a folder, which is made if needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.count = 0
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def graph(self, name: str, gm: Any) -> None:
+        """The graph as readable Python."""
+        (self.folder / f"{self.count:02d}-{name}.py").write_text(gm.print_readable(print_output=False))
+        self.count += 1
+
+    def kernels(self, table: Iterable[HasKernels]) -> None:
+        """Every distinct kernel source, named by layer; equal sources are written once."""
+        seen: set[str] = set()
+        folder = self.folder / "kernels"
+        folder.mkdir(exist_ok=True)
+        for slot in table:
+            for kernel in slot.kernels:
+                digest = hashlib.blake2b(kernel.source.encode(), digest_size=6).hexdigest()
+                if digest in seen:
+                    continue
+                seen.add(digest)
+                call = kernel.call
+                suffix = "mlir" if "func.func" in kernel.source else "txt"
+                (folder / f"{call.layer}-{call.encoding.name}-{digest}.{suffix}").write_text(kernel.source)

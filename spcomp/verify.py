@@ -1,0 +1,73 @@
+"""Run a compiled model once, eagerly, and hold every kernel against the reference on the inputs it meets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from spcomp import ops
+from spcomp.build import finite_linear, relative_error
+from spcomp.compiled import Parts, SlotRecord
+from spcomp.errors import InputError
+from spcomp.report.verification import LayerCheck, Verification
+from spcomp.signature import bind
+from spcomp.tolerance import TOLERANCES
+
+
+@dataclass(eq=False)
+class _Watched:
+    """A slot that checks each result it gives."""
+
+    slot: ops.SlotKernels
+    record: SlotRecord
+    dtype: str
+    checks: list[LayerCheck]
+    k: int = field(default=0)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.slot(x)
+        m = x.numel() // max(1, self.slot.k)
+        weight = self.record.dense_weight()
+        exact = finite_linear(x, weight, self.record.bias, self.record.epilogue.activation)
+        dense = torch.nn.functional.linear(x, weight, self.record.bias)
+        plain = finite_linear(x, weight, self.record.bias, "none")
+        limit = max(TOLERANCES[self.dtype], 2 * relative_error(dense, plain))
+        kernel = self.slot.pick(m)
+        name = f"{kernel.call.backend} {kernel.call.encoding}"
+        self.checks.append(LayerCheck(self.record.layer, name, m, relative_error(y, exact), limit))
+        return y
+
+
+def verify_parts(parts: Parts, original: nn.Module | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Verification:
+    """See :meth:`spcomp.compiled.CompiledModule.verify`. Buffers that the model writes keep their values."""
+    bound_args, bound_kwargs = bind(parts.programs[0].signature.parameters, args, kwargs)
+    flat, _ = pytree.tree_flatten((bound_args, bound_kwargs))
+    reasons = [p.signature.mismatch(flat) for p in parts.programs]
+    if None not in reasons:
+        raise InputError("verify a compiled model", str(reasons[0]), "inputs like the captured ones")
+    program = parts.programs[reasons.index(None)]
+    checks: list[LayerCheck] = []
+    watched = [
+        _Watched(slot, record, decision.dtype, checks)
+        for slot, record, decision in zip(parts.table, parts.slots, parts.decisions, strict=True)
+    ]
+    tensors = [parts.tensors[name].clone() for name in program.lifted]
+    with torch.no_grad(), ops.active(watched):  # type: ignore[arg-type]
+        out = program.gm(*tensors, *flat)
+    error = limit = None
+    dtypes = {t.dtype for t in out if isinstance(t, torch.Tensor) and t.is_floating_point()}
+    limit = max((TOLERANCES.get(str(d)[6:], 1e-5) for d in dtypes), default=0.0)
+    if original is not None:
+        saved = {name: b.clone() for name, b in original.named_buffers()}
+        with torch.no_grad():
+            truth = pytree.tree_leaves(original(*args, **kwargs))
+            for name, buffer in original.named_buffers():
+                buffer.copy_(saved[name])
+        pairs = [(a, b) for a, b in zip(out, truth, strict=True) if isinstance(a, torch.Tensor)]
+        error = max((relative_error(a, b.double()) for a, b in pairs), default=0.0)
+    return Verification(tuple(checks), error, 4 * limit)
