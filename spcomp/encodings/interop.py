@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.sparse import SparseSemiStructuredTensor
+from torch.sparse import SparseSemiStructuredTensor, SparseSemiStructuredTensorCUTLASS
+from torch.sparse._semi_structured_conversions import sparse_semi_structured_from_dense_cutlass
 
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
@@ -25,7 +26,7 @@ def to_torch_csr(packed: PackedTensor) -> torch.Tensor:
     np.cumsum(np.bincount(row, minlength=packed.shape[0]), out=starts[1:])
     return torch.sparse_csr_tensor(
         torch.from_numpy(starts),
-        torch.from_numpy(column),
+        torch.from_numpy(np.ascontiguousarray(column)),
         tensor_from_bits(bits[row, column], packed.dtype),
         size=packed.shape,
         check_invariants=True,
@@ -85,31 +86,40 @@ def from_torch_bsr(tensor: torch.Tensor, encoding: Encoding | None = None) -> Pa
     return pack(matrix, encoding or Block(rows, cols))
 
 
-def to_semi_structured(packed: PackedTensor) -> torch.Tensor:
-    """A 2:4 ``SparseSemiStructuredTensor``, from any encoding of a matrix that is 2:4 along K.
+def to_semi_structured(packed: PackedTensor) -> SparseSemiStructuredTensor:
+    """A 2:4 tensor in torch's CUTLASS form, on the CPU (``.cuda()`` moves it), from any encoding of a 2:4 matrix.
 
-    torch compresses on CUDA only, so a CUDA device is needed. Raises :class:`~spcomp.errors.EncodingError`.
+    float16, bfloat16 or int8. Raises :class:`~spcomp.errors.EncodingError` for other dtypes, a matrix that is not
+    2:4 along K, sides that torch cannot tile, and where torch's form would lose a -0.0.
     """
     asked = "a SparseSemiStructuredTensor"
-    if not torch.cuda.is_available():
-        raise EncodingError(asked, "torch packs 2:4 on CUDA only, and there is no CUDA device", "to_torch_csr")
+    if packed.dtype == "float32":
+        raise EncodingError(asked, "torch keeps float32 as 1:2, not 2:4", "a float16, bfloat16 or int8 weight")
+    dense = packed.unpack()
     try:
-        made: torch.Tensor = torch.sparse.to_sparse_semi_structured(packed.unpack().cuda())  # type: ignore[no-untyped-call]
+        values, meta = sparse_semi_structured_from_dense_cutlass(dense)  # type: ignore[no-untyped-call]
     except RuntimeError as error:
-        raise EncodingError(asked, f"torch declines: {error}", "nm(n=2, m=4) in float16, sides in 64s") from error
+        raise EncodingError(asked, f"torch declines: {error}", "sides that are multiples of 64") from error
+    made = SparseSemiStructuredTensorCUTLASS(dense.shape, values, meta, None, None, None)
+    if not np.array_equal(_bits(_dense(made), packed.dtype), _bits(dense, packed.dtype)):
+        raise EncodingError(asked, "the matrix is not 2:4 along K, or holds a -0.0", "nm(n=2, m=4), which keeps -0.0")
     return made
 
 
 def from_semi_structured(tensor: SparseSemiStructuredTensor, encoding: Encoding | None = None) -> PackedTensor:
     """Pack a 2:4 tensor, by default as ``Nm(2, 4)``, through its ``to_dense()``.
 
-    torch implements ``to_dense`` as a product with the identity: finite values come back exactly, but -0.0 becomes
-    +0 and one NaN or Inf spoils its row.
+    Exact for torch's CUTLASS form. cuSPARSELt's form is opaque and lives on CUDA; torch reads it by a product with
+    the identity: finite values come back exactly, but -0.0 becomes +0 and one NaN or Inf spoils its row.
     """
     if not isinstance(tensor, SparseSemiStructuredTensor):
         raise EncodingError("a SparseSemiStructuredTensor", f"it is a {type(tensor).__name__}", "pack(weight, nm)")
-    dense: torch.Tensor = tensor.to_dense()
-    return pack(dense, encoding or Nm(2, 4))
+    return pack(_dense(tensor), encoding or Nm(2, 4))
+
+
+def _dense(tensor: SparseSemiStructuredTensor) -> torch.Tensor:
+    dense: torch.Tensor = tensor.to_dense()  # type: ignore[no-untyped-call]
+    return dense
 
 
 def _expect(tensor: torch.Tensor, layout: torch.layout) -> str:

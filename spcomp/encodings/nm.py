@@ -82,6 +82,8 @@ class Nm(Encoding):
         bundles, words = self.sizes((rows, columns))
         values = np.zeros((bundles, words * self.slots_per_word, LANES), dtype=bits.dtype)
         control = np.zeros((bundles, words, LANES), dtype=np.uint32)
+        if values.size == 0:
+            return {"values": values, "control": control}
         for chunk in row_chunks(rows, columns, LANES):
             height = ceil_div(chunk.stop - chunk.start, LANES) * LANES
             piece = padded(bits[chunk], height, words * self.groups_per_word * self.m)
@@ -118,7 +120,7 @@ class Nm(Encoding):
         shifts = np.arange(self.slots_per_word, dtype=np.uint32) * np.uint32(self.bits_per_index)
         ones = np.uint32((1 << self.bits_per_index) - 1)
         index = ((control[:, :, None, :] >> shifts[:, None]) & ones).astype(np.uint8)
-        return index.reshape(len(control), -1, LANES)
+        return index.reshape(control.shape[0], control.shape[1] * self.slots_per_word, LANES)
 
     def unpack_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int]) -> Bits:
         rows, columns = shape

@@ -77,7 +77,6 @@ def _columns(
     x_at: str,
     w_at: str,
     sums: list[str],
-    padded_n: int,
     padded_k: int,
     rows: int,
     cols: int,

@@ -54,6 +54,8 @@ class Compiled:
     address: int
     seconds: float
     call: Any
+    packed_address: int
+    """Entry that takes an array of pointers to the arguments; 0 for functions that have none."""
     keep: tuple[object, ...]
     """The engine; the code lives as long as this object does."""
 
@@ -112,6 +114,7 @@ def _compile(name: str, text: str, pointers: int, scalars: int) -> Compiled:
             passmanager.PassManager.parse(PIPELINE).run(module.operation)
         engine = ExecutionEngine(module, opt_level=3)
         address = engine.raw_lookup(name)
+        packed = engine.raw_lookup(f"_mlir_{name}")
     except Exception as error:  # torch-mlir raises its own MLIRError, RuntimeError or ValueError by stage
         raise KernelError(
             f"compile the kernel {name}", str(error).splitlines()[0], "report the dumped kernel source as a bug"
@@ -119,4 +122,4 @@ def _compile(name: str, text: str, pointers: int, scalars: int) -> Compiled:
     signature = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * pointers, *[ctypes.c_int64] * scalars)
     seconds = time.perf_counter() - start
     log.debug("compiled %s in %.0f ms", name, 1e3 * seconds)
-    return Compiled(name, text, address, seconds, signature(address), (engine, module, context))
+    return Compiled(name, text, address, seconds, signature(address), packed, (engine, module, context))

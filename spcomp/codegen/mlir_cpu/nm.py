@@ -57,10 +57,12 @@ class NmShape:
         return self.words * self.word_columns
 
 
-def nm_tokens_text(shape: NmShape, tiles: int, words_per_block: int, dtype: str = "f32") -> str:
+def nm_tokens_text(
+    shape: NmShape, padded_k: int, padded_n: int, tiles: int, words_per_block: int, dtype: str = "f32"
+) -> str:
     """``nm(xs, ys, values, control, tile_lo, tile_hi, row_lo, row_hi)``; rows count tiles of sixteen rows.
 
-    xs [*, padded columns, 16], ys [*, rows padded to 16, 16]. A word's slots are written out; ``words_per_block``
+    xs [*, padded_k, 16], ys [*, padded_n, 16]. A word's slots are written out; ``words_per_block``
     words (a column block of x that stays in L1) are summed before the partial sums go back to memory.
     """
     f = Function(
@@ -68,17 +70,16 @@ def nm_tokens_text(shape: NmShape, tiles: int, words_per_block: int, dtype: str 
         (("xs", "f32"), ("ys", "f32"), ("values", dtype), ("control", "i32")),
         ("tile_lo", "tile_hi", "row_lo", "row_hi"),
     )
-    padded_n = -(-shape.rows // LANES) * LANES
     with f.loop("%tile_lo", "%tile_hi", f.idx(tiles), hint="tile") as tile:
-        x0 = f.mul(tile.index, f.idx(shape.padded_columns * LANES))
+        x0 = f.mul(tile.index, f.idx(padded_k * LANES))
         y0 = f.mul(tile.index, f.idx(padded_n * LANES))
         first = min(words_per_block, shape.words)
-        _token_rows(f, shape, tiles, x0, y0, padded_n, f.idx(0), f.idx(first), dtype, first=True)
+        _token_rows(f, shape, tiles, x0, y0, padded_k, padded_n, f.idx(0), f.idx(first), dtype, first=True)
         if shape.words > first:
             with f.loop(f.idx(first), f.idx(shape.words), f.idx(words_per_block), hint="block") as block:
                 stop = f.add(block.index, f.idx(words_per_block))
                 stop = f.val(f"arith.minsi {stop}, {f.idx(shape.words)} : index", "i")
-                _token_rows(f, shape, tiles, x0, y0, padded_n, block.index, stop, dtype, first=False)
+                _token_rows(f, shape, tiles, x0, y0, padded_k, padded_n, block.index, stop, dtype, first=False)
     return f.text()
 
 
@@ -88,6 +89,7 @@ def _token_rows(
     tiles: int,
     x0: str,
     y0: str,
+    padded_k: int,
     padded_n: int,
     word_lo: str,
     word_hi: str,
@@ -119,7 +121,7 @@ def _token_rows(
                 x_at = f.add(f.add(x_word, f.idx(slot // shape.n * shape.m * LANES)), f.mul(column, f.idx(LANES)))
                 weight = load_weight(f, "%values", f.add(v0, f.idx(slot * LANES)), dtype)
                 for t in range(tiles):
-                    x = f.vload("%xs", f.add(x_at, f.idx(t * shape.padded_columns * LANES)))
+                    x = f.vload("%xs", f.add(x_at, f.idx(t * padded_k * LANES)))
                     chain = slot % chains * tiles + t
                     new[chain] = f.fma(weight, x, new[chain])
             f.yield_(new, [VEC] * len(new))

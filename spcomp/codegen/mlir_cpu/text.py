@@ -54,7 +54,7 @@ class Function:
         """A constant at the top of the function, one per (literal, type)."""
         key = (literal, type_)
         if key not in self.constants:
-            self.constants[key] = f"%c{len(self.constants)}"
+            self.constants[key] = f"%const_{len(self.constants)}"
         return self.constants[key]
 
     def idx(self, value: int) -> str:

@@ -1,0 +1,52 @@
+"""Measure every constant weight of a linear layer.
+
+before:  %w : get_attr[weight]; %y : aten.linear(%x, %w, %b)
+after:   the same graph; spcomp.sparsity.annotation.of(%w) holds exact SparsityFacts
+
+Facts are cached by content, so that a second program of the same model costs a hash. ``weight * mask`` leaves -0.0 where
+a negative weight was pruned; by the bits that is a nonzero, so such weights are measured and packed with +0 instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import fx
+
+from spcomp.passes.base import PassContext, attribute
+from spcomp.sparsity.annotation import annotate, of
+from spcomp.sparsity.measure import measure
+
+MEASURABLE = (torch.float32, torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class InferSparsity:
+    """Annotate constant weights with exact facts."""
+
+    name: ClassVar[str] = "infer-sparsity"
+
+    def run(self, gm: fx.GraphModule, ctx: PassContext) -> fx.GraphModule:
+        known: dict[int, object] = {}
+        for node in gm.graph.nodes:
+            if node.target is not torch.ops.aten.linear.default:
+                continue
+            weight_node = node.args[1]
+            if weight_node.op != "get_attr" or of(weight_node) is not None:
+                continue
+            weight = attribute(gm, weight_node)
+            if weight.dim() == 2 and weight.dtype in MEASURABLE:
+                facts = known.get(weight.data_ptr()) or measure(positive_zeros(weight))
+                known[weight.data_ptr()] = facts
+                annotate(weight_node, facts)  # type: ignore[arg-type]
+        return gm
+
+
+def positive_zeros(weight: torch.Tensor) -> torch.Tensor:
+    """The weight with every -0.0 made +0.0: itself if it has none, else a copy. Equal as numbers."""
+    weight = weight.detach()
+    bits = weight.view({4: torch.int32, 2: torch.int16}[weight.element_size()])
+    negative = torch.iinfo(bits.dtype).min
+    return weight + 0.0 if bool((bits == negative).any()) else weight

@@ -1,0 +1,82 @@
+"""Replace chosen linear layers by our op, and lift what is left of the weights to inputs.
+
+before:  %w : get_attr[fc.weight]; %n : get_attr[norm.weight]
+         %y : aten.linear(%x, %w, %b); %z : aten.gelu(%y); %o : aten.layer_norm(%z, [8], %n)
+after:   %norm_weight : placeholder
+         %z : spcomp.linear_v1(%x, slot, 8); %o : aten.layer_norm(%z, [8], %norm_weight)
+
+Lifted attributes come first, in order of first use; their names are left in ``gm.meta["lifted"]``. In-place writes
+to a lifted buffer stay in the graph and reach the buffer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import fx
+
+from spcomp import ops
+from spcomp.passes.base import PassContext, attribute
+from spcomp.passes.collect import matches, site_key
+
+
+@dataclass(frozen=True)
+class Lower:
+    """Splice in the kernel op and lift constants."""
+
+    name: ClassVar[str] = "lower"
+
+    def run(self, gm: fx.GraphModule, ctx: PassContext) -> fx.GraphModule:
+        for match in matches(gm):
+            site = ctx.sites.get(site_key(gm, match))
+            if site is None:
+                continue
+            x = match.linear.args[0]
+            with gm.graph.inserting_before(match.linear):
+                node = gm.graph.call_function(ops.LINEAR, (x, site.slot, site.n))
+            node.meta = {k: v for k, v in match.last.meta.items() if k in ("val", "nn_module_stack", "stack_trace")}
+            match.last.replace_all_uses_with(node)
+            if match.last is not match.linear:
+                gm.graph.erase_node(match.last)
+            gm.graph.erase_node(match.linear)
+        gm.graph.eliminate_dead_code(is_impure_node=_impure)
+        return lift(gm)
+
+
+def _impure(node: fx.Node) -> bool:
+    """Keep placeholders, the output and whatever writes in place."""
+    if node.op in ("placeholder", "output"):
+        return True
+    schema = getattr(node.target, "_schema", None)
+    return node.is_impure() or (schema is not None and schema.is_mutable)
+
+
+def lift(gm: fx.GraphModule) -> fx.GraphModule:
+    """A new module without tensors: every tensor attribute becomes a leading placeholder."""
+    graph, values = fx.Graph(), dict[fx.Node, Any]()
+    lifted: dict[str, torch.Tensor] = {}
+    placeholders: dict[int, fx.Node] = {}
+    modules: dict[str, Any] = {}
+    for node in gm.graph.nodes:
+        if node.op != "get_attr":
+            continue
+        value = attribute(gm, node)
+        if not isinstance(value, torch.Tensor):
+            modules[str(node.target)] = value
+            continue
+        key = id(value)
+        if key not in placeholders:
+            name = str(node.target)
+            placeholders[key] = graph.placeholder(name.replace(".", "_"))
+            placeholders[key].meta = {"val": node.meta.get("val")}
+            lifted[name] = value
+        values[node] = placeholders[key]
+    for node in gm.graph.nodes:
+        if node not in values:
+            values[node] = graph.node_copy(node, values.__getitem__)
+    graph.set_codegen(fx.graph.CodeGen())
+    new = fx.GraphModule(modules, graph)
+    new.meta["lifted"] = lifted
+    return new

@@ -1,0 +1,201 @@
+"""nn.Module -> undecomposed ATen graph. The only caller of ``torch.export``."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.utils import _pytree as pytree
+
+from spcomp.errors import CaptureError, InputError, StateError, WeightError
+from spcomp.plan import TensorSpec
+from spcomp.signature import Constant, Signature, Symbol, bind, parameters_of
+
+log = logging.getLogger("spcomp.capture")
+CONSTANTS = (int, float, bool, str, type(None))
+
+
+@dataclass(frozen=True)
+class Example:
+    """One call of the model: what it is given to be captured, tuned and checked with."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    @classmethod
+    def of(cls, value: Any) -> Example:
+        """A tensor (the only argument), a tuple or list of arguments, or a mapping of keyword arguments."""
+        match value:
+            case Example():
+                return value
+            case torch.Tensor():
+                return cls((value,), {})
+            case Mapping() if all(isinstance(k, str) for k in value):
+                return cls((), dict(value))
+            case tuple() | list():
+                return cls(tuple(value), {})
+            case _:
+                raise InputError(
+                    "use an example input",
+                    f"a {type(value).__name__}",
+                    "a tensor, a tuple of arguments, or a dict of keyword arguments",
+                )
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A captured program: its graph takes the flat tensor inputs, in order, constants included."""
+
+    gm: fx.GraphModule
+    signature: Signature
+    flat: tuple[Any, ...]
+    """The example inputs, flattened."""
+
+
+def check_model(model: object) -> nn.Module:
+    """Refuse what cannot be compiled before anything is done to it."""
+    if not isinstance(model, nn.Module):
+        raise InputError("compile a model", f"a {type(model).__name__}", "a torch.nn.Module")
+    training = next((name or "the model" for name, m in model.named_modules() if m.training), None)
+    if training is not None:
+        raise StateError("compile a model", f"training mode ({training})", "model.eval() first")
+    weights = 0
+    for name, parameter in model.named_parameters():
+        weights += 1
+        if parameter.device.type != "cpu":
+            raise WeightError("compile for the CPU", f"{name} is on {parameter.device}", "model.cpu() first")
+        if parameter.is_floating_point() and bool(torch.isnan(parameter).any()):
+            raise WeightError("compile a model", f"NaN in the weight {name}", "repair or retrain the weight")
+    if not weights:
+        raise WeightError("compile a model", "no weights in it", "a model with parameters; torch.compile serves the rest")
+    return model
+
+
+def capture(
+    model: nn.Module, examples: Sequence[Example], dynamic_shapes: Any = None, *, ones: frozenset[str] = frozenset()
+) -> Captured:
+    """Export ``model`` at the first example. Sizes that differ between examples are dynamic.
+
+    ``dynamic_shapes`` is torch.export's own and goes before the examples' differences. Raises
+    :class:`CaptureError` naming the construct that does not export.
+    """
+    parameters = parameters_of(model.forward)
+    calls = [bind(parameters, e.args, e.kwargs) for e in examples]
+    args, kwargs = calls[0]
+    flat, in_tree = pytree.tree_flatten((args, kwargs))
+    _check_flat(flat)
+    if dynamic_shapes is None and len(calls) > 1:
+        dynamic_shapes = _differences(model, calls)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            exported = torch.export.export(model, args, kwargs, dynamic_shapes=dynamic_shapes, strict=False)
+            gm = exported.module(check_guards=False)
+    except Exception as error:  # torch.export raises dozens of types; each becomes one that says what to try
+        raise _capture_error(model, error) from error
+    assert isinstance(gm, fx.GraphModule)
+    return _captured(gm, exported, parameters, in_tree, tuple(flat))
+
+
+def from_exported(exported: torch.export.ExportedProgram) -> Captured:
+    """Take a program that was exported elsewhere; its example inputs come with it."""
+    if exported.example_inputs is None:
+        raise CaptureError("compile an exported program", "no example inputs in it", "exporting it again with them")
+    args, kwargs = exported.example_inputs
+    gm = exported.module(check_guards=False)
+    assert isinstance(gm, fx.GraphModule)
+    flat, in_tree = pytree.tree_flatten((tuple(args), dict(kwargs)))
+    return _captured(gm, exported, parameters_of(gm.forward), in_tree, tuple(flat))
+
+
+def _captured(gm: fx.GraphModule, exported: Any, parameters: Any, in_tree: Any, flat: tuple[Any, ...]) -> Captured:
+    leaves: list[TensorSpec | Constant] = []
+    names: dict[str, Symbol] = {}
+    placeholders = [n for n in gm.graph.nodes if n.op == "placeholder"]
+    for node, value in zip(placeholders, flat, strict=True):
+        fake = node.meta.get("val")
+        if not isinstance(value, torch.Tensor):
+            leaves.append(Constant(value))
+            continue
+        shape = tuple(d if isinstance(d, int) else str(d.node.expr) for d in fake.shape)
+        leaves.append(TensorSpec(shape, str(value.dtype).removeprefix("torch.")))
+        for d in fake.shape:
+            if not isinstance(d, int) and d.node.expr.is_symbol:
+                names[str(d.node.expr)] = _range(exported, d)
+    out_tree = exported.call_spec.out_spec
+    return Captured(gm, Signature(parameters, in_tree, tuple(leaves), out_tree, names), flat)
+
+
+def _range(exported: Any, size: torch.SymInt) -> Symbol:
+    bounds = exported.range_constraints.get(size.node.expr)
+    lo = max(2, int(bounds.lower)) if bounds is not None else 2
+    try:
+        hi = int(bounds.upper) if bounds is not None else None
+    except (OverflowError, ValueError, TypeError, AttributeError):
+        hi = None
+    return Symbol(lo, None if hi is not None and hi >= 1 << 40 else hi)
+
+
+def _check_flat(flat: Sequence[Any]) -> None:
+    for i, value in enumerate(flat):
+        if isinstance(value, torch.Tensor):
+            if value.numel() == 0:
+                raise InputError(
+                    "capture a model", f"example input {i} of shape {list(value.shape)} has no elements",
+                    "an example with at least one element; compiled models accept empty batches if the batch is dynamic",
+                )  # fmt: skip
+            if value.device.type != "cpu":
+                raise InputError("capture a model", f"example input {i} on {value.device}", "example inputs on the CPU")
+        elif not isinstance(value, CONSTANTS):
+            raise InputError(
+                "capture a model", f"example input {i} is a {type(value).__name__}", "tensors, numbers, strings or None"
+            )
+
+
+def _differences(model: nn.Module, calls: Sequence[tuple[Any, Any]]) -> Any:
+    """torch.export's dynamic_shapes from sizes that differ between the examples' calls."""
+    flats = [pytree.tree_flatten(call) for call in calls]
+    first, tree = flats[0]
+    for other, other_tree in flats[1:]:
+        if other_tree != tree:
+            raise InputError("infer dynamic sizes", "examples of different structure", "examples that differ in sizes only")
+        for i, (a, b) in enumerate(zip(first, other, strict=True)):
+            if isinstance(a, torch.Tensor) and (not isinstance(b, torch.Tensor) or a.dim() != b.dim()):
+                raise InputError("infer dynamic sizes", f"input {i} differs in rank", "examples that differ in sizes only")
+    specs: list[Any] = []
+    for i, value in enumerate(first):
+        if not isinstance(value, torch.Tensor):
+            specs.append(None)
+            continue
+        sizes = [tuple(flat[i].shape) for flat, _ in flats]
+        dynamic = {d: torch.export.Dim.DYNAMIC for d in range(value.dim()) if len({s[d] for s in sizes}) > 1}
+        for d in dynamic:
+            if value.shape[d] < 2:
+                raise InputError(
+                    "infer dynamic sizes", f"the first example has size {value.shape[d]} in input {i}, dimension {d}",
+                    "a first example with sizes of at least 2 where they are dynamic",
+                )  # fmt: skip
+        specs.append(dynamic or None)
+    args, kwargs = pytree.tree_unflatten(specs, tree)
+    return {**dict(zip(_positional(model), args, strict=False)), **kwargs} or None
+
+
+def _positional(model: nn.Module) -> list[str]:
+    return [p.name for p in parameters_of(model.forward) if p.kind in ("POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD")]
+
+
+def _capture_error(model: nn.Module, error: Exception) -> CaptureError:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    construct = next((line for line in lines if "unsupported" in line.lower() or "data-dependent" in line.lower()), "")
+    found = construct or (lines[0] if lines else type(error).__name__)
+    where = next((line for line in reversed(lines) if line.startswith("File ") and "torch/" not in line), "")
+    return CaptureError(
+        f"capture {type(model).__name__} with torch.export",
+        f"{type(error).__name__}: {found[:300]}" + (f" ({where[:160]})" if where else ""),
+        "torch.compile(model, backend='spcomp'), which compiles around what does not export, or rewrite that construct",
+    )

@@ -1,0 +1,70 @@
+"""`MlirCpu`: the backend of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from spcomp.codegen.mlir_cpu import jit
+from spcomp.codegen.mlir_cpu.bodies import body_of
+from spcomp.codegen.mlir_cpu.rows import RowsKernel
+from spcomp.codegen.mlir_cpu.text import LANES
+from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, TokensKernel
+from spcomp.encodings.block import Block
+from spcomp.encodings.csr import Csr
+from spcomp.encodings.nm import Nm
+from spcomp.encodings.pack import PackedTensor
+from spcomp.kernel import Kernel
+from spcomp.plan import KernelCall, KernelKey, Schedule
+from spcomp.targets.host import host_cpu
+
+ACCUMULATORS = 24
+"""Vector registers that a block kernel may fill with sums, of 32."""
+L1_COLUMNS = 512
+"""Columns x tiles of packed x that fit in 32 KB of L1."""
+FEW_TOKENS = 15
+"""Up to here the row kernel of N:M is worth a try."""
+
+
+@dataclass(frozen=True)
+class MlirCpu:
+    """CSR, block and N:M linear layers on the CPU, in float32, bfloat16 and float16 (sums in float32)."""
+
+    name: str = "mlir_cpu"
+
+    def unavailable(self) -> str | None:
+        return jit.available()
+
+    def capabilities(self) -> frozenset[KernelKey]:
+        if self.unavailable() is not None:
+            return frozenset()
+        target = host_cpu().target
+        return frozenset(
+            KernelKey("linear", encoding, dtype, target) for encoding in ("csr", "block", "nm") for dtype in MLIR_DTYPES
+        )
+
+    def schedules(self, call: KernelCall, m: int) -> Sequence[Schedule]:
+        tiles = max(1, -(-m // LANES))
+        fitting = [t for t in (8, 4, 2, 1) if t <= tiles]
+        match call.encoding:
+            case Csr(block_columns=columns):
+                limit = max(1, L1_COLUMNS // columns)
+                return [(("tiles", t),) for t in fitting if t <= limit][:1]
+            case Block(rows=rows):
+                best = [t for t in fitting if t * rows <= ACCUMULATORS]
+                return [(("tiles", t),) for t in best[:1]] if rows <= 16 else []
+            case Nm():
+                found: list[Schedule] = []
+                if m <= FEW_TOKENS and call.target == "cpu-avx512":
+                    found.append((("tokens", max(t for t in (8, 4, 2, 1) if t <= max(1, m))),))
+                words = {8: 2, 4: 2, 2: 8, 1: 8}
+                return found + [(("tiles", t), ("words", words[t])) for t in fitting[:1]]
+            case _:
+                return []
+
+    def build(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None) -> Kernel:
+        if "tokens" in dict(call.schedule):
+            return RowsKernel(call, packed, bias)
+        return TokensKernel(call, packed, bias, body_of(call, packed))

@@ -1,0 +1,103 @@
+"""Bind each encoding's packed buffers to its kernel text."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from spcomp.codegen.mlir_cpu.block import block_text
+from spcomp.codegen.mlir_cpu.csr import csr_text
+from spcomp.codegen.mlir_cpu.nm import NmShape, nm_tokens_text
+from spcomp.codegen.mlir_cpu.text import LANES
+from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, Body, pointers
+from spcomp.encodings.block import Block
+from spcomp.encodings.csr import Csr
+from spcomp.encodings.nm import Nm
+from spcomp.encodings.pack import PackedTensor
+from spcomp.errors import KernelError
+from spcomp.plan import KernelCall
+
+_INTEGERS = {torch.uint8: "i8", torch.uint16: "i16", torch.uint32: "i32", torch.int32: "i32", torch.int64: "i64"}
+
+
+def body_of(call: KernelCall, packed: PackedTensor) -> Body:
+    """The middle function for this call's encoding."""
+    match packed.encoding:
+        case Csr() as encoding:
+            return _csr(call, packed, encoding)
+        case Block() as encoding:
+            return _block(call, packed, encoding)
+        case Nm() as encoding:
+            return _nm(call, packed, encoding)
+        case other:
+            raise KernelError(f"generate a CPU kernel for {call.layer}", f"encoding {other}", "csr, block or nm")
+
+
+def _padded(k: int) -> int:
+    """Columns of packed x. Strides of whole 4 KB pages would put all tiles of a column into the same cache set."""
+    return k + 8 if k and k * LANES * 4 % 4096 == 0 else k
+
+
+def _csr(call: KernelCall, packed: PackedTensor, encoding: Csr) -> Body:
+    buffers = packed.buffers
+    index, count = _INTEGERS[buffers["columns"].dtype], _INTEGERS[buffers["counts"].dtype]
+    dtype = MLIR_DTYPES[call.dtype]
+    counts = buffers["counts"].numpy().astype(np.int64)
+    starts = buffers["block_start"].numpy().astype(np.int64)[: counts.shape[0]]
+    padded = _padded(call.k)
+    known: dict[int, np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
+
+    def at_row(row: int) -> tuple[int, ...]:
+        offsets = np.ascontiguousarray(starts + counts[:, :row].sum(axis=1))
+        return (known.setdefault(row, offsets).ctypes.data,)
+
+    return Body(
+        padded_k=padded,
+        padded_n=_padded(call.n),
+        text=lambda tiles: csr_text(
+            call.n, _padded(call.n), padded, call.k, encoding.block_columns, tiles, index, count, dtype
+        ),
+        name="csr",
+        pointers=pointers(packed, ("values", "columns", "counts")),
+        row_pointers=1,
+        row_weights=counts.sum(axis=0),
+        rows_per_unit=1,
+        at_row=at_row,
+        keep=(known,),
+    )
+
+
+def _block(call: KernelCall, packed: PackedTensor, encoding: Block) -> Body:
+    rows, cols = encoding.rows, encoding.cols
+    padded_k = _padded(-(-call.k // cols) * cols)
+    return Body(
+        padded_k=padded_k,
+        padded_n=_padded(call.n),
+        text=lambda tiles: block_text(
+            call.n, _padded(call.n), padded_k, rows, cols, tiles, MLIR_DTYPES[call.dtype]
+        ),
+        name="block",
+        pointers=pointers(packed, ("values", "columns", "row_start")),
+        row_pointers=0,
+        row_weights=np.diff(packed.buffers["row_start"].numpy().astype(np.int64)) * rows * cols,
+        rows_per_unit=rows,
+        at_row=lambda _: (),
+    )
+
+
+def _nm(call: KernelCall, packed: PackedTensor, encoding: Nm) -> Body:
+    shape = NmShape(call.n, call.k, encoding.n, encoding.m)
+    padded_k, padded_n = _padded(shape.padded_columns), _padded(-(-call.n // LANES) * LANES)
+    words = dict(call.schedule)["words"]
+    units = -(-call.n // LANES)
+    return Body(
+        padded_k=padded_k,
+        padded_n=padded_n,
+        text=lambda tiles: nm_tokens_text(shape, padded_k, padded_n, tiles, words, MLIR_DTYPES[call.dtype]),
+        name="nm",
+        pointers=pointers(packed, ("values", "control")),
+        row_pointers=0,
+        row_weights=np.full(units, LANES * shape.words * shape.slots_per_word, np.int64),
+        rows_per_unit=LANES,
+        at_row=lambda _: (),
+    )

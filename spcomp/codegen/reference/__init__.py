@@ -1,0 +1,1 @@
+"""The slow, obvious version: what every other backend is compared with."""

@@ -1,0 +1,13 @@
+"""The code generators there are. A new one is a folder and a row here."""
+
+from __future__ import annotations
+
+from spcomp.codegen.mlir_cpu.backend import MlirCpu
+from spcomp.codegen.reference.backend import Reference
+from spcomp.kernel import Backend
+
+BACKENDS: dict[str, Backend] = {
+    "mlir_cpu": MlirCpu(),
+    "reference": Reference(),
+}
+"""By name, the preferred first."""

@@ -1,0 +1,71 @@
+"""Predicted time of a kernel call from bytes, FLOPs and the host's measured peaks.
+
+A roofline whose compute roof is per family: instruction throughput counted from the inner loop. A cycle does two
+512-bit multiply-adds and two 64-byte loads (shared by operands and weight broadcasts); packing x and unpacking y stream
+through the L2 cache. It ranks candidates; the tuner decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spcomp.plan import KernelCall
+from spcomp.targets.host import HostCpu, Peaks
+
+LANES = 16
+FMAS_A_CYCLE = 2.0
+LOADS_A_CYCLE = 2.0
+CALL_SECONDS = 3e-6
+"""Python and dispatch overhead of one call, measured on this class of machine."""
+ROW_CYCLES = 6.0
+"""Loop entry, partial sum load and store of one row in one column block of blocked CSR."""
+TRANSPOSE_CYCLES = 80.0
+"""One 16 x 16 block packed or unpacked."""
+DENSE_EFFICIENCY = 0.85
+"""Share of peak that a prepacked dense library reaches at large M."""
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Predicts seconds for one call on one thread of this host."""
+
+    host: HostCpu
+    peaks: Peaks
+
+    def seconds(self, call: KernelCall, m: int, *, cold_bytes: int = 0) -> float:
+        """Time of ``call`` at M = ``m``; ``cold_bytes``: weights of other layers that run in between."""
+        compute = self._cycles(call, m) / (self.peaks.ghz * 1e9)
+        bytes_moved = call.weight_nbytes + call.activation_nbytes(m)
+        far = cold_bytes + call.weight_nbytes > self.host.l3_bytes
+        bandwidth = self.peaks.stream_gb_s if far else self.peaks.cache_gb_s
+        return max(compute, bytes_moved / (bandwidth * 1e9)) + CALL_SECONDS
+
+    def _cycles(self, call: KernelCall, m: int) -> float:
+        schedule = dict(call.schedule)
+        if call.encoding.name == "dense" or not schedule:
+            return call.dense_flops(m) / (2 * LANES * FMAS_A_CYCLE * DENSE_EFFICIENCY)
+        if "tokens" in schedule:
+            # a permute and a multiply-add a token share the two pipes; one value vector serves sixteen weights
+            return call.stored / LANES * m
+        tiles = -(-m // LANES)
+        size = min(schedule["tiles"], 1 << (tiles.bit_length() - 1))
+        rows, cols = self._register_tile(call)
+        fmas = rows * size / FMAS_A_CYCLE
+        loads = (size + rows) / LOADS_A_CYCLE
+        product = call.stored / rows * max(fmas, loads) * tiles / size
+        if call.encoding.name == "csr":
+            blocks = -(-call.k // max(1, cols))
+            product += call.n * blocks * (ROW_CYCLES + size) * tiles / size
+        moved = (call.n + call.k) / LANES * tiles * TRANSPOSE_CYCLES
+        return product + moved
+
+    @staticmethod
+    def _register_tile(call: KernelCall) -> tuple[int, int]:
+        parameters = call.encoding.parameters()
+        match call.encoding.name:
+            case "block":
+                return int(parameters["rows"]), int(parameters["cols"])
+            case "csr":
+                return 1, int(parameters["block_columns"])
+            case _:
+                return 1, 0

@@ -1,0 +1,96 @@
+"""Measure candidates on the machine: interleaved, as cold as the rest of the model would leave the caches."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from spcomp.cost.cache import TuneCache
+from spcomp.targets.host import HostCpu
+
+ROUNDS = 9
+LONG_SECONDS = 0.4
+"""A round longer than this is repeated three times only."""
+
+
+@dataclass
+class Tuner:
+    """Times callables against each other and remembers the medians."""
+
+    host: HostCpu
+    cache: TuneCache
+    versions: str
+    """Versions of everything that generates code."""
+    _flush: torch.Tensor | None = field(default=None, repr=False)
+
+    def measure(
+        self,
+        key: Mapping[str, object],
+        work: Callable[[], Mapping[str, Callable[[], object]]],
+        names: frozenset[str],
+        *,
+        cold_bytes: int,
+        warm: torch.Tensor | None = None,
+    ) -> dict[str, float]:
+        """Median seconds of every named callable; from the cache if all of ``names`` are there.
+
+        ``work`` builds the callables, and is not called on a cache hit. ``cold_bytes`` of other data are read before
+        every run; ``warm`` (the input) is read after that.
+        """
+        full = {**key, "host": self.host.digest, "versions": self.versions, "threads": torch.get_num_threads()}
+        known = self.cache.get(full)
+        if known is not None and names <= known.keys():
+            return {name: known[name] for name in names}
+        measured = self.time(work(), cold_bytes=cold_bytes, warm=warm)
+        self.cache.put(full, {**(known or {}), **measured})
+        return measured
+
+    def time(
+        self,
+        work: Mapping[str, Callable[[], object]],
+        *,
+        cold_bytes: int = 0,
+        warm: torch.Tensor | None = None,
+        rounds: int = ROUNDS,
+    ) -> dict[str, float]:
+        """Interleaved medians in seconds, without the cache."""
+        samples = self.samples(work, cold_bytes=cold_bytes, warm=warm, rounds=rounds)
+        return {name: statistics.median(times) for name, times in samples.items()}
+
+    def samples(
+        self,
+        work: Mapping[str, Callable[[], object]],
+        *,
+        cold_bytes: int = 0,
+        warm: torch.Tensor | None = None,
+        rounds: int = ROUNDS,
+    ) -> dict[str, list[float]]:
+        """Every timed run in seconds; run i of all names happened in the same round."""
+        times: dict[str, list[float]] = {name: [] for name in work}
+        start = time.perf_counter()
+        for run in work.values():
+            run()
+        if time.perf_counter() - start > LONG_SECONDS:
+            rounds = min(rounds, 3)
+        for _ in range(rounds):
+            for name, run in work.items():
+                self._cool(cold_bytes)
+                if warm is not None:
+                    warm.sum()
+                start = time.perf_counter()
+                run()
+                times[name].append(time.perf_counter() - start)
+        return times
+
+    def _cool(self, nbytes: int) -> None:
+        """Read up to one and a half last-level caches of other memory."""
+        nbytes = min(nbytes, 3 * (self.host.l3_bytes or 1 << 25) // 2)
+        if nbytes < 1 << 16:
+            return
+        if self._flush is None or self._flush.nbytes < nbytes:
+            self._flush = torch.ones(nbytes // 4)
+        self._flush[: nbytes // 4].sum()

@@ -1,0 +1,81 @@
+"""The custom op that stands for a compiled linear layer in a graph, and the table it looks its kernel up in.
+
+``spcomp::linear_v1(Tensor x, int slot, int n) -> Tensor``. The slot is a position in the kernel table of the
+:class:`CompiledModule` that is running; the table is found through a context variable, so nothing is process-global
+and compiled graphs can be cached and shared between models of one architecture. The version is part of the name
+because Inductor's cache does not see changed lowerings.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import torch
+
+from spcomp.errors import KernelError
+from spcomp.kernel import Kernel
+
+
+@dataclass(frozen=True)
+class SlotKernels:
+    """The kernels of one layer: kernel i serves row counts from ``starts[i]`` up to the next start."""
+
+    starts: tuple[int, ...]
+    kernels: tuple[Kernel, ...]
+    k: int
+
+    def __post_init__(self) -> None:
+        if not self.starts or list(self.starts) != sorted(set(self.starts)) or len(self.starts) != len(self.kernels):
+            raise KernelError("make a slot", f"row starts {self.starts}", "ascending starts, one per kernel")
+
+    def pick(self, m: int) -> Kernel:
+        """The kernel for ``m`` rows; below the first start the first one serves."""
+        return self.kernels[max(0, bisect_right(self.starts, m) - 1)]
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        if len(self.kernels) == 1:
+            return self.kernels[0](x)
+        return self.pick(x.numel() // self.k)(x)
+
+
+KernelTable = Sequence[SlotKernels]
+_active: ContextVar[KernelTable | None] = ContextVar("spcomp_kernel_table", default=None)
+
+
+@contextmanager
+def active(table: KernelTable) -> Iterator[None]:
+    """Ops called in this block (in this thread) find their kernels in ``table``."""
+    token = _active.set(table)
+    try:
+        yield
+    finally:
+        _active.reset(token)
+
+
+def linear(x: torch.Tensor, *, slot: int, n: int) -> torch.Tensor:
+    """Run the kernel of ``slot``: x [..., k] -> [..., n]."""
+    table = _active.get()
+    if table is None:
+        raise KernelError(
+            "run a compiled linear layer",
+            "no compiled model is running in this thread",
+            "call the CompiledModule; its graph does not run on its own",
+        )
+    return table[slot](x)
+
+
+_library = torch.library.Library("spcomp", "DEF")
+_library.define("linear_v1(Tensor x, int slot, int n) -> Tensor")
+_library.impl("linear_v1", lambda x, slot, n: linear(x, slot=slot, n=n), "CPU")
+
+
+@torch.library.register_fake("spcomp::linear_v1")
+def _fake(x: torch.Tensor, slot: int, n: int) -> torch.Tensor:
+    return x.new_empty((*x.shape[:-1], n))
+
+
+LINEAR = torch.ops.spcomp.linear_v1.default
