@@ -21,6 +21,7 @@ from spcomp.demo.data import Digits
 from spcomp.demo.models import DigitsViT
 from spcomp.errors import RecipeError
 from spcomp.sparsify import Cubic, OneShot, PruningSummary, Recipe, sparsify
+from spcomp.sparsity.pattern import Block
 
 TEMPERATURE = 2.0
 
@@ -35,9 +36,9 @@ class Settings:
     warmup: float = 0.1
     """Fraction of the steps over which the learning rate rises to its peak; from there it falls as a cosine to 0."""
     weight_decay: float = 0.01
-    pruning: float = 0.4
+    pruning: float = 0.35
     """Fraction of the steps over which sparsity rises; the rest only fine-tunes."""
-    start: float = 0.65
+    start: float = 0.75
     """Where sparsity starts, as a fraction of the final one: a trained network can spare that much at once."""
     renewals: int = 10
     """How often masks are renewed on the way."""
@@ -52,7 +53,8 @@ class Settings:
 MLP_DENSE = Settings(epochs=8, learning_rate=1e-3)
 MLP_PRUNE = Settings(epochs=4, learning_rate=5e-4, distillation=0.7)
 VIT_DENSE = Settings(epochs=5, learning_rate=5e-4, batch=32)
-VIT_PRUNE = Settings(epochs=5, learning_rate=1.5e-3, batch=16, distillation=0.7)
+VIT_PRUNE = Settings(epochs=6, learning_rate=1.5e-3, batch=16, distillation=0.7)
+VIT_PRUNE_BLOCKS = replace(VIT_PRUNE, epochs=4)
 VIT_PRUNE_HALF = Settings(epochs=2, learning_rate=5e-4, batch=32, distillation=0.7)
 
 
@@ -63,7 +65,9 @@ def default_settings(model: nn.Module, recipe: Recipe | None = None) -> Settings
         return VIT_DENSE if vit else MLP_DENSE
     if not vit:
         return MLP_PRUNE
-    return VIT_PRUNE if recipe.final_sparsity > 0.6 else VIT_PRUNE_HALF
+    if recipe.final_sparsity < 0.6:
+        return VIT_PRUNE_HALF
+    return VIT_PRUNE_BLOCKS if isinstance(recipe.pattern, Block) else VIT_PRUNE
 
 
 @dataclass(frozen=True)
