@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Golden
+
+from tests.conftest import Golden
 
 ROOT = Path(__file__).parent.parent
 MAX_LINES = 350
