@@ -77,10 +77,14 @@ class Flusher:
 def interleave(
     work: Mapping[str, Work], *, rounds: int = 15, warmup: int = 2, flush: Callable[[], None] | None = None, inner: int = 1
 ) -> dict[str, Timing]:
-    """Run every callable once a round, in turn; ``inner`` calls are timed together; ``flush`` runs before each."""
+    """Run every callable once a round, in random order; ``inner`` calls are timed together; ``flush`` runs before each."""
     times: dict[str, list[float]] = {name: [] for name in work}
+    g = np.random.default_rng(0)
+    names = list(work)
     for round_ in range(rounds + warmup):
-        for name, run in work.items():
+        g.shuffle(names)  # who runs after whom decides what lies in the shared caches
+        for name in names:
+            run = work[name]
             if flush is not None:
                 flush()
             start = time.perf_counter()
