@@ -116,10 +116,7 @@ def _token_rows(
             _prefetch_next(f, shape, here, r.index, dtype)
             new = list(word.carried)
             for slot in range(shape.slots_per_word):
-                field = f.val(f"arith.shrui {control}, {f.const(str(shape.bits * slot), 'i32')} : i32", "q")
-                field = f.val(f"arith.andi {field}, {f.const(str((1 << shape.bits) - 1), 'i32')} : i32", "q")
-                column = f.val(f"arith.index_castui {field} : i32 to index", "i")
-                x_at = f.add(f.add(x_word, f.idx(slot // shape.n * shape.m * LANES)), f.mul(column, f.idx(LANES)))
+                x_at = f.add(f.add(x_word, f.idx(slot // shape.n * shape.m * LANES)), _offset(f, shape, control, slot))
                 weight = load_weight(f, "%values", f.add(v0, f.idx(slot * LANES)), dtype)
                 for t in range(tiles):
                     x = f.vload("%xs", f.add(x_at, f.idx(t * padded_k * LANES)))
@@ -128,6 +125,16 @@ def _token_rows(
             f.yield_(new, [VEC] * len(new))
         for t, a in enumerate(at):
             f.vstore(add_all(f, word.results[t::tiles]), "%ys", a)
+
+
+def _offset(f: Function, shape: NmShape, control: str, slot: int) -> str:
+    """The slot's column within its group, times 16: shifted to where it is needed and masked, no multiplication."""
+    shift = shape.bits * slot - (LANES.bit_length() - 1)
+    op = "shrui" if shift > 0 else "shli"
+    field = f.val(f"arith.{op} {control}, {f.const(str(abs(shift)), 'i32')} : i32", "q") if shift else control
+    mask = ((1 << shape.bits) - 1) * LANES
+    field = f.val(f"arith.andi {field}, {f.const(str(mask), 'i32')} : i32", "q")
+    return f.val(f"arith.index_castui {field} : i32 to index", "i")
 
 
 def _prefetch_next(f: Function, shape: NmShape, here: str, r: str, dtype: str) -> None:
