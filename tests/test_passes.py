@@ -86,7 +86,9 @@ def test_golden_graphs(golden: Golden) -> None:
     ctx.dump = dump
     lowered = run_passes(ANALYSE + LOWER, program.gm, ctx)
     assert stages["infer-sparsity"] == stages["collect-linear"] == stages["flatten"], "analysis changes no graph"
-    sites = [f"{s.slot} {s.layer} {s.n}x{s.k} {s.epilogue} rows {[str(d) for d in s.domains]}" for s in ctx.sites.values()]
+    sites = [
+        f"{s.slot} {s.layer} {s.n}x{s.k} {s.epilogue} rows {[str(d) for d in s.domains]}" for s in ctx.sites.values()
+    ]
     golden("pass_flatten.txt", f"before:\n{code['captured']}\n\nafter:\n{code['flatten']}")
     golden("pass_collect.txt", f"before and after:\n{stages['collect-linear']}\n\nsites:\n" + "\n".join(sites))
     lifted = ", ".join(lowered.meta["lifted"])
