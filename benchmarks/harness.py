@@ -111,7 +111,7 @@ class Benchmark:
 
     def report(self, key: str, value: float, note: str = "") -> None:
         """Record and print one figure."""
-        self.figures[key] = round(float(value), 6)
+        self.figures[key] = float(f"{value:.4g}")
         target = self.targets.get(key)
         verdict = ""
         if target is not None:

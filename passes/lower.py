@@ -11,6 +11,7 @@ to a lifted buffer stay in the graph and reach the buffer.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -69,7 +70,7 @@ def lift(gm: fx.GraphModule) -> fx.GraphModule:
         key = id(value)
         if key not in placeholders:
             name = str(node.target)
-            placeholders[key] = graph.placeholder(name.replace(".", "_"))
+            placeholders[key] = graph.placeholder(re.sub(r"\W", "_", f"p_{name}"))
             placeholders[key].meta = {"val": node.meta.get("val")}
             lifted[name] = value
         values[node] = placeholders[key]

@@ -38,6 +38,8 @@ class Planner:
     tuner: Tuner
     dense_members: DenseMembers
     serves: Serves
+    rewarm: Callable[[], object]
+    """Touches the scratch memory that kernels share, as the layer before would have."""
     total_weight_bytes: int
     budget: float = 1.0
     force: bool = False
@@ -121,11 +123,23 @@ class _SitePlan:
         site = self.site
         usable = [c for c in self.candidates if self._usable(c, m)]
         dense = _dense_names(self.p, site, m)
-        names = frozenset([*(c.name for c in usable), *dense])
         x = torch.randn(m, site.k).to(site.weight.dtype)
-        self.measured[m] = self.p.tuner.measure(
-            _key(site, m), lambda: self._work(usable, dense, x), names, cold_bytes=self.cold, warm=x
+
+        def warm() -> None:
+            x.sum()
+            x.new_empty(m, site.n).zero_()  # the block of memory that the result will be given
+            self.p.rewarm()
+
+        filed = {c.name: f"{c.name} stores {_coarse(c.stored / site.facts.elements)}" for c in usable}
+        filed |= {name: name for name in dense}
+        seconds = self.p.tuner.measure(
+            _key(site, m, self.cold),
+            lambda: {filed[name]: run for name, run in self._work(usable, dense, x).items()},
+            frozenset(filed.values()),
+            cold_bytes=self.cold,
+            warm=warm,
         )
+        self.measured[m] = {name: seconds[file] for name, file in filed.items() if file in seconds}
 
     def _work(self, usable: Sequence[Candidate], dense: Sequence[str], x: torch.Tensor) -> dict[str, Callable[[], object]]:
         for candidate in usable:
@@ -155,8 +169,11 @@ def dense_call(site: Site, rows: RowRange, target: str) -> KernelCall:
     return call_for(site, candidate, rows, target)
 
 
-def _key(site: Site, m: int) -> dict[str, object]:
-    """What can change a measurement: sizes, and the pattern's statistics to about one percent."""
+def _key(site: Site, m: int, cold: int) -> dict[str, object]:
+    """What can change a measurement: sizes, and the pattern's statistics to about five percent.
+
+    What a kernel stores is part of the name under which its time is filed.
+    """
     facts = site.facts
     return {
         "n": site.n,
@@ -166,11 +183,10 @@ def _key(site: Site, m: int) -> dict[str, object]:
         "epilogue": [site.epilogue.bias, site.epilogue.activation],
         "density": _coarse(facts.density),
         "spread": round(facts.row_spread, 1),
-        "groups": {f"{axis}:{m_}": n for (axis, m_), n in sorted(facts.group_max.items()) if axis == 1},
-        "blocks": {f"{r}x{c}": _coarse(facts.block_occupancy(r, c)) for r, c in sorted(facts.block_counts)},
+        "cold": _coarse(cold),
     }
 
 
 def _coarse(share: float) -> float:
-    """Two significant digits, enough for a cost."""
-    return 0.0 if share <= 0 else round(share, 1 - math.floor(math.log10(share)))
+    """Rounded to steps of five percent: enough for a cost."""
+    return 0.0 if share <= 0 else round(1.05 ** round(math.log(share) / math.log(1.05)), 4)

@@ -15,6 +15,7 @@ from spcomp import ops
 from spcomp.capture import Captured
 from spcomp.codegen import dense, inductor
 from spcomp.codegen.fake import refake
+from spcomp.codegen.mlir_cpu.scratch import touch
 from spcomp.codegen.reference.backend import linear as reference_linear
 from spcomp.codegen.table import BACKENDS
 from spcomp.compiled import Parts, Program, SlotRecord
@@ -76,6 +77,7 @@ def make_planner(options: Options, total_weight_bytes: int) -> Planner:
         tuner=Tuner(host, cache, versions()),
         dense_members=dense.dense_members,
         serves=dense.serves,
+        rewarm=touch,
         total_weight_bytes=total_weight_bytes,
         budget=options.memory_budget,
         force=options.policy == "force",

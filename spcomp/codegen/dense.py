@@ -102,7 +102,7 @@ class GemvLinear:
         if threads == 1:
             body.call(*arguments, 0, call.n)
         else:
-            parallel.run(body, [[(*arguments, lo, hi)] for lo, hi in parallel.even(call.n, threads)])
+            parallel.run([[(body, (*arguments, lo, hi))] for lo, hi in parallel.even(call.n, threads)])
         if self.bias is not None:
             y += self.bias
         kind = call.epilogue.activation

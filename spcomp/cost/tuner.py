@@ -34,12 +34,12 @@ class Tuner:
         names: frozenset[str],
         *,
         cold_bytes: int,
-        warm: torch.Tensor | None = None,
+        warm: Callable[[], object] | None = None,
     ) -> dict[str, float]:
         """Median seconds of every named callable; from the cache if all of ``names`` are there.
 
         ``work`` builds the callables, and is not called on a cache hit. ``cold_bytes`` of other data are read before
-        every run; ``warm`` (the input) is read after that.
+        every run; ``warm`` is called after that, to bring back what the layer before would have left in the caches.
         """
         full = {**key, "host": self.host.digest, "versions": self.versions, "threads": torch.get_num_threads()}
         known = self.cache.get(full)
@@ -54,7 +54,7 @@ class Tuner:
         work: Mapping[str, Callable[[], object]],
         *,
         cold_bytes: int = 0,
-        warm: torch.Tensor | None = None,
+        warm: Callable[[], object] | None = None,
         rounds: int = ROUNDS,
     ) -> dict[str, float]:
         """Interleaved medians in seconds, without the cache."""
@@ -66,7 +66,7 @@ class Tuner:
         work: Mapping[str, Callable[[], object]],
         *,
         cold_bytes: int = 0,
-        warm: torch.Tensor | None = None,
+        warm: Callable[[], object] | None = None,
         rounds: int = ROUNDS,
     ) -> dict[str, list[float]]:
         """Every timed run in seconds; run i of all names happened in the same round."""
@@ -80,7 +80,7 @@ class Tuner:
             for name, run in work.items():
                 self._cool(cold_bytes)
                 if warm is not None:
-                    warm.sum()
+                    warm()
                 start = time.perf_counter()
                 run()
                 times[name].append(time.perf_counter() - start)

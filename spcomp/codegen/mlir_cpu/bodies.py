@@ -53,9 +53,8 @@ def _csr(call: KernelCall, packed: PackedTensor, encoding: Csr) -> Body:
 
     return Body(
         padded_k=padded,
-        padded_n=_padded(call.n),
-        text=lambda tiles: csr_text(
-            call.n, _padded(call.n), padded, call.k, encoding.block_columns, tiles, index, count, dtype
+        text=lambda tiles, stride: csr_text(
+            call.n, stride, padded, call.k, encoding.block_columns, tiles, index, count, dtype
         ),
         name="csr",
         pointers=pointers(packed, ("values", "columns", "counts")),
@@ -72,9 +71,8 @@ def _block(call: KernelCall, packed: PackedTensor, encoding: Block) -> Body:
     padded_k = _padded(-(-call.k // cols) * cols)
     return Body(
         padded_k=padded_k,
-        padded_n=_padded(call.n),
-        text=lambda tiles: block_text(
-            call.n, _padded(call.n), padded_k, rows, cols, tiles, MLIR_DTYPES[call.dtype]
+        text=lambda tiles, stride: block_text(
+            call.n, stride, padded_k, rows, cols, tiles, MLIR_DTYPES[call.dtype]
         ),
         name="block",
         pointers=pointers(packed, ("values", "columns", "row_start")),
@@ -87,13 +85,12 @@ def _block(call: KernelCall, packed: PackedTensor, encoding: Block) -> Body:
 
 def _nm(call: KernelCall, packed: PackedTensor, encoding: Nm) -> Body:
     shape = NmShape(call.n, call.k, encoding.n, encoding.m)
-    padded_k, padded_n = _padded(shape.padded_columns), _padded(-(-call.n // LANES) * LANES)
+    padded_k = _padded(shape.padded_columns)
     words = dict(call.schedule)["words"]
     units = -(-call.n // LANES)
     return Body(
         padded_k=padded_k,
-        padded_n=padded_n,
-        text=lambda tiles: nm_tokens_text(shape, padded_k, padded_n, tiles, words, MLIR_DTYPES[call.dtype]),
+        text=lambda tiles, stride: nm_tokens_text(shape, padded_k, stride, tiles, words, MLIR_DTYPES[call.dtype]),
         name="nm",
         pointers=pointers(packed, ("values", "control")),
         row_pointers=0,

@@ -63,6 +63,6 @@ class RowsKernel:
                 if threads == 1:
                     body.call(*arguments, 0, units)
                 else:
-                    parallel.run(body, [[(*arguments, lo, hi)] for lo, hi in parallel.even(units, threads)])
+                    parallel.run([[(body, (*arguments, lo, hi))] for lo, hi in parallel.even(units, threads)])
                 at += size
         return y
