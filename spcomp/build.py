@@ -287,8 +287,11 @@ def lower(gm: fx.GraphModule, captured: Captured, ctx: PassContext, tensors: dic
     return Program(captured.signature, gm, tuple(lifted), gm, "eager", hints=hints)
 
 
-def compile_rest(program: Program, tensors: Mapping[str, torch.Tensor], engine: str) -> None:
-    """Hand the program's graph to Inductor; what does not work stays eager and says why."""
+def compile_rest(program: Program, tensors: Mapping[str, torch.Tensor], engine: str, *, faked: bool = False) -> None:
+    """Hand the program's graph to Inductor; what does not work stays eager and says why.
+
+    ``faked``: its nodes carry fresh fake values already (see :func:`~spcomp.codegen.fake.refake`).
+    """
     program.gm.meta.pop("lifted", None)
     if engine == "eager":
         program.note = "asked for"
@@ -297,7 +300,8 @@ def compile_rest(program: Program, tensors: Mapping[str, torch.Tensor], engine: 
     if reason is None:
         lifted = [tensors[name] for name in program.lifted]
         try:
-            refake(program.gm, lifted, program.signature.leaves, program.signature.symbols, program.hints)
+            if not faked:
+                refake(program.gm, lifted, program.signature.leaves, program.signature.symbols, program.hints)
             inputs = [n.meta["val"] for n in program.gm.graph.nodes if n.op == "placeholder"]
             program.run = inductor.compile_graph(program.gm, inputs)
             program.engine = "inductor"

@@ -1,0 +1,146 @@
+"""Kernels of a loaded model: straight from its plan where it was saved, tuned again elsewhere."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from spcomp import ops
+from spcomp.build import Built, assemble, build_all, dense_built, make_planner, site_from, versions
+from spcomp.codegen import dense
+from spcomp.codegen.table import BACKENDS
+from spcomp.compiled import Parts, Program, SlotRecord
+from spcomp.encodings.dense import Dense
+from spcomp.errors import KernelError, PolicyError
+from spcomp.kernel import Kernel
+from spcomp.options import Options
+from spcomp.passes.propose import points_of
+from spcomp.plan import KernelCall, RowRange
+from spcomp.report.decision import LayerDecision
+from spcomp.signature import Constant, evaluate
+from spcomp.targets.host import host_cpu
+
+GUARD_ROUNDS = 7
+GUARD_MARGIN = 0.97
+_ROWS = (1, 2, 4, 8, 15, 16, 32, 64, 128, 256, 512)
+"""Row counts that between them make a backend offer every schedule it has."""
+
+
+def another_machine(saved_versions: str, saved_host: Mapping[str, Any], saved_threads: int) -> str | None:
+    """Why the saved plan is not this machine's, or None if it is."""
+    host = host_cpu()
+    if saved_host["digest"] != host.digest:
+        if saved_host["target"] != host.target:
+            return f"saved for {str(saved_host['target'])[:40]}, this is {host.target}"
+        return f"saved on another CPU ({str(saved_host['model'])[:60]})"
+    if saved_versions != versions():
+        return f"saved with {saved_versions[:120]}, these are {versions()}"
+    if saved_threads != torch.get_num_threads():
+        return f"saved for {saved_threads} threads, there are {torch.get_num_threads()}"
+    return None
+
+
+def rebuild(record: SlotRecord, calls: Sequence[KernelCall], decision: LayerDecision) -> Built:
+    """The kernels that the plan names, nothing measured. Raises :class:`KernelError` for a call that cannot be built."""
+    kernels: list[Kernel] = []
+    members: dict[str, Kernel] = {}
+    for call in calls:
+        if call.backend.startswith("dense."):
+            member = call.backend.removeprefix("dense.")
+            if member not in members:
+                members[member] = _dense(call, record, member)
+            kernels.append(members[member])
+        else:
+            kernels.append(_sparse(call, record))
+    slot = ops.SlotKernels(tuple(c.rows.lo for c in calls), tuple(kernels), calls[0].k)
+    return Built(slot, record, tuple(calls), decision)
+
+
+def _dense(call: KernelCall, record: SlotRecord, member: str) -> Kernel:
+    assert record.weight is not None
+    whole = replace(call, rows=RowRange(0, None), backend="dense", encoding=Dense())
+    made = dense.dense_members(whole, record.weight, record.bias, points_of(record.domains), (member,))
+    if member not in made:
+        raise KernelError(f"build the kernel of {call.layer}", f"no dense member {member[:40]!r} here", "tuning again")
+    return made[member]
+
+
+def _sparse(call: KernelCall, record: SlotRecord) -> Kernel:
+    packed = next(p for p in record.packed if p.encoding == call.encoding)
+    backend = BACKENDS.get(call.backend)
+    if backend is None or call.key not in backend.capabilities():
+        raise KernelError(f"build the kernel of {call.layer}", f"no {call.backend[:40]} for {call.key}", "tuning again")
+    domains = record.domains
+    static = len(domains) == 1 and domains[0].lo == domains[0].hi
+    rows = domains[0] if static else call.rows
+    offered = {tuple(s) for m in (*_ROWS, max(1, rows.lo)) for s in backend.schedules(call, m)}
+    if call.schedule not in offered:
+        raise KernelError(f"build the kernel of {call.layer}", f"no schedule {dict(call.schedule)} here", "tuning again")
+    return backend.build(replace(call, rows=rows), packed, record.bias)
+
+
+def retune(
+    programs: Sequence[Program],
+    records: Sequence[SlotRecord],
+    tensors: dict[str, torch.Tensor],
+    options: Options,
+    reason: str,
+    guard: bool | None,
+    say: Callable[[str], None],
+) -> Parts:
+    """Parts with every layer planned anew for this machine."""
+    sites = [site_from(r, r.dense_weight(), r.bias) for r in records]
+    notes = [f"tuned again: {reason}"]
+    try:
+        built = build_all(sites, options, lambda layer: say(f"planning {layer}"))
+    except PolicyError as error:
+        notes.append(f"policy='force' does not hold here: {error.found}")
+        options = replace(options, policy="auto")
+        built = build_all(sites, options, lambda layer: say(f"planning {layer}"))
+    parts = assemble(programs, built, tensors, options, tuple(notes))
+    wanted = options.guard if guard is None else guard
+    if not wanted or options.policy != "auto" or not any(b.decision.sparse for b in built):
+        return parts
+    say("timing the whole model against the dense program")
+    planner = make_planner(options, sum(s.weight.nbytes for s in sites))
+    dense_ones = [
+        dense_built(planner, b, s, "the whole model was not faster sparse") if b.decision.sparse else b
+        for b, s in zip(built, sites, strict=True)
+    ]
+    speedup = min(_speedup(parts, p, tuple(d.slot for d in dense_ones)) for p in programs)
+    if speedup < GUARD_MARGIN:
+        return assemble(programs, dense_ones, tensors, options, (*notes, f"guard: sparse was {speedup:.2f}x of dense"))
+    parts.notes = (*notes, f"guard: {speedup:.2f}x of the best dense program, whole model, made-up inputs")
+    return parts
+
+
+def _speedup(parts: Parts, program: Program, other: ops.KernelTable) -> float:
+    """Time of one program with ``other`` over its time as it is, interleaved, on inputs made up to fit."""
+    tensors = [parts.tensors[name].clone() for name in program.lifted]
+    flat = [_example(leaf, program.hints) for leaf in program.signature.leaves]
+
+    def run(table: ops.KernelTable) -> float:
+        start = time.perf_counter()
+        with torch.no_grad(), ops.active(table):
+            program.run(*tensors, *flat)
+        return time.perf_counter() - start
+
+    for table in (parts.table, other):
+        run(table)
+    pairs = [(run(parts.table), run(other)) for _ in range(GUARD_ROUNDS)]
+    return statistics.median(d for _, d in pairs) / statistics.median(s for s, _ in pairs)
+
+
+def _example(leaf: Any, hints: Mapping[str, int]) -> Any:
+    if isinstance(leaf, Constant):
+        return leaf.value
+    dtype: torch.dtype = getattr(torch, leaf.dtype)
+    shape = [evaluate(size, hints) for size in leaf.shape]
+    if dtype.is_floating_point:
+        return torch.randn(shape).to(dtype)
+    return torch.ones(shape, dtype=dtype) if dtype is torch.bool else torch.zeros(shape, dtype=dtype)

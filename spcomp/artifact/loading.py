@@ -1,0 +1,132 @@
+"""`load`: one file -> checked parts -> a compiled model."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spcomp.artifact import archive
+from spcomp.artifact.kernels import another_machine, rebuild, retune
+from spcomp.artifact.pool import Views
+from spcomp.artifact.records import bad, check_graph, read_program, read_record, written
+from spcomp.artifact.saving import FORMAT, VERSION, unplain
+from spcomp.build import Built, assemble, compile_rest
+from spcomp.compiled import CompiledModule, Program, SlotRecord
+from spcomp.errors import ArtifactError, KernelError, PolicyError, SpcompError
+from spcomp.options import Engine, Options
+from spcomp.plan import KernelCall, KernelPlan
+from spcomp.report.decision import LayerDecision
+
+log = logging.getLogger("spcomp")
+_KEYS = {"format": str, "version": int, "versions": str, "host": dict, "plan": dict, "options": dict, "decisions": list,
+         "notes": list, "programs": list, "tensors": dict, "slots": list, "references": dict}  # fmt: skip
+
+
+def load(
+    path: str | Path,
+    *,
+    cache_dir: str | Path | None = None,
+    engine: Engine | None = None,
+    guard: bool | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> CompiledModule:
+    """Read a compiled model that :meth:`CompiledModule.save` wrote. The file may come from anywhere: nothing in it runs.
+
+    On the machine and versions it was saved with, its kernels are generated straight from its plan. Elsewhere (another
+    CPU, other versions, another number of threads) its layers are tuned again, and a note says so.
+
+    Args:
+        path: the file.
+        cache_dir: where tunings are remembered, as for :func:`spcomp.compile`.
+        engine: what runs the rest of the graph, instead of what the model was compiled with.
+        guard: after tuning again, hand out the dense program where that is faster; default: as it was compiled.
+        progress: called with a line of text at every step.
+
+    Raises:
+        ArtifactError: the file is missing, truncated, altered, of another version, or no saved model.
+    """
+    say = progress or (lambda line: log.info("%s", line))
+    say("reading and checking the file")
+    manifest, stored = archive.read(Path(path))
+    _check_keys(manifest, Path(path))
+    try:
+        tensors, programs, records, plan = _read(manifest, stored)
+        decisions = [LayerDecision.from_dict(unplain(d)) for d in manifest["decisions"]]
+        options = Options.from_dict(manifest["options"])
+        notes = tuple(str(note) for note in manifest["notes"])
+        _check_decisions(decisions, plan)
+        sizes = [(d.n, d.k, d.dtype) for d in decisions]
+        say("checking the graph")
+        for program in programs:
+            check_graph(program, tensors, sizes)
+        reason = another_machine(manifest["versions"], manifest["host"], plan.threads)
+    except ArtifactError:
+        raise
+    except SpcompError as error:
+        raise ArtifactError(f"load {path}", f"{error.asked}: {error.found}", error.hint) from error
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, RecursionError, AssertionError) as error:
+        raise bad("the manifest", f"{type(error).__name__}: {str(error)[:200]}") from error
+    options = replace(options, cache_dir=None if cache_dir is None else Path(cache_dir), engine=engine or options.engine)
+    built: list[Built] | None = None
+    if reason is None:
+        say("generating the kernels of the plan")
+        try:
+            built = [rebuild(r, c, d) for (r, c), d in zip(records, decisions, strict=True)]
+        except (KernelError, PolicyError) as error:
+            reason = f"a kernel of the plan could not be generated ({error.found})"
+    for i, program in enumerate(programs):
+        say(f"compiling the rest of program {i + 1} of {len(programs)}")
+        compile_rest(program, tensors, options.engine, faked=True)
+    if built is not None:
+        return CompiledModule(assemble(programs, built, tensors, options, notes))
+    say(f"tuning again: {reason}")
+    return CompiledModule(retune(programs, [r for r, _ in records], tensors, options, str(reason), guard, say))
+
+
+def _check_keys(manifest: Mapping[str, Any], path: Path) -> None:
+    if manifest.get("format") != FORMAT:
+        raise ArtifactError(f"load {path}", f"a file of the format {str(manifest.get('format'))[:40]!r}", "a file written by save()")
+    if type(manifest.get("version")) is not int or manifest["version"] != VERSION:
+        raise ArtifactError(
+            f"load {path}", f"version {str(manifest.get('version'))[:20]} of the saved form; this spcomp reads version {VERSION}",
+            "compiling and saving the model again with this spcomp",
+        )  # fmt: skip
+    for key, kind in _KEYS.items():
+        if type(manifest.get(key)) is not kind:
+            raise bad("the manifest", f"no {key} ({kind.__name__})")
+
+
+def _read(
+    manifest: Mapping[str, Any], stored: Mapping[str, torch.Tensor]
+) -> tuple[dict[str, torch.Tensor], list[Program], list[tuple[SlotRecord, tuple[KernelCall, ...]]], KernelPlan]:
+    references = manifest["references"]
+    pool = Views(stored)
+    names: dict[str, str] = manifest["tensors"]
+    placed = {name: pool.get(references[key]) for name, key in names.items()}
+    programs = [read_program(p, placed) for p in manifest["programs"]]
+    if not programs:
+        raise bad("the manifest", "no programs")
+    pool.copy(references[names[name]][0] for p in programs for name in written(p))
+    tensors = {name: pool.get(references[key]) for name, key in names.items()}
+    plan = KernelPlan.from_json(json.dumps(manifest["plan"]))
+    calls = plan.slots()
+    if list(calls) != list(range(len(manifest["slots"]))):
+        raise bad("the plan", f"slots {str(list(calls))[:80]}, the file has {len(manifest['slots'])}")
+    records = [(read_record(s, references, pool, calls[i]), calls[i]) for i, s in enumerate(manifest["slots"])]
+    return tensors, programs, records, plan
+
+
+def _check_decisions(decisions: list[LayerDecision], plan: KernelPlan) -> None:
+    calls = plan.slots()
+    if len(decisions) != len(calls):
+        raise bad("the decisions", f"{len(decisions)} of them for {len(calls)} layers")
+    for d, slot in zip(decisions, calls, strict=True):
+        first = calls[slot][0]
+        if (d.layer, d.slot, d.n, d.k, d.dtype) != (first.layer, slot, first.n, first.k, first.dtype):
+            raise bad("the decisions", f"one for {str(d.layer)[:80]} that is not the plan's")

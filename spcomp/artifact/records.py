@@ -1,0 +1,196 @@
+"""Programs and slot records from a manifest, each checked: nothing in the file is believed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from spcomp import ops
+from spcomp.artifact.graph import graph_from_json
+from spcomp.artifact.pool import Views
+from spcomp.artifact.saving import unplain
+from spcomp.artifact.trees import load_tree
+from spcomp.codegen.fake import refake
+from spcomp.compiled import Program, SlotRecord
+from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor
+from spcomp.errors import ArtifactError
+from spcomp.plan import Epilogue, KernelCall, RowRange, TensorSpec
+from spcomp.signature import Constant, Signature, evaluate
+
+ENGINES = ("inductor", "eager")
+_LARGEST = 1 << 48
+
+
+def bad(where: str, found: str) -> ArtifactError:
+    """The error for a manifest that says something impossible."""
+    return ArtifactError(f"read {where} of a saved model", found, "a file written by save(); this one is damaged or forged")
+
+
+def read_program(data: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Program:
+    """One program, its graph made but not yet checked against the kernels: see :func:`check_graph`."""
+    signature = read_signature(unplain(data["signature"]))
+    gm = graph_from_json(data["graph"])
+    lifted, hints = data["lifted"], data["hints"]
+    if not isinstance(lifted, list) or any(name not in tensors for name in lifted):
+        raise bad("a program", "weights in its graph that are not in the file")
+    if not isinstance(hints, dict) or any(type(v) is not int or not 0 < v < _LARGEST for v in hints.values()):
+        raise bad("a program", f"sizes to compile for: {str(hints)[:80]}")
+    if missing := signature.symbols.keys() - hints.keys():
+        raise bad("a program", f"no size to compile for {sorted(missing)[0]}")
+    inputs = sum(n.op == "placeholder" for n in gm.graph.nodes)
+    if inputs != len(lifted) + len(signature.leaves):
+        raise bad("a program", f"{inputs} inputs of the graph, {len(lifted)} weights and {len(signature.leaves)} inputs")
+    (output,) = (n for n in gm.graph.nodes if n.op == "output")
+    if len(output.args[0]) != signature.out_tree.num_leaves:
+        raise bad("a program", f"{len(output.args[0])} outputs of the graph, another number in its structure")
+    if data["engine"] not in ENGINES or not isinstance(data["note"], str):
+        raise bad("a program", f"the engine {str(data['engine'])[:40]!r}")
+    return Program(signature, gm, tuple(lifted), gm, "eager", data["note"], hints)
+
+
+def read_signature(data: Any) -> Signature:
+    """A signature, its structures, sizes and constants checked."""
+    trees = [load_tree(data["in_tree"]), load_tree(data["out_tree"])]
+    signature = Signature.from_dict(data)
+    kinds = {kind.name for kind in inspect._ParameterKind}
+    for p in signature.parameters:
+        if not isinstance(p.name, str) or not p.name.isidentifier() or p.kind not in kinds or type(p.optional) is not bool:
+            raise bad("the signature", f"the parameter {str(p.name)[:40]!r}")
+    top = trees[0]
+    if top.type is not tuple or [c.type for c in top.children()] != [tuple, dict] or top.num_leaves != len(signature.leaves):
+        raise bad("the signature", "inputs that are no arguments and keyword arguments")
+    for name, symbol in signature.symbols.items():
+        good = isinstance(name, str) and name.isidentifier() and type(symbol.lo) is int and 0 <= symbol.lo < _LARGEST
+        if not good or (symbol.hi is not None and (type(symbol.hi) is not int or not symbol.lo <= symbol.hi < _LARGEST)):
+            raise bad("the signature", f"the dynamic size {str(name)[:40]!r}")
+    values = {name: max(symbol.lo, 2) for name, symbol in signature.symbols.items()}
+    for leaf in signature.leaves:
+        if isinstance(leaf, Constant):
+            if not isinstance(leaf.value, int | float | str | None):
+                raise bad("the signature", f"the constant {str(leaf.value)[:40]!r}")
+            continue
+        _check_spec(leaf, values)
+    return signature
+
+
+def _check_spec(spec: TensorSpec, values: Mapping[str, int]) -> None:
+    if not isinstance(spec.dtype, str) or not isinstance(getattr(torch, spec.dtype, None), torch.dtype):
+        raise bad("the signature", f"the dtype {str(spec.dtype)[:40]!r}")
+    for size in spec.shape:
+        if type(size) is int and 0 <= size < _LARGEST:
+            continue
+        if not isinstance(size, str):
+            raise bad("the signature", f"the size {str(size)[:40]!r}")
+        evaluate(size, values)
+
+
+def read_record(data: Mapping[str, Any], views: Mapping[str, Any], pool: Views, calls: Sequence[KernelCall]) -> SlotRecord:
+    """One slot, its buffers checked against the plan's calls: what a kernel is given is what it was compiled for."""
+    record = SlotRecord(
+        data["slot"], data["layer"], data["weight_name"], data["bias_name"], Epilogue(**data["epilogue"]),
+        None if data["bias"] is None else pool.get(views[data["bias"]]),
+        tuple(_read_packed(p, views, pool) for p in data["packed"]),
+        None if data["weight"] is None else pool.get(views[data["weight"]]),
+        tuple(RowRange(*d) for d in data["domains"]),
+    )  # fmt: skip
+    first = calls[0]
+    where = f"the layer {str(record.layer)[:80]}"
+    names = [record.layer, record.weight_name, *([] if record.bias_name is None else [record.bias_name])]
+    if not all(isinstance(name, str) for name in names) or not record.domains:
+        raise bad(where, "no names or no row counts")
+    if any(type(v) is not int for d in record.domains for v in (d.lo, d.hi) if v is not None):
+        raise bad(where, "row counts that are no integers")
+    if first.dtype not in TORCH_DTYPES or any(type(v) is not int or not 0 <= v < _LARGEST for v in (first.n, first.k)):
+        raise bad(where, f"a {first.n} x {first.k} weight in {first.dtype}")
+    for call in calls:
+        _check_call(call, record, first, where)
+    dtype, shape = TORCH_DTYPES[first.dtype], (first.n, first.k)
+    if record.weight is not None and (record.weight.dtype is not dtype or tuple(record.weight.shape) != shape):
+        raise bad(where, f"a dense weight of shape {tuple(record.weight.shape)}, the plan says {shape}")
+    if (record.bias is not None) != record.epilogue.bias:
+        raise bad(where, "a bias where there is none, or none where there is one")
+    if record.bias is not None and (record.bias.dtype is not dtype or tuple(record.bias.shape) != (first.n,)):
+        raise bad(where, f"a bias of shape {tuple(record.bias.shape)}, the plan says {(first.n,)}")
+    if record.weight is None and not record.packed:
+        raise bad(where, "no weight")
+    if any(p.shape != shape or p.dtype != first.dtype for p in record.packed):
+        raise bad(where, f"a packed weight that is not {shape} in {first.dtype}")
+    return record
+
+
+def _check_call(call: KernelCall, record: SlotRecord, first: KernelCall, where: str) -> None:
+    same = (call.n, call.k, call.dtype, call.slot, call.layer) == (first.n, first.k, first.dtype, record.slot, record.layer)
+    rows = (call.rows.lo, 0 if call.rows.hi is None else call.rows.hi)
+    counts = (call.nonzeros, call.stored, call.weight_nbytes, *rows, *(v for _, v in call.schedule))
+    if not same or call.epilogue != record.epilogue or call.op != "linear":
+        raise bad(where, "a plan that is of another layer")
+    if any(type(v) is not int or not 0 <= v < _LARGEST for v in counts) or not isinstance(call.backend, str):
+        raise bad(where, f"a call with the numbers {str(counts)[:80]}")
+    if call.backend.startswith("dense."):
+        if record.weight is None:
+            raise bad(where, "a dense kernel without a dense weight")
+    elif all(p.encoding != call.encoding or p.nonzeros != call.nonzeros for p in record.packed):
+        raise bad(where, f"a call on {call.encoding}, which is not in the file")
+
+
+def _read_packed(data: Mapping[str, Any], views: Mapping[str, Any], pool: Views) -> PackedTensor:
+    buffers = {name: pool.get(views[key]) for name, key in data["buffers"].items()}
+    return PackedTensor.from_buffers(data["manifest"], buffers)
+
+
+def written(program: Program) -> set[str]:
+    """Names of the lifted tensors that the program writes in place, through views too."""
+    roots: dict[Any, set[str]] = {}
+    found: set[str] = set()
+    placeholders = [n for n in program.gm.graph.nodes if n.op == "placeholder"]
+    names = dict(zip(placeholders, program.lifted, strict=False))
+    for node in program.gm.graph.nodes:
+        if node in names:
+            roots[node] = {names[node]}
+            continue
+        schema = getattr(node.target, "_schema", None)
+        if schema is None:
+            roots[node] = set().union(*(roots.get(n, set()) for n in node.all_input_nodes))
+            continue
+        shared: set[str] = set()
+        for i, argument in enumerate(schema.arguments):
+            alias = argument.alias_info
+            if alias is None:
+                continue
+            given = node.args[i] if i < len(node.args) else node.kwargs.get(argument.name)
+            for value in given if isinstance(given, list | tuple) else [given]:
+                reached = roots.get(value, set()) if isinstance(value, torch.fx.Node) else set()
+                shared |= reached
+                if alias.is_write:
+                    found |= reached
+        roots[node] = shared
+    return found
+
+
+def check_graph(program: Program, tensors: Mapping[str, torch.Tensor], sizes: Sequence[tuple[int, int, str]]) -> None:
+    """Run the graph on fake tensors (nothing is computed) and hold every kernel's input against its weight.
+
+    ``sizes``: n, k and dtype of each slot. Kernels read memory by address: an input of another width must not reach
+    them. Leaves ``meta["val"]`` on every node.
+    """
+    lifted = [tensors[name] for name in program.lifted]
+    signature = program.signature
+    try:
+        refake(program.gm, lifted, signature.leaves, signature.symbols, program.hints)
+    except Exception as error:  # torch raises anything for a graph that makes no sense
+        first = str(error).splitlines()[0][:200] if str(error) else ""
+        raise bad("the graph", f"operators that do not fit together ({type(error).__name__}: {first})") from error
+    for node in program.gm.graph.nodes:
+        if node.target is not ops.LINEAR:
+            continue
+        match node.args:
+            case (torch.fx.Node() as x, int() as slot, int() as n) if not node.kwargs and 0 <= slot < len(sizes):
+                value = x.meta.get("val")
+                rows, columns, dtype = sizes[slot]
+                if isinstance(value, torch.Tensor) and value.dim() and n == rows:
+                    if type(value.shape[-1]) is int and value.shape[-1] == columns and str(value.dtype) == f"torch.{dtype}":
+                        continue
+        raise bad("the graph", f"{node.name}, which calls a kernel with an input that is not its own")

@@ -1,0 +1,106 @@
+"""`save`: parts -> manifest and tensors -> one file."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from spcomp.artifact import archive
+from spcomp.artifact.graph import graph_to_json
+from spcomp.artifact.pool import Pool
+from spcomp.artifact.trees import dump_tree
+from spcomp.build import versions
+from spcomp.compiled import Parts, Program, SlotRecord
+from spcomp.targets.host import host_cpu
+
+FORMAT = "spcomp-compiled-model"
+VERSION = 1
+
+
+def save(parts: Parts, path: str | Path) -> Path:
+    """Write a compiled model to one file, whole or not at all.
+
+    Raises :class:`~spcomp.errors.ArtifactError` for a graph that holds what the form has no word for (naming the
+    node), and for a path that cannot be written.
+    """
+    pool = Pool()
+    tensors = {name: pool.add(f"tensors/{name}", tensor) for name, tensor in parts.tensors.items()}
+    slots = [_slot(pool, record) for record in parts.slots]
+    host = host_cpu()
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "versions": versions(),
+        "host": {"digest": host.digest, "target": host.target, "model": host.model},
+        "plan": json.loads(parts.plan.to_json()),
+        "options": plain(parts.options),
+        "decisions": [plain(d.to_dict()) for d in parts.decisions],
+        "notes": list(parts.notes),
+        "programs": [_program(p) for p in parts.programs],
+        "tensors": tensors,
+        "slots": slots,
+    }
+    stored, references = pool.finish()
+    return archive.write(Path(path), stored, {**manifest, "references": references})
+
+
+def _program(program: Program) -> dict[str, Any]:
+    signature = program.signature
+    trees = {"in_tree": dump_tree(signature.in_tree), "out_tree": dump_tree(signature.out_tree)}
+    return {
+        "signature": plain({**signature.to_dict(), **trees}),
+        "graph": graph_to_json(program.gm),
+        "lifted": list(program.lifted),
+        "hints": dict(program.hints),
+        "engine": program.engine,
+        "note": program.note,
+    }
+
+
+def _slot(pool: Pool, record: SlotRecord) -> dict[str, Any]:
+    at = f"slots/{record.slot}"
+    return {
+        "slot": record.slot,
+        "layer": record.layer,
+        "weight_name": record.weight_name,
+        "bias_name": record.bias_name,
+        "epilogue": {"bias": record.epilogue.bias, "activation": record.epilogue.activation},
+        "domains": [[d.lo, d.hi] for d in record.domains],
+        "weight": None if record.weight is None else pool.add(f"{at}/weight", record.weight),
+        "bias": None if record.bias is None else pool.add(f"{at}/bias", record.bias),
+        "packed": [
+            {
+                "manifest": packed.manifest(),
+                "buffers": {name: pool.add(f"{at}/{i}/{name}", buffer) for name, buffer in packed.buffers.items()},
+            }
+            for i, packed in enumerate(record.packed)
+        ],
+    }
+
+
+def plain(data: Any) -> Any:
+    """JSON-able data with every float finite: others become ``{"float": "nan"}``."""
+    match data:
+        case dict():
+            return {key: plain(value) for key, value in data.items()}
+        case list() | tuple():
+            return [plain(value) for value in data]
+        case float() if not math.isfinite(data):
+            return {"float": str(data)}
+        case _:
+            return data
+
+
+def unplain(data: Any) -> Any:
+    """The inverse of :func:`plain`."""
+    match data:
+        case {"float": "nan" | "inf" | "-inf" as text, **rest} if not rest:
+            return float(text)
+        case dict():
+            return {key: unplain(value) for key, value in data.items()}
+        case list():
+            return [unplain(value) for value in data]
+        case _:
+            return data
