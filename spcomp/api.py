@@ -29,7 +29,7 @@ MAX_SYMBOLS = 2
 """Dynamic sizes for which a program for "this one is 1" is captured too."""
 
 
-def compile(  # noqa: A001 - the verb of the field
+def compile(
     model: nn.Module | torch.export.ExportedProgram,
     *examples: Any,
     dynamic_shapes: Any = None,

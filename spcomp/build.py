@@ -6,10 +6,9 @@ import importlib.metadata
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import fx
 
 from spcomp import ops
 from spcomp.capture import Captured
@@ -23,7 +22,7 @@ from spcomp.cost.analytic import CostModel
 from spcomp.cost.cache import TuneCache
 from spcomp.cost.tuner import Tuner
 from spcomp.encodings.dense import Dense
-from spcomp.errors import CaptureError, InputError, PolicyError
+from spcomp.errors import CaptureError, PolicyError
 from spcomp.kernel import Kernel
 from spcomp.options import Options
 from spcomp.passes.base import PassContext, Site, run_passes
@@ -139,9 +138,12 @@ def _kernels(planner: Planner, planned: Planned) -> tuple[list[tuple[RowRange, K
             if member not in by_dense:
                 known = planned.kernels.get(name)
                 points = list(planned.measured)
-                by_dense[member] = known or dense.dense_members(
-                    dense_call(site, RowRange(0, None), planner.target), site.weight, site.bias, points, (member,)
-                )[member]
+                by_dense[member] = (
+                    known
+                    or dense.dense_members(
+                        dense_call(site, RowRange(0, None), planner.target), site.weight, site.bias, points, (member,)
+                    )[member]
+                )
             candidate = Candidate(Dense(), name, (), site.weight.nbytes, site.facts.elements)
             calls.append(call_for(site, candidate, rows, planner.target, site.facts.digest))
             made.append((rows, by_dense[member]))
@@ -210,7 +212,9 @@ def _built(
 ) -> Built:
     site, choice = planned.site, planned.choice
     slot = ops.SlotKernels(tuple(r.lo for r, _ in kernels), tuple(k for _, k in kernels), site.k)
-    packed = {str(c.encoding): planner.pack(site, c) for c in planned.candidates.values() if c.encoding in choice.encodings}
+    packed = {
+        str(c.encoding): planner.pack(site, c) for c in planned.candidates.values() if c.encoding in choice.encodings
+    }
     has_dense = any(is_dense(name) for _, name in choice.ranges)
     record = SlotRecord(
         site.slot, site.layer, site.weight_name, site.bias_name, site.epilogue, site.bias, tuple(packed.values()),
@@ -307,34 +311,13 @@ def compile_rest(program: Program, tensors: Mapping[str, torch.Tensor], engine: 
             program.engine = "inductor"
             return
         except Exception as error:  # Inductor raises anything; eager serves and explain() says why
-            reason = f"Inductor failed: {type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
+            reason = (
+                f"Inductor failed: {type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
+            )
     if engine == "inductor":
         raise CaptureError("compile the graph with Inductor", reason, "engine='auto', which falls back to eager")
     log.warning("running the graph eagerly: %s", reason)
     program.note = reason
-
-
-def repack(parts: Parts, model: nn.Module) -> Parts:
-    """New parts with the weights of ``model``: packed again, planned again, same graphs."""
-    state = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers(remove_duplicate=False))}
-    missing = [n for r in parts.slots for n in (r.weight_name, r.bias_name) if n is not None and n not in state]
-    missing += [n for n in parts.tensors if n not in state and not n.startswith("_")]
-    if missing:
-        raise InputError("update the weights", f"the model has no {missing[0]}", "a model of the compiled architecture")
-    options = Options.from_dict(parts.options)
-    sites = []
-    for r, d in zip(parts.slots, parts.decisions, strict=True):
-        weight = state[r.weight_name].detach()
-        if tuple(weight.shape) != (d.n, d.k) or str(weight.dtype) != f"torch.{d.dtype}":
-            raise InputError(
-                "update the weights", f"{r.weight_name} is {weight.dtype} of shape {tuple(weight.shape)}",
-                f"{d.dtype} of shape {(d.n, d.k)}, as it was compiled",
-            )  # fmt: skip
-        bias = None if r.bias_name is None else state[r.bias_name].detach()
-        sites.append(site_from(r, weight, bias))
-    built = build_all(sites, options)
-    tensors = {name: state[name].detach() if name in state else t for name, t in parts.tensors.items()}
-    return assemble(parts.programs, built, tensors, options, parts.notes)
 
 
 def site_from(record: SlotRecord, weight: torch.Tensor, bias: torch.Tensor | None) -> Site:
@@ -345,9 +328,7 @@ def site_from(record: SlotRecord, weight: torch.Tensor, bias: torch.Tensor | Non
     )  # fmt: skip
 
 
-def build_all(
-    sites: Sequence[Site], options: Options, progress: Callable[[str], None] | None = None
-) -> list[Built]:
+def build_all(sites: Sequence[Site], options: Options, progress: Callable[[str], None] | None = None) -> list[Built]:
     """Plan and build every site, in slot order."""
     total = sum({s.facts.digest: s.weight.nbytes for s in sites}.values())
     planner = make_planner(options, total)
@@ -379,7 +360,3 @@ def assemble(
         options=options.to_dict(),
         notes=notes,
     )
-
-
-def merge_notes(*notes: Any) -> tuple[str, ...]:
-    return tuple(str(n) for n in notes if n)

@@ -193,7 +193,7 @@ class CompiledModule(nn.Module):
 
     def update_weights(self, model: nn.Module) -> Self:
         """Take the weights of ``model`` (same architecture) and pack them again; kernels change where zeros moved."""
-        from spcomp.build import repack
+        from spcomp.repack import repack
 
         self._parts = repack(self.parts, model)
         self._original = weakref.ref(model)

@@ -91,7 +91,7 @@ def _programs(named: Named, inputs: Inputs, engine: str, say: Callable[[str], No
         say("building dense programs")
         rivals = Rivals(named.module, inputs, cast(Engine, engine))
         return {size: {SPARSE: call(sparse, x), **rivals.work[size]} for size, x in inputs.items()}
-    from spcomp.build import without_sparsity
+    from spcomp.repack import without_sparsity
 
     sparse = compiled_from(named, Choices(engine=engine), say)
     say("building the dense program")

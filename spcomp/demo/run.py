@@ -163,10 +163,6 @@ def _row(
 
 
 def _saved_nbytes(compiled: CompiledModule) -> int:
-    import importlib.util
-
-    if importlib.util.find_spec("spcomp.artifact") is None:
-        return 0
     with tempfile.TemporaryDirectory() as folder:
         return compiled.save(Path(folder) / "model.spc").stat().st_size
 
