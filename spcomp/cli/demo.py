@@ -39,6 +39,8 @@ def demo_command(
         def watch(what: str, done: int, total: int, detail: str = "") -> None:
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total, detail=detail)
+                if not bars.console.is_terminal:
+                    typer.echo(what, err=True)
             bars.update(tasks[what], completed=done, total=total, detail=detail)
 
         result = run_demo(chosen, watch)

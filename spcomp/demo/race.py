@@ -20,7 +20,8 @@ from spcomp.profiling.timing import Ratio, Timing, Work, interleave, interleave_
 
 WITHIN = 1.15
 """Dense programs up to this much slower than the fastest in the screening run in the race too."""
-SCREEN_ROUNDS = 5
+HOPELESS = 1.5
+"""Dense programs that much slower in the first round are not looked at again."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,7 @@ class Rivals:
                 programs["oneDNN"] = onednn_inductor(model, _rows(model, x))
                 programs["torch.compile"] = plain_inductor(model)
             self.work[batch] = {name: call(program, x) for name, program in programs.items()}
-            times = interleave(self.work[batch], rounds=SCREEN_ROUNDS, warmup=2)
-            self._screened[batch] = {name: min(t.seconds) for name, t in times.items()}
+            self._screened[batch] = _screen(self.work[batch])
         say(total, total)
 
     def screened(self, batch: int) -> Mapping[str, float]:
@@ -71,6 +71,15 @@ class Rivals:
         return {name: work for name, work in self.work[batch].items() if seconds[name] <= limit}
 
 
+def _screen(work: Mapping[str, Work]) -> dict[str, float]:
+    """Seconds of each, the best of a few rounds."""
+    seconds = {name: min(t.seconds) for name, t in interleave(work, rounds=1, warmup=1).items()}
+    limit = HOPELESS * min(seconds.values())
+    close = {name: run for name, run in work.items() if seconds[name] <= limit}
+    again = interleave(close, rounds=3, warmup=0)
+    return seconds | {name: min(seconds[name], *t.seconds) for name, t in again.items()}
+
+
 def race(compiled: nn.Module, rivals: Mapping[str, Work], x: tuple[Tensor, ...], seconds: float) -> Race:
     """Run the compiled model twice (the second is the control) and the rivals, in turn, for about ``seconds``."""
     work = {"compiled": call(compiled, x), **rivals, "control": call(compiled, x)}
@@ -80,12 +89,11 @@ def race(compiled: nn.Module, rivals: Mapping[str, Work], x: tuple[Tensor, ...],
 
 
 def examples(inputs: Mapping[int, tuple[Tensor, ...]]) -> list[tuple[Tensor, ...]]:
-    """What to capture with: the two largest batches, which makes the batch dynamic; of one, that one.
-
-    Sizes 0 and 1 are special to torch.export; with a dynamic batch, batch 1 gets a program of its own anyway.
-    """
-    large = sorted((batch for batch in inputs if batch > 1), reverse=True)[:2]
-    return [inputs[batch] for batch in large] or list(inputs.values())[:1]
+    """What to capture with: of one batch size, that input; of several, two above 1, which makes the batch dynamic."""
+    large = [inputs[batch] for batch in sorted((b for b in inputs if b > 1), reverse=True)[:2]]
+    if len(inputs) > 1 and len(large) == 1:
+        large.append(tuple(torch.cat([x, x]) for x in large[0]))
+    return large or list(inputs.values())
 
 
 def call(program: nn.Module, x: tuple[Tensor, ...]) -> Work:

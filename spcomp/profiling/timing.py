@@ -70,14 +70,14 @@ def interleave(
     return {name: Timing(tuple(t)) for name, t in times.items()}
 
 
-def interleave_for(work: Mapping[str, Work], seconds: float, *, least: int = 7, most: int = 201) -> dict[str, Timing]:
+def interleave_for(work: Mapping[str, Work], seconds: float, *, least: int = 5, most: int = 201) -> dict[str, Timing]:
     """:func:`interleave` for about ``seconds`` in all, with hot caches: calls under 2 ms are timed several at once, and
     there are as many rounds as fit, from ``least`` to ``most``. Calls over 100 ms get no untimed run before each."""
-    once = {name: timing.median for name, timing in interleave(work, rounds=2, warmup=1).items()}
+    once = {name: timing.median for name, timing in interleave(work, rounds=1, warmup=1).items()}
     hot = max(once.values()) < 0.1
     inner = max(1, min(50, int(2e-3 / max(once.values()))))
     rounds = max(least, min(most, int(seconds / ((inner + hot) * sum(once.values())))))
-    return interleave(work, rounds=rounds, warmup=1, inner=inner, hot=hot)
+    return interleave(work, rounds=rounds, warmup=0, inner=inner, hot=hot)
 
 
 def ratio(slow: Timing, fast: Timing, *, seed: int = 0) -> Ratio:
