@@ -32,3 +32,20 @@ class BertLayer(nn.Module):
 def bert_chain(layers: int) -> nn.Sequential:
     """Distinct layers one after the other."""
     return nn.Sequential(*(BertLayer() for _ in range(layers)))
+
+
+class BertBase(nn.Module):
+    """A BERT-base-sized encoder: embeddings and twelve layers, 85 M weights in linear layers. ids [B, T] int64."""
+
+    def __init__(self, layers: int = 12, width: int = 768, vocabulary: int = 30522, positions: int = 512) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(vocabulary, width)
+        self.positions = nn.Embedding(positions, width)
+        self.norm = nn.LayerNorm(width)
+        self.layers = nn.ModuleList(BertLayer(width) for _ in range(layers))
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        x = self.norm(self.tokens(ids) + self.positions.weight[: ids.shape[1]])
+        for layer in self.layers:
+            x = layer(x)
+        return x

@@ -34,7 +34,7 @@ from spcomp.passes.tune import Planned, Planner, dense_call
 from spcomp.plan import KernelCall, KernelPlan, RowRange
 from spcomp.report.decision import LayerDecision, RangeDecision
 from spcomp.sparsity.measure import measure
-from spcomp.targets.host import host_cpu
+from spcomp.targets.host import host_cpu, release_memory
 from spcomp.targets.peaks import host_peaks
 from spcomp.tolerance import TOLERANCES
 
@@ -339,6 +339,7 @@ def build_all(sites: Sequence[Site], options: Options, progress: Callable[[str],
         built.append(build_site(planner, site, options))
         keep = {id(p) for b in built for p in b.record.packed}
         planner.packed = {key: p for key, p in planner.packed.items() if id(p) in keep}
+        release_memory()  # candidates that lost leave holes of a weight's size in the heap
     return built
 
 

@@ -58,7 +58,7 @@ class OneDnnLinear:
 
     def __init__(self, call: KernelCall, weight: torch.Tensor, bias: torch.Tensor | None, rows: int) -> None:
         self.call = call
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().clone(), rows)
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)
         self.bias = bias
         self.attribute, self.algorithm = _ONEDNN_ATTRIBUTES[call.epilogue.activation]
         self._run = torch.ops.mkldnn._linear_pointwise.default

@@ -17,6 +17,8 @@ from spcomp.encodings.pack import PackedTensor
 from spcomp.errors import KernelError
 from spcomp.plan import KernelCall
 
+WORDS = {8: 2, 4: 2, 2: 4, 1: 8}
+"""Tiles at a time -> control words a column block: tiles x columns of x that fit in L1."""
 _INTEGERS = {torch.uint8: "i8", torch.uint16: "i16", torch.uint32: "i32", torch.int32: "i32", torch.int64: "i64"}
 
 
@@ -86,11 +88,10 @@ def _block(call: KernelCall, packed: PackedTensor, encoding: Block) -> Body:
 def _nm(call: KernelCall, packed: PackedTensor, encoding: Nm) -> Body:
     shape = NmShape(call.n, call.k, encoding.n, encoding.m)
     padded_k = _padded(shape.padded_columns)
-    words = dict(call.schedule)["words"]
     units = -(-call.n // LANES)
     return Body(
         padded_k=padded_k,
-        text=lambda tiles, stride: nm_tokens_text(shape, padded_k, stride, tiles, words, MLIR_DTYPES[call.dtype]),
+        text=lambda tiles, stride: nm_tokens_text(shape, padded_k, stride, tiles, WORDS[tiles], MLIR_DTYPES[call.dtype]),
         name="nm",
         pointers=pointers(packed, ("values", "control")),
         row_pointers=0,
