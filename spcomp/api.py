@@ -155,9 +155,9 @@ def build_parts(captured: Sequence[Captured], options: Options, say: Callable[[s
     tensors: dict[str, torch.Tensor] = {}
     programs = [lower(gm, c, ctx, tensors) for gm, c in zip(graphs, captured, strict=True)]
     graphs.clear()
-    for i, program in enumerate(programs):
+    for i, lowered in enumerate(programs):
         say(f"compiling the rest of program {i + 1} of {len(programs)}")
-        compile_rest(program, tensors, options.engine)
+        compile_rest(lowered, tensors, options.engine)
     parts = assemble(programs, built, tensors, options)
     if options.guard and options.policy == "auto" and any(b.decision.sparse for b in built):
         say("timing the whole model against the dense program")

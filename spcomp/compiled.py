@@ -213,7 +213,7 @@ class CompiledModule(nn.Module):
                 state[record.bias_name] = record.bias
         return state
 
-    def load_state_dict(self, *_args: Any, **_kwargs: Any) -> NoReturn:  # type: ignore[override]
+    def load_state_dict(self, *_args: Any, **_kwargs: Any) -> NoReturn:
         raise StateError(
             "load_state_dict into a compiled model", "its weights are packed",
             "loading into the original, then compiled.update_weights(original)",
@@ -249,7 +249,7 @@ class CompiledModule(nn.Module):
         memo[id(self)] = other
         return other
 
-    def __reduce__(self) -> NoReturn:  # type: ignore[override]
+    def __reduce__(self) -> NoReturn:
         raise StateError("pickle a compiled model", "it holds machine code", "compiled.save(path) and spcomp.load(path)")
 
     def __repr__(self) -> str:

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from spcomp import ops
-from spcomp.build import finite_linear, relative_error
+from spcomp.check import finite_linear, relative_error
 from spcomp.compiled import Parts, SlotRecord
 from spcomp.errors import InputError
 from spcomp.report.verification import LayerCheck, Verification

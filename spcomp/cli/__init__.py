@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from click import Context
 from typer.core import TyperGroup
 
 from spcomp.cli.benchmark import benchmark_command
@@ -22,7 +21,7 @@ from spcomp.errors import SpcompError
 class _Group(TyperGroup):
     """Runs a subcommand and turns a :class:`SpcompError` into a message."""
 
-    def invoke(self, ctx: Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except SpcompError as error:

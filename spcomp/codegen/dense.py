@@ -111,7 +111,8 @@ class GemvLinear:
 
 def onednn_works() -> bool:
     """Whether this torch build has oneDNN's prepacked linear."""
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def dense_members(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from spcomp.api import compile as spcomp_compile
-from spcomp.build import relative_error
+from spcomp.check import relative_error
 from spcomp.compiled import CompiledModule
 from spcomp.demo.data import Digits, load_digits
 from spcomp.demo.race import Rivals, examples, race

@@ -38,7 +38,7 @@ class Explanation:
 
     def rows(self) -> list[tuple[str, ...]]:
         """One row a layer and row range, as text, in the order of :data:`COLUMNS`."""
-        found = []
+        found: list[tuple[str, ...]] = []
         for d in self.decisions:
             for i, r in enumerate(d.ranges):
                 head = (d.layer, f"{d.n} x {d.k}", f"{d.zeros:.1%}", d.pattern, d.encoding) if i == 0 else ("",) * 5

@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -103,8 +104,8 @@ def measure_peaks(seconds: float = 0.15) -> Peaks:
         size = 512
         a = torch.randn(size, size)
         weight = a
-        product = torch.mm
-        if torch.backends.mkldnn.is_available():
+        product: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = torch.mm
+        if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
             weight = torch.ops.mkldnn._reorder_linear_weight(a.clone(), size)
             linear = torch.ops.mkldnn._linear_pointwise
             product = lambda x, w: linear(x, w, None, "none", [], "")  # noqa: E731
