@@ -168,7 +168,9 @@ def build_parts(captured: Sequence[Captured], options: Options, say: Callable[[s
         ]
         speedups = _guard(parts, tuple(a.slot for a in alternatives), captured)
         if min(speedups) < GUARD_MARGIN:
-            parts = assemble(programs, alternatives, tensors, options, (f"guard: sparse was {min(speedups):.2f}x of dense",))
+            parts = assemble(
+                programs, alternatives, tensors, options, (f"guard: sparse was {min(speedups):.2f}x of dense",)
+            )
         else:
             shown = ", ".join(f"{s:.2f}x" for s in speedups)
             parts.notes = (f"guard: {shown} of the best dense program, whole model, example inputs",)
@@ -185,7 +187,9 @@ def _guard(parts: Parts, dense: ops.KernelTable, captured: Sequence[Captured]) -
     for program, example in zip(parts.programs, captured, strict=True):
         tensors = [parts.tensors[name].clone() for name in program.lifted]
 
-        def run(table: ops.KernelTable, program: Program = program, tensors: Any = tensors, flat: Any = example.flat) -> float:
+        def run(
+            table: ops.KernelTable, program: Program = program, tensors: Any = tensors, flat: Any = example.flat
+        ) -> float:
             start = time.perf_counter()
             with torch.no_grad(), ops.active(table):
                 program.run(*tensors, *flat)

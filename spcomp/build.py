@@ -39,6 +39,8 @@ from spcomp.targets.peaks import host_peaks
 from spcomp.tolerance import TOLERANCES
 
 log = logging.getLogger("spcomp")
+
+
 @dataclass(eq=False)
 class Built:
     """The kernels of one site."""

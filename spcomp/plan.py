@@ -137,7 +137,9 @@ class KernelCall:
             fields["schedule"] = tuple(sorted(fields["schedule"].items()))
             return cls(**fields)
         except (KeyError, TypeError, AttributeError) as error:
-            raise PlanError("read a kernel call", f"{type(error).__name__}: {error}", "a plan written by to_json()") from error
+            raise PlanError(
+                "read a kernel call", f"{type(error).__name__}: {error}", "a plan written by to_json()"
+            ) from error
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,9 @@ class _Watched:
         return y
 
 
-def verify_parts(parts: Parts, original: nn.Module | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Verification:
+def verify_parts(
+    parts: Parts, original: nn.Module | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Verification:
     """See :meth:`spcomp.compiled.CompiledModule.verify`. Buffers that the model writes keep their values."""
     bound_args, bound_kwargs = bind(parts.programs[0].signature.parameters, args, kwargs)
     flat, _ = pytree.tree_flatten((bound_args, bound_kwargs))

@@ -14,7 +14,7 @@ from spcomp.cli import app
 from spcomp.cli.examples import parse_example, with_batch
 from spcomp.errors import InputError
 
-MODELS = '''
+MODELS = """
 import torch
 from torch import nn
 
@@ -30,7 +30,7 @@ def with_example():
 
 def nothing():
     return 3
-'''
+"""
 EAGER = ("--engine", "eager")
 
 

@@ -10,7 +10,19 @@ from typing import Any
 
 from spcomp.report.decision import LayerDecision
 
-COLUMNS = ("layer", "shape", "zeros", "found", "encoding", "rows", "kernel us", "predicted", "dense us", "speed-up", "bytes")
+COLUMNS = (
+    "layer",
+    "shape",
+    "zeros",
+    "found",
+    "encoding",
+    "rows",
+    "kernel us",
+    "predicted",
+    "dense us",
+    "speed-up",
+    "bytes",
+)
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,9 @@ def host_cpu() -> HostCpu:
     """Probe the host once."""
     model, features = _cpuinfo()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return HostCpu(model, features, cores, _cache_bytes(1, "Data"), _cache_bytes(2, "Unified"), _cache_bytes(3, "Unified"))
+    return HostCpu(
+        model, features, cores, _cache_bytes(1, "Data"), _cache_bytes(2, "Unified"), _cache_bytes(3, "Unified")
+    )
 
 
 def measure_peaks(seconds: float = 0.15) -> Peaks:
