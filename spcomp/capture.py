@@ -149,7 +149,8 @@ def _check_flat(flat: Sequence[Any]) -> None:
             if value.numel() == 0:
                 raise InputError(
                     "capture a model", f"example input {i} of shape {list(value.shape)} has no elements",
-                    "an example with at least one element; compiled models take empty batches if the batch is dynamic",
+                    "an example with at least one element; compiled models accept empty batches if the "
+                    "batch is dynamic",
                 )  # fmt: skip
             if value.device.type != "cpu":
                 raise InputError("capture a model", f"example input {i} on {value.device}", "example inputs on the CPU")

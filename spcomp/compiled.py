@@ -315,7 +315,8 @@ def _unusual(parts: Parts, flat: list[Any], reason: str) -> Any:
     sizes = "; ".join(dict.fromkeys(p.signature.describe() for p in parts.programs))
     raise InputError(
         "call a compiled model", reason,
-        f"inputs like the captured ones ({sizes}), or compile with a second example whose sizes differ: those become dynamic",
+        f"inputs like the captured ones ({sizes}), or compile with a second example whose sizes differ to make them "
+        "dynamic",
     )  # fmt: skip
 
 
