@@ -1,1 +1,1 @@
-"""Benchmarks: ``python -m benchmarks.<name>``. Each prints its figures beside their targets and ends with one JSON line."""
+"""Benchmarks: ``python -m benchmarks.<name>``. Each prints figures beside targets and ends with one JSON line."""

@@ -14,7 +14,7 @@ import spcomp
 from benchmarks.dense import onednn_inductor, plain_inductor
 from benchmarks.harness import Benchmark, Flusher, Target, arguments, interleave, prune_, ratio
 from benchmarks.models import BertLayer, bert_chain
-from spcomp.build import relative_error
+from spcomp.check import relative_error
 
 TOKENS = 128
 CASES = {

@@ -12,19 +12,20 @@ import importlib.metadata
 import json
 import os
 import platform
-import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from spcomp.profiling.timing import Ratio, Timing, Work, interleave, ratio
 from spcomp.targets.host import host_cpu
 
-Work = Callable[[], object]
+__all__ = [
+    "Benchmark", "Flusher", "Ratio", "Target", "Timing", "Work", "arguments", "interleave", "pin", "prune_", "ratio",
+]  # fmt: skip
+
 COLD_BYTES = 1 << 26
 
 
@@ -39,31 +40,6 @@ class Target:
         return figure >= self.value if self.sense == ">=" else figure <= self.value
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Seconds of one callable: all runs, in order."""
-
-    seconds: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.seconds)
-
-    @property
-    def spread(self) -> float:
-        """Interquartile range over median."""
-        low, high = np.percentile(self.seconds, [25, 75])
-        return float(high - low) / self.median
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """How many times faster B is than A: median of neighbouring runs' ratios, and its lower 95 % bound."""
-
-    value: float
-    lower: float
-
-
 class Flusher:
     """Reads memory larger than the last-level cache between runs, for cold timings."""
 
@@ -72,35 +48,6 @@ class Flusher:
 
     def __call__(self) -> None:
         self.memory.sum()
-
-
-def interleave(
-    work: Mapping[str, Work], *, rounds: int = 15, warmup: int = 2, flush: Callable[[], None] | None = None, inner: int = 1
-) -> dict[str, Timing]:
-    """Run every callable once a round, in random order; ``inner`` calls are timed together; ``flush`` runs before each."""
-    times: dict[str, list[float]] = {name: [] for name in work}
-    g = np.random.default_rng(0)
-    names = list(work)
-    for round_ in range(rounds + warmup):
-        g.shuffle(names)  # who runs after whom decides what lies in the shared caches
-        for name in names:
-            run = work[name]
-            if flush is not None:
-                flush()
-            start = time.perf_counter()
-            for _ in range(inner):
-                run()
-            if round_ >= warmup:
-                times[name].append((time.perf_counter() - start) / inner)
-    return {name: Timing(tuple(t)) for name, t in times.items()}
-
-
-def ratio(slow: Timing, fast: Timing, *, seed: int = 0) -> Ratio:
-    """``slow / fast`` run by run; the lower bound is the 2.5th percentile of bootstrapped medians."""
-    pairs = np.array(slow.seconds) / np.array(fast.seconds)
-    g = np.random.default_rng(seed)
-    medians = np.median(g.choice(pairs, (1000, len(pairs))), axis=1)
-    return Ratio(float(np.median(pairs)), float(np.percentile(medians, 2.5)))
 
 
 @dataclass

@@ -90,7 +90,8 @@ def choose(
     names = {name for name, c in by_name.items() if c.encoding in kept}
     return Choice(
         _ranges(measured, names),
-        f"{math.exp(mean) * SECOND ** (len(kept) - 1):.2f}x of best dense on average over M = {', '.join(map(str, measured))}",
+        f"{math.exp(mean) * SECOND ** (len(kept) - 1):.2f}x of best dense on average over "
+        f"M = {', '.join(map(str, measured))}",
         tuple(kept),
     )
 

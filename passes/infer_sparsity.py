@@ -3,8 +3,9 @@
 before:  %w : get_attr[weight]; %y : aten.linear(%x, %w, %b)
 after:   the same graph; spcomp.sparsity.annotation.of(%w) holds exact SparsityFacts
 
-Facts are cached by content, so that a second program of the same model costs a hash. ``weight * mask`` leaves -0.0 where
-a negative weight was pruned; by the bits that is a nonzero, so such weights are measured and packed with +0 instead.
+Facts are cached by content, so that a second program of the same model costs a hash. ``weight * mask`` leaves -0.0
+where a negative weight was pruned; by the bits that is a nonzero, so such weights are measured and packed with +0
+instead.
 """
 
 from __future__ import annotations

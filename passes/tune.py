@@ -108,7 +108,11 @@ class _SitePlan:
 
     def _choose(self) -> Choice:
         return choose(
-            self.measured, self.candidates, dense_nbytes=self.site.weight.nbytes, budget=self.p.budget, force=self.p.force
+            self.measured,
+            self.candidates,
+            dense_nbytes=self.site.weight.nbytes,
+            budget=self.p.budget,
+            force=self.p.force,
         )
 
     def _usable(self, candidate: Candidate, m: int) -> bool:
@@ -116,7 +120,9 @@ class _SitePlan:
         tiles = dict(candidate.schedule).get("tiles")
         if tokens is not None:
             return m <= 15
-        best = max((dict(c.schedule).get("tiles", 0) for c in self.candidates if c.encoding == candidate.encoding), default=0)
+        best = max(
+            (dict(c.schedule).get("tiles", 0) for c in self.candidates if c.encoding == candidate.encoding), default=0
+        )
         return tiles == best
 
     def _measure(self, m: int) -> None:
@@ -141,7 +147,9 @@ class _SitePlan:
         )
         self.measured[m] = {name: seconds[file] for name, file in filed.items() if file in seconds}
 
-    def _work(self, usable: Sequence[Candidate], dense: Sequence[str], x: torch.Tensor) -> dict[str, Callable[[], object]]:
+    def _work(
+        self, usable: Sequence[Candidate], dense: Sequence[str], x: torch.Tensor
+    ) -> dict[str, Callable[[], object]]:
         for candidate in usable:
             if candidate.name not in self.kernels:
                 packed = self.p.pack(self.site, candidate)
@@ -149,7 +157,9 @@ class _SitePlan:
                 self.kernels[candidate.name] = self.p.backends[candidate.backend].build(call, packed, self.site.bias)
         missing = [name for name in dense if name not in self.kernels]
         if missing:
-            made = self.p.dense_members(dense_call(self.site, self.whole, self.p.target), self.site.weight, self.site.bias, self.points)
+            made = self.p.dense_members(
+                dense_call(self.site, self.whole, self.p.target), self.site.weight, self.site.bias, self.points
+            )
             self.kernels |= {f"dense.{name}": kernel for name, kernel in made.items()}
 
         def at(kernel: Kernel) -> Callable[[], object]:

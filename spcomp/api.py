@@ -29,7 +29,7 @@ MAX_SYMBOLS = 2
 """Dynamic sizes for which a program for "this one is 1" is captured too."""
 
 
-def compile(  # noqa: A001 - the verb of the field
+def compile(
     model: nn.Module | torch.export.ExportedProgram,
     *examples: Any,
     dynamic_shapes: Any = None,
@@ -155,9 +155,9 @@ def build_parts(captured: Sequence[Captured], options: Options, say: Callable[[s
     tensors: dict[str, torch.Tensor] = {}
     programs = [lower(gm, c, ctx, tensors) for gm, c in zip(graphs, captured, strict=True)]
     graphs.clear()
-    for i, program in enumerate(programs):
+    for i, lowered in enumerate(programs):
         say(f"compiling the rest of program {i + 1} of {len(programs)}")
-        compile_rest(program, tensors, options.engine)
+        compile_rest(lowered, tensors, options.engine)
     parts = assemble(programs, built, tensors, options)
     if options.guard and options.policy == "auto" and any(b.decision.sparse for b in built):
         say("timing the whole model against the dense program")
@@ -168,7 +168,9 @@ def build_parts(captured: Sequence[Captured], options: Options, say: Callable[[s
         ]
         speedups = _guard(parts, tuple(a.slot for a in alternatives), captured)
         if min(speedups) < GUARD_MARGIN:
-            parts = assemble(programs, alternatives, tensors, options, (f"guard: sparse was {min(speedups):.2f}x of dense",))
+            parts = assemble(
+                programs, alternatives, tensors, options, (f"guard: sparse was {min(speedups):.2f}x of dense",)
+            )
         else:
             shown = ", ".join(f"{s:.2f}x" for s in speedups)
             parts.notes = (f"guard: {shown} of the best dense program, whole model, example inputs",)
@@ -185,7 +187,9 @@ def _guard(parts: Parts, dense: ops.KernelTable, captured: Sequence[Captured]) -
     for program, example in zip(parts.programs, captured, strict=True):
         tensors = [parts.tensors[name].clone() for name in program.lifted]
 
-        def run(table: ops.KernelTable, program: Program = program, tensors: Any = tensors, flat: Any = example.flat) -> float:
+        def run(
+            table: ops.KernelTable, program: Program = program, tensors: Any = tensors, flat: Any = example.flat
+        ) -> float:
             start = time.perf_counter()
             with torch.no_grad(), ops.active(table):
                 program.run(*tensors, *flat)

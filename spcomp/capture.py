@@ -72,7 +72,9 @@ def check_model(model: object) -> nn.Module:
         if parameter.is_floating_point() and bool(torch.isnan(parameter).any()):
             raise WeightError("compile a model", f"NaN in the weight {name}", "repair or retrain the weight")
     if not weights:
-        raise WeightError("compile a model", "no weights in it", "a model with parameters; torch.compile serves the rest")
+        raise WeightError(
+            "compile a model", "no weights in it", "a model with parameters; torch.compile serves the rest"
+        )
     return model
 
 
@@ -147,7 +149,8 @@ def _check_flat(flat: Sequence[Any]) -> None:
             if value.numel() == 0:
                 raise InputError(
                     "capture a model", f"example input {i} of shape {list(value.shape)} has no elements",
-                    "an example with at least one element; compiled models accept empty batches if the batch is dynamic",
+                    "an example with at least one element; compiled models accept empty batches if the "
+                    "batch is dynamic",
                 )  # fmt: skip
             if value.device.type != "cpu":
                 raise InputError("capture a model", f"example input {i} on {value.device}", "example inputs on the CPU")
@@ -163,10 +166,14 @@ def _differences(model: nn.Module, calls: Sequence[tuple[Any, Any]]) -> Any:
     first, tree = flats[0]
     for other, other_tree in flats[1:]:
         if other_tree != tree:
-            raise InputError("infer dynamic sizes", "examples of different structure", "examples that differ in sizes only")
+            raise InputError(
+                "infer dynamic sizes", "examples of different structure", "examples that differ in sizes only"
+            )
         for i, (a, b) in enumerate(zip(first, other, strict=True)):
             if isinstance(a, torch.Tensor) and (not isinstance(b, torch.Tensor) or a.dim() != b.dim()):
-                raise InputError("infer dynamic sizes", f"input {i} differs in rank", "examples that differ in sizes only")
+                raise InputError(
+                    "infer dynamic sizes", f"input {i} differs in rank", "examples that differ in sizes only"
+                )
     specs: list[Any] = []
     for i, value in enumerate(first):
         if not isinstance(value, torch.Tensor):

@@ -119,7 +119,9 @@ class CompiledModule(nn.Module):
         """What it is made of. Raises :class:`StateError` before the first call of a model without examples."""
         if self._parts is None:
             raise StateError(
-                "look into a compiled model", "it has not been captured yet", "call it once, or give compile() an example"
+                "look into a compiled model",
+                "it has not been captured yet",
+                "call it once, or give compile() an example",
             )
         return self._parts
 
@@ -167,12 +169,15 @@ class CompiledModule(nn.Module):
     def dense_nbytes(self) -> int:
         """Bytes of the same weights and buffers held dense, once each."""
         parts = self.parts
-        unique = {(d.n, d.k, d.dtype, r.weight_name): d.dense_nbytes for d, r in zip(parts.decisions, parts.slots, strict=True)}
+        unique = {
+            (d.n, d.k, d.dtype, r.weight_name): d.dense_nbytes
+            for d, r in zip(parts.decisions, parts.slots, strict=True)
+        }
         biases = sum(r.bias.nbytes for r in parts.slots if r.bias is not None)
         return sum(unique.values()) + biases + sum(t.nbytes for t in parts.tensors.values())
 
     def verify(self, *args: Any, **kwargs: Any) -> Any:
-        """Compare with the original on these inputs, layer by layer: a :class:`spcomp.report.verification.Verification`.
+        """Compare with the original on these inputs, layer by layer: :class:`spcomp.report.verification.Verification`.
 
         Every compiled layer is checked against the float64 reference on the inputs that it meets in this run. Its
         ``first_bad`` names the first layer outside its dtype's tolerance. The whole output is compared with the
@@ -193,7 +198,7 @@ class CompiledModule(nn.Module):
 
     def update_weights(self, model: nn.Module) -> Self:
         """Take the weights of ``model`` (same architecture) and pack them again; kernels change where zeros moved."""
-        from spcomp.build import repack
+        from spcomp.repack import repack
 
         self._parts = repack(self.parts, model)
         self._original = weakref.ref(model)
@@ -213,7 +218,7 @@ class CompiledModule(nn.Module):
                 state[record.bias_name] = record.bias
         return state
 
-    def load_state_dict(self, *_args: Any, **_kwargs: Any) -> NoReturn:  # type: ignore[override]
+    def load_state_dict(self, *_args: Any, **_kwargs: Any) -> NoReturn:
         raise StateError(
             "load_state_dict into a compiled model", "its weights are packed",
             "loading into the original, then compiled.update_weights(original)",
@@ -224,7 +229,8 @@ class CompiledModule(nn.Module):
         moved = fn(probe)
         if moved.dtype != probe.dtype or moved.device != probe.device:
             raise StateError(
-                f"move a compiled model to {moved.dtype} on {moved.device}", "kernels are generated for one dtype and device",
+                f"move a compiled model to {moved.dtype} on {moved.device}",
+                "kernels are generated for one dtype and device",
                 "converting the original, then spcomp.compile again",
             )  # fmt: skip
         return self
@@ -249,14 +255,18 @@ class CompiledModule(nn.Module):
         memo[id(self)] = other
         return other
 
-    def __reduce__(self) -> NoReturn:  # type: ignore[override]
-        raise StateError("pickle a compiled model", "it holds machine code", "compiled.save(path) and spcomp.load(path)")
+    def __reduce__(self) -> NoReturn:
+        raise StateError(
+            "pickle a compiled model", "it holds machine code", "compiled.save(path) and spcomp.load(path)"
+        )
 
     def __repr__(self) -> str:
         if self._parts is None:
             return "CompiledModule(captured at its first call)"
         sparse = sum(d.sparse for d in self._parts.decisions)
-        return f"CompiledModule({sparse} of {len(self._parts.decisions)} linear layers sparse, {self.nbytes / 1e6:.1f} MB)"
+        return (
+            f"CompiledModule({sparse} of {len(self._parts.decisions)} linear layers sparse, {self.nbytes / 1e6:.1f} MB)"
+        )
 
     def _repr_html_(self) -> str:
         return self.explain()._repr_html_() if self._parts is not None else repr(self)
@@ -270,10 +280,14 @@ def _call(parts: Parts, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any
         args, kwargs = bind(first.parameters, args, kwargs)
         flat, tree = pytree.tree_flatten((args, kwargs))
         if tree != first.in_tree:
-            raise InputError("call a compiled model", f"inputs of structure {tree}", f"the captured one: {first.in_tree}")
+            raise InputError(
+                "call a compiled model", f"inputs of structure {tree}", f"the captured one: {first.in_tree}"
+            )
     if torch.is_grad_enabled() and any(isinstance(t, torch.Tensor) and t.requires_grad for t in flat):
         raise InputError(
-            "run a compiled model", "an input that requires grad", "torch.no_grad(), or x.detach(): it computes no gradients"
+            "run a compiled model",
+            "an input that requires grad",
+            "torch.no_grad(), or x.detach(): it computes no gradients",
         )
     reason = None
     for program in parts.programs:
@@ -290,7 +304,8 @@ def _unusual(parts: Parts, flat: list[Any], reason: str) -> Any:
     empty = [t for t in flat if isinstance(t, torch.Tensor) and t.numel() == 0]
     if empty and program.signature.symbols:
         relaxed = Signature(
-            program.signature.parameters, program.signature.in_tree, program.signature.leaves, program.signature.out_tree,
+            program.signature.parameters, program.signature.in_tree, program.signature.leaves,
+            program.signature.out_tree,
             {name: type(s)(0, s.hi) for name, s in program.signature.symbols.items()},
         )  # fmt: skip
         if relaxed.mismatch(flat) is None:
@@ -300,7 +315,8 @@ def _unusual(parts: Parts, flat: list[Any], reason: str) -> Any:
     sizes = "; ".join(dict.fromkeys(p.signature.describe() for p in parts.programs))
     raise InputError(
         "call a compiled model", reason,
-        f"inputs like the captured ones ({sizes}), or compile with a second example whose sizes differ to make them dynamic",
+        f"inputs like the captured ones ({sizes}), or compile with a second example whose sizes differ to make them "
+        "dynamic",
     )  # fmt: skip
 
 

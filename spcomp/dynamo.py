@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import fx, nn
@@ -89,4 +89,6 @@ def _dense(gm: fx.GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
 
     from spcomp.codegen.inductor import unavailable
 
-    return gm.forward if unavailable() is not None else compile_fx(gm, list(inputs))  # type: ignore[no-any-return]
+    if unavailable() is not None:
+        return gm.forward
+    return cast(Callable[..., Any], compile_fx(gm, list(inputs)))

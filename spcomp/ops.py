@@ -68,12 +68,12 @@ def linear(x: torch.Tensor, *, slot: int, n: int) -> torch.Tensor:
     return table[slot](x)
 
 
-_library = torch.library.Library("spcomp", "DEF")
-_library.define("linear_v1(Tensor x, int slot, int n) -> Tensor")
-_library.impl("linear_v1", lambda x, slot, n: linear(x, slot=slot, n=n), "CPU")
+_library = torch.library.Library("spcomp", "DEF")  # type: ignore[no-untyped-call]
+_library.define("linear_v1(Tensor x, int slot, int n) -> Tensor")  # type: ignore[no-untyped-call]
+_library.impl("linear_v1", lambda x, slot, n: linear(x, slot=slot, n=n), "CPU")  # type: ignore[no-untyped-call]
 
 
-@torch.library.register_fake("spcomp::linear_v1")
+@torch.library.register_fake("spcomp::linear_v1")  # type: ignore[untyped-decorator]
 def _fake(x: torch.Tensor, slot: int, n: int) -> torch.Tensor:
     return x.new_empty((*x.shape[:-1], n))
 

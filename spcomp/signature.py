@@ -1,4 +1,4 @@
-"""What a compiled model accepts: parameter names, tree structure, shapes, dtypes; and how a call is checked against it."""
+"""What a compiled model accepts: names, tree structure, shapes, dtypes; and how a call is checked against it."""
 
 from __future__ import annotations
 
@@ -149,7 +149,9 @@ class Signature:
             "in_tree": pytree.treespec_dumps(self.in_tree),
             "out_tree": pytree.treespec_dumps(self.out_tree),
             "leaves": [
-                {"shape": list(leaf.shape), "dtype": leaf.dtype} if isinstance(leaf, TensorSpec) else {"value": leaf.value}
+                {"shape": list(leaf.shape), "dtype": leaf.dtype}
+                if isinstance(leaf, TensorSpec)
+                else {"value": leaf.value}
                 for leaf in self.leaves
             ],
             "symbols": {name: [s.lo, s.hi] for name, s in self.symbols.items()},

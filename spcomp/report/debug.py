@@ -11,7 +11,8 @@ from typing import Any, Protocol
 class HasKernels(Protocol):
     """A slot of the kernel table."""
 
-    kernels: Any
+    @property
+    def kernels(self) -> Any: ...
 
 
 class Dump:

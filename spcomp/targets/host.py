@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -90,7 +91,9 @@ def host_cpu() -> HostCpu:
     """Probe the host once."""
     model, features = _cpuinfo()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return HostCpu(model, features, cores, _cache_bytes(1, "Data"), _cache_bytes(2, "Unified"), _cache_bytes(3, "Unified"))
+    return HostCpu(
+        model, features, cores, _cache_bytes(1, "Data"), _cache_bytes(2, "Unified"), _cache_bytes(3, "Unified")
+    )
 
 
 def measure_peaks(seconds: float = 0.15) -> Peaks:
@@ -103,8 +106,8 @@ def measure_peaks(seconds: float = 0.15) -> Peaks:
         size = 512
         a = torch.randn(size, size)
         weight = a
-        product = torch.mm
-        if torch.backends.mkldnn.is_available():
+        product: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = torch.mm
+        if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
             weight = torch.ops.mkldnn._reorder_linear_weight(a.clone(), size)
             linear = torch.ops.mkldnn._linear_pointwise
             product = lambda x, w: linear(x, w, None, "none", [], "")  # noqa: E731

@@ -79,10 +79,15 @@ def _block(call: KernelCall, packed: PackedTensor, encoding: Block) -> Body:
         name="block",
         pointers=pointers(packed, ("values", "columns", "row_start")),
         row_pointers=0,
-        row_weights=np.diff(packed.buffers["row_start"].numpy().astype(np.int64)) * rows * cols,
+        row_weights=_row_counts(packed) * rows * cols,
         rows_per_unit=rows,
         at_row=lambda _: (),
     )
+
+
+def _row_counts(packed: PackedTensor) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    start: np.ndarray[tuple[int], np.dtype[np.int64]] = packed.buffers["row_start"].numpy().astype(np.int64)
+    return start[1:] - start[:-1]
 
 
 def _nm(call: KernelCall, packed: PackedTensor, encoding: Nm) -> Body:

@@ -109,12 +109,12 @@ class TokensKernel:
         return [t for t in (16, 8, 4, 2, 1) if t <= self.tiles]
 
     def _spans(self, tiles: int) -> list[tuple[int, int, int]]:
-        """(first tile, last tile, tiles at a time) that cover ``tiles``."""
+        """(first tile, last tile, tiles at a time) that cover ``tiles``; three quarters full counts as full."""
         spans, at, size = [], 0, self.tiles
         while at < tiles:
-            while size > tiles - at:
+            while 4 * (tiles - at) < 3 * size:
                 size //= 2
-            stop = at + (tiles - at) // size * size
+            stop = at + max(1, (tiles - at) // size) * size
             spans.append((at, stop, size))
             at = stop
         return spans
@@ -156,8 +156,8 @@ class TokensKernel:
         return y
 
     def _panel(self, x: int, y: int, xs: int, ys: int, ys_bytes: int, m: int, threads: int) -> None:
-        tiles = -(-m // LANES)
-        spans = self._spans(tiles)
+        spans = self._spans(-(-m // LANES))
+        tiles = spans[-1][1]  # a padded tile holds zeros and is not stored
         parts = self._parts(threads)
         pointers = self.body.pointers
         if threads == 1:
