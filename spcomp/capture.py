@@ -198,7 +198,7 @@ def _differences(model: nn.Module, calls: Sequence[tuple[Any, Any]]) -> Any:
                 )  # fmt: skip
         specs.append(dynamic or None)
     args, kwargs = pytree.tree_unflatten(specs, tree)
-    return {**dict(zip(_positional(model), args, strict=False)), **kwargs} or None
+    return _by_parameter(model, args, kwargs) or None
 
 
 def _difference(a: Any, b: Any) -> str | None:
@@ -210,8 +210,13 @@ def _difference(a: Any, b: Any) -> str | None:
     return "dtype" if a.dtype != b.dtype else None
 
 
-def _positional(model: nn.Module) -> list[str]:
-    return [p.name for p in parameters_of(model.forward) if p.kind in ("POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD")]
+def _by_parameter(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments by the names of ``forward``'s parameters, ``*args`` included."""
+    parameters = parameters_of(model.forward)
+    names = [p.name for p in parameters if p.kind in ("POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD")]
+    found = {**dict(zip(names, args, strict=False)), **kwargs}
+    rest = tuple(args[len(names) :])
+    return found | {p.name: rest for p in parameters if p.kind == "VAR_POSITIONAL" and rest}
 
 
 def _capture_error(model: nn.Module, error: Exception) -> CaptureError:

@@ -82,10 +82,18 @@ def half_trained() -> nn.Module:
         (lambda: {"fc": 1}, InputError, ("compile a model", "a dict", "a torch.nn.Module")),
         (lambda: nn.Linear, InputError, ("compile a model", "a type", "a torch.nn.Module")),
         (lambda: NoWeights().eval(), WeightError, ("compile a model", "no weights in it", "parameters")),
-        (lambda: mlp(16, 8).train(), StateError, ("compile a model", "training mode (the model)", "model.eval() first")),
+        (
+            lambda: mlp(16, 8).train(),
+            StateError,
+            ("compile a model", "training mode (the model)", "model.eval() first"),
+        ),
         (half_trained, StateError, ("compile a model", "training mode (1)", "model.eval() first")),
         (nan_weight, WeightError, ("compile a model", "NaN in the weight 0.weight", "repair or retrain")),
-        (lambda: nn.Linear(16, 8, device="meta").eval(), WeightError, ("for the CPU", "weight is on meta", "model.cpu()")),
+        (
+            lambda: nn.Linear(16, 8, device="meta").eval(),
+            WeightError,
+            ("for the CPU", "weight is on meta", "model.cpu()"),
+        ),
     ],
 )
 def test_models_that_cannot_be_compiled(model: Any, kind: type[SpcompError], words: tuple[str, str, str]) -> None:
@@ -223,7 +231,10 @@ def test_calls_unlike_the_captured_one(
     assert error.value.asked == "call a compiled model"
     assert found in error.value.found
     assert "\n" not in str(error.value)
-    assert any(word in error.value.hint for word in ("second example", "the arguments of the original: x, bias, mask", "the captured one"))
+    assert any(
+        word in error.value.hint
+        for word in ("second example", "the arguments of the original: x, bias, mask", "the captured one")
+    )
     assert torch.equal(compiled(X, B), compiled(X, B)), "and it still works"
 
 
@@ -279,7 +290,9 @@ def test_errors_are_pickled_with_their_parts() -> None:
 def test_an_uncaptured_model_has_nothing_to_copy() -> None:
     import copy
 
-    with pytest.raises(StateError, match="copy a compiled model: it has not been captured yet. Try: calling it once first"):
+    with pytest.raises(
+        StateError, match="copy a compiled model: it has not been captured yet. Try: calling it once first"
+    ):
         copy.deepcopy(spcomp.compile(mlp(16, 8), **QUICK))
 
 

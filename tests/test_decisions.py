@@ -61,7 +61,8 @@ def test_auto_keeps_a_dense_weight_dense_and_says_why() -> None:
 def test_force_names_layer_value_and_reason() -> None:
     model = nn.Sequential(nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 8))
     with pytest.raises(
-        PolicyError, match=r"compile 0 sparse \(policy='force'\): 0.0% zeros; no sparse encoding fits this weight. Try: pruning"
+        PolicyError,
+        match=r"compile 0 sparse \(policy='force'\): 0.0% zeros; no sparse encoding fits this weight. Try: pruning",
     ):
         spcomp.compile(model.eval(), torch.randn(3, 64), **FORCE)
     with pytest.raises(WeightError, match="no linear layer with a constant weight. Try: policy='auto'"):
@@ -69,7 +70,10 @@ def test_force_names_layer_value_and_reason() -> None:
 
 
 def test_force_keeps_the_budget() -> None:
-    with pytest.raises(PolicyError, match=r"compile 0 sparse.*90.\d% zeros; csr\(block_columns=\d+\) needs \d+ B, more than 0.01 x dense"):
+    with pytest.raises(
+        PolicyError,
+        match=r"compile 0 sparse.*90.\d% zeros; csr\(block_columns=\d+\) needs \d+ B, more than 0.01 x dense",
+    ):
         spcomp.compile(mlp(64, 64), torch.randn(3, 64), **FORCE, memory_budget=0.01)
 
 
@@ -82,7 +86,9 @@ def test_a_kernel_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(build, "check", check)
     model = mlp(64, 8)
-    with pytest.raises(PolicyError, match=r"compile 0 sparse \(policy='force'\): an error of 5.0e-01, the bound is 1e-05"):
+    with pytest.raises(
+        PolicyError, match=r"compile 0 sparse \(policy='force'\): an error of 5.0e-01, the bound is 1e-05"
+    ):
         spcomp.compile(model, torch.randn(3, 64), **FORCE)
     forced_choice = spcomp.passes.tune.choose  # type: ignore[attr-defined]
     monkeypatch.setattr("spcomp.passes.tune.choose", lambda *a, **k: forced_choice(*a, **{**k, "force": True}))
@@ -243,6 +249,7 @@ def test_without_a_compiler_it_runs_eagerly_and_says_so() -> None:
 
 def _without_a_compiler() -> None:
     from spcomp.codegen import inductor
+
     reason = inductor.unavailable()
     assert reason is not None
     assert reason.startswith("no C++ compiler")
@@ -252,7 +259,9 @@ def _without_a_compiler() -> None:
     assert compiled.explain().engines == (f"eager: {reason}",)
     assert "no C++ compiler" in str(compiled.explain())
     assert torch.allclose(compiled(torch.ones(3, 64)), model(torch.ones(3, 64)), atol=1e-5)
-    with pytest.raises(CaptureError, match=r"with Inductor: no C\+\+ compiler.*Try: engine='auto', which falls back to eager"):
+    with pytest.raises(
+        CaptureError, match=r"with Inductor: no C\+\+ compiler.*Try: engine='auto', which falls back to eager"
+    ):
         spcomp.compile(model, torch.randn(3, 64), **{**FORCE, "engine": "inductor"})
 
 
@@ -275,5 +284,7 @@ def test_without_torch_mlir_every_layer_is_dense(monkeypatch: pytest.MonkeyPatch
     model = mlp(64, 8)
     compiled = spcomp.compile(model, torch.randn(3, 64), **QUICK)
     assert encodings_of(compiled) == {"0": "dense"}
-    assert compiled.explain().decisions[0].reason == "no sparse kernels here: torch-mlir cannot be imported (for a test)"
+    assert (
+        compiled.explain().decisions[0].reason == "no sparse kernels here: torch-mlir cannot be imported (for a test)"
+    )
     assert torch.allclose(compiled(torch.ones(3, 64)), model(torch.ones(3, 64)), atol=1e-5)
