@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,10 @@ def demo_command(
     threads: Annotated[int, typer.Option(min=1, help="Threads for latency; training takes all cores.")] = 1,
 ) -> None:
     """Train two networks on handwritten digits, prune and compile them, and race the best dense programs."""
+    # Threads that wait for each other in sleep: on a busy machine, spinning ones make training five times as slow.
+    # Read by OpenMP when torch is imported, which is below.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
