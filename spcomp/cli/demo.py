@@ -17,6 +17,9 @@ def demo_command(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report here as HTML.")] = None,
     json_file: o.JsonFile = None,
     quick: Annotated[bool, typer.Option("--quick", help="The MLP alone, fewer epochs: about a minute.")] = False,
+    long: Annotated[
+        bool, typer.Option("--long", help="The transformer in every pattern too: about eight minutes.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Threads for latency; training takes all cores.")] = 1,
 ) -> None:
@@ -33,7 +36,7 @@ def demo_command(
     from spcomp.demo.run import run_demo
     from spcomp.demo.table import print_result
 
-    chosen = settings.quick(seed, threads) if quick else settings.full(seed, threads)
+    chosen = settings.quick(seed, threads) if quick else settings.full(seed, threads, long=long)
     bars = Progress(
         TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[detail]}"),
         console=Console(stderr=True),
