@@ -23,7 +23,7 @@ BIN := $(VENV)/bin
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
-demo: $(DEMO_STAMP) ## Train, prune, compile and simulate two small networks; write demo-report.html
+demo: $(DEMO_STAMP) ## Train, prune, compile and race two small networks; write demo-report.html
 	$(DEMO_VENV)/bin/spcomp demo --out demo-report.html
 
 test: $(DEV_STAMP) ## Run the tests (PYTEST_ARGS='-k nm' for some of them)
