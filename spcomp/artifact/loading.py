@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ from typing import Any
 import torch
 
 from spcomp.artifact import archive
-from spcomp.artifact.kernels import another_machine, rebuild, retune
+from spcomp.artifact.kernels import BUILDERS, Jobs, another_machine, retune
 from spcomp.artifact.pool import Views
 from spcomp.artifact.records import bad, check_graph, read_program, read_record, written
 from spcomp.artifact.saving import FORMAT, VERSION, unplain
 from spcomp.build import Built, assemble, compile_rest
+from spcomp.codegen import inductor
 from spcomp.compiled import CompiledModule, Program, SlotRecord
-from spcomp.errors import ArtifactError, KernelError, PolicyError, SpcompError
+from spcomp.errors import ArtifactError, KernelError, SpcompError
 from spcomp.options import Engine, Options
 from spcomp.plan import KernelCall, KernelPlan
 from spcomp.report.decision import LayerDecision
@@ -52,13 +54,14 @@ def load(
         ArtifactError: the file is missing, truncated, altered, of another version, or no saved model.
     """
     say = progress or (lambda line: log.info("%s", line))
-    say("reading and checking the file")
+    say("reading the file")
     manifest, stored = archive.read(Path(path))
     _check_keys(manifest, Path(path))
     try:
         tensors, programs, records, plan = _read(manifest, stored)
         decisions = [LayerDecision.from_dict(unplain(d)) for d in manifest["decisions"]]
         options = Options.from_dict(manifest["options"])
+        options = replace(options, cache_dir=None if cache_dir is None else Path(cache_dir), engine=engine or options.engine)
         notes = tuple(str(note) for note in manifest["notes"])
         _check_decisions(decisions, plan)
         sizes = [(d.n, d.k, d.dtype) for d in decisions]
@@ -72,14 +75,19 @@ def load(
         raise ArtifactError(f"load {path}", f"{error.asked}: {error.found}", error.hint) from error
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, RecursionError, AssertionError) as error:
         raise bad("the manifest", f"{type(error).__name__}: {str(error)[:200]}") from error
-    options = replace(options, cache_dir=None if cache_dir is None else Path(cache_dir), engine=engine or options.engine)
     built: list[Built] | None = None
-    if reason is None:
-        say("generating the kernels of the plan")
-        try:
-            built = [rebuild(r, c, d) for (r, c), d in zip(records, decisions, strict=True)]
-        except (KernelError, PolicyError) as error:
-            reason = f"a kernel of the plan could not be generated ({error.found})"
+    with ThreadPoolExecutor(BUILDERS) as pool:
+        jobs = Jobs(pool, records, decisions) if reason is None else None
+        if options.engine != "eager":
+            say("preparing Inductor")
+            if inductor.unavailable() is None:
+                inductor.prepare()
+        if jobs is not None:
+            say("generating the kernels of the plan")
+            try:
+                built = jobs.results()
+            except KernelError as error:
+                reason = f"a kernel of the plan could not be generated ({error.found})"
     for i, program in enumerate(programs):
         say(f"compiling the rest of program {i + 1} of {len(programs)}")
         compile_rest(program, tensors, options.engine, faked=True)

