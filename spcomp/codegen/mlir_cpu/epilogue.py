@@ -50,8 +50,11 @@ def _op(f: Function, op: str, a: str, b: str) -> str:
 
 
 def exp(f: Function, x: str) -> str:
-    """e**x; arguments are clamped to [-87, 88], where float32 stays normal."""
-    x = _clamp(f, _clamp(f, x, "ogt", -87.0), "olt", 88.0)
+    """e**x; normal down to -87, below that as at -87; infinite from 127.5 ln 2 = 88.4 on, so that x / (1 + e**-x) ends in 0.
+
+    Clamped to 89, the power of two is at most 2**128, whose bits are those of infinity.
+    """
+    x = _clamp(f, _clamp(f, x, "ogt", -87.0), "olt", 89.0)
     scaled = _op(f, "mulf", x, f.splat(math.log2(math.e)))
     whole = f.val(f"math.roundeven {scaled} : {VEC}", "e")
     # x - whole * ln 2 in two pieces (Cody and Waite), so that the fraction keeps its last bits
