@@ -38,7 +38,9 @@ def load(
     guard: bool | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> CompiledModule:
-    """Read a compiled model that :meth:`CompiledModule.save` wrote. The file may come from anywhere: nothing in it runs.
+    """Read a compiled model that :meth:`CompiledModule.save` wrote.
+
+    The file may come from anywhere: nothing of it runs.
 
     On the machine and versions it was saved with, its kernels are generated straight from its plan. Elsewhere (another
     CPU, other versions, another number of threads) its layers are tuned again, and a note says so.
@@ -61,7 +63,9 @@ def load(
         tensors, programs, records, plan = _read(manifest, stored)
         decisions = [LayerDecision.from_dict(unplain(d)) for d in manifest["decisions"]]
         options = Options.from_dict(manifest["options"])
-        options = replace(options, cache_dir=None if cache_dir is None else Path(cache_dir), engine=engine or options.engine)
+        options = replace(
+            options, cache_dir=None if cache_dir is None else Path(cache_dir), engine=engine or options.engine
+        )
         notes = tuple(str(note) for note in manifest["notes"])
         _check_decisions(decisions, plan)
         sizes = [(d.n, d.k, d.dtype) for d in decisions]
@@ -73,7 +77,16 @@ def load(
         raise
     except SpcompError as error:
         raise ArtifactError(f"load {path}", f"{error.asked}: {error.found}", error.hint) from error
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, RecursionError, AssertionError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+        AssertionError,
+    ) as error:
         raise bad("the manifest", f"{type(error).__name__}: {str(error)[:200]}") from error
     built: list[Built] | None = None
     with ThreadPoolExecutor(BUILDERS) as pool:
@@ -99,10 +112,13 @@ def load(
 
 def _check_keys(manifest: Mapping[str, Any], path: Path) -> None:
     if manifest.get("format") != FORMAT:
-        raise ArtifactError(f"load {path}", f"a file of the format {str(manifest.get('format'))[:40]!r}", "a file written by save()")
+        raise ArtifactError(
+            f"load {path}", f"a file of the format {str(manifest.get('format'))[:40]!r}", "a file written by save()"
+        )
     if type(manifest.get("version")) is not int or manifest["version"] != VERSION:
         raise ArtifactError(
-            f"load {path}", f"version {str(manifest.get('version'))[:20]} of the saved form; this spcomp reads version {VERSION}",
+            f"load {path}",
+            f"version {str(manifest.get('version'))[:20]} of the saved form; this spcomp reads version {VERSION}",
             "compiling and saving the model again with this spcomp",
         )  # fmt: skip
     for key, kind in _KEYS.items():

@@ -50,7 +50,7 @@ def _op(f: Function, op: str, a: str, b: str) -> str:
 
 
 def exp(f: Function, x: str) -> str:
-    """e**x; normal down to -87, below that as at -87; infinite from 127.5 ln 2 = 88.4 on, so that x / (1 + e**-x) ends in 0.
+    """e**x; normal down to -87, below that as at -87; infinite from 127.5 ln 2 = 88.4 on: x / (1 + e**-x) ends in 0.
 
     Clamped to 89, the power of two is at most 2**128, whose bits are those of infinity.
     """
