@@ -59,7 +59,8 @@ def call_of(
     stored = encoding.stored_values(facts)
     call = KernelCall(
         "layer", 0, rows, n, k, facts.dtype, encoding, facts.nonzeros,
-        packed.buffers["values"].numel() if stored is None else stored, packed.nbytes, packed.digest, epilogue, backend, host_cpu().target, schedule,
+        packed.buffers["values"].numel() if stored is None else stored,
+        packed.nbytes, packed.digest, epilogue, backend, host_cpu().target, schedule,
     )  # fmt: skip
     return call, packed
 
