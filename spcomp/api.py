@@ -18,7 +18,8 @@ from spcomp.capture import Captured, Example, capture, check_model, from_exporte
 from spcomp.compiled import CompiledModule, Parts, Program
 from spcomp.errors import InputError, WeightError
 from spcomp.options import Engine, Options, Policy
-from spcomp.passes.base import PassContext
+from spcomp.passes.base import PassContext, Site
+from spcomp.passes.collect import identity
 from spcomp.report.debug import Dump
 from spcomp.signature import Constant
 
@@ -35,9 +36,9 @@ def compile(
     dynamic_shapes: Any = None,
     policy: Policy = "auto",
     memory_budget: float = 1.0,
-    include: Sequence[str] = ("*",),
-    exclude: Sequence[str] = (),
-    encodings: Sequence[str] | None = None,
+    include: str | Sequence[str] = ("*",),
+    exclude: str | Sequence[str] = (),
+    encodings: str | Sequence[str] | None = None,
     engine: Engine = "auto",
     guard: bool = True,
     cache_dir: str | Path | None = None,
@@ -70,9 +71,9 @@ def compile(
     options = Options(
         policy=policy,
         memory_budget=memory_budget,
-        include=tuple(include),
-        exclude=tuple(exclude),
-        encodings=None if encodings is None else frozenset(encodings),
+        include=_names(include),
+        exclude=_names(exclude),
+        encodings=None if encodings is None else frozenset(_names(encodings)),
         engine=engine,
         guard=guard,
         cache_dir=None if cache_dir is None else Path(cache_dir),
@@ -93,6 +94,11 @@ def compile(
         return CompiledModule(None, build=at_first_call, original=checked)
     programs = captures(checked, [Example.of(e) for e in examples], dynamic_shapes)
     return CompiledModule(build_parts(programs, options, say), original=checked)
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    """A string is one name, not its letters."""
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def captures(model: nn.Module, examples: Sequence[Example], dynamic_shapes: Any) -> list[Captured]:
@@ -174,9 +180,20 @@ def build_parts(captured: Sequence[Captured], options: Options, say: Callable[[s
         else:
             shown = ", ".join(f"{s:.2f}x" for s in speedups)
             parts.notes = (f"guard: {shown} of the best dense program, whole model, example inputs",)
+    parts.state_names = _state_names(captured[0].state, sites, tensors)
     if dump is not None:
         dump.kernels(parts.table)
     return parts
+
+
+def _state_names(
+    state: Mapping[str, torch.Tensor], sites: Sequence[Site], tensors: Mapping[str, torch.Tensor]
+) -> dict[str, str]:
+    """The names of the model's state -> the name under which the compiled model knows the same memory."""
+    known = {identity(tensor): name for name, tensor in tensors.items()}
+    known |= {identity(s.bias): s.bias_name for s in sites if s.bias is not None and s.bias_name is not None}
+    known |= {identity(s.weight): s.weight_name for s in sites}
+    return {name: known[identity(t)] for name, t in state.items() if identity(t) in known}
 
 
 def _guard(parts: Parts, dense: ops.KernelTable, captured: Sequence[Captured]) -> list[float]:

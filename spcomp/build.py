@@ -224,11 +224,21 @@ def _range_decision(planner: Planner, planned: Planned, rows: RowRange, name: st
 def lower(gm: fx.GraphModule, captured: Captured, ctx: PassContext, tensors: dict[str, torch.Tensor]) -> Program:
     """Splice the kernels in and lift what is left; ``tensors`` collects the lifted ones."""
     gm = run_passes(LOWER, gm, ctx)
-    lifted: dict[str, torch.Tensor] = gm.meta["lifted"]
-    for name, tensor in lifted.items():
+    names = []
+    for name, tensor in gm.meta["lifted"].items():
+        if name in captured.constants:
+            name = f"_{name}"  # not of the model's state; two programs may number different ones alike
+            while name in tensors and not same(tensors[name], tensor):
+                name += "_"
         tensors.setdefault(name, tensor.detach())
+        names.append(name)
     hints = captured.signature.sizes(captured.flat)
-    return Program(captured.signature, gm, tuple(lifted), gm, "eager", hints=hints)
+    return Program(captured.signature, gm, tuple(names), gm, "eager", hints=hints)
+
+
+def same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two constants are one."""
+    return a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b)
 
 
 def compile_rest(program: Program, tensors: Mapping[str, torch.Tensor], engine: str, *, faked: bool = False) -> None:

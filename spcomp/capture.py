@@ -55,6 +55,10 @@ class Captured:
     signature: Signature
     flat: tuple[Any, ...]
     """The example inputs, flattened."""
+    state: dict[str, torch.Tensor]
+    """The model's state_dict, tied names included."""
+    constants: frozenset[str]
+    """Attributes of the graph that are no state: tensors made in ``forward``."""
 
 
 def check_model(model: object) -> nn.Module:
@@ -130,7 +134,9 @@ def _captured(gm: fx.GraphModule, exported: Any, parameters: Any, in_tree: Any, 
             if not isinstance(d, int) and d.node.expr.is_symbol:
                 names[str(d.node.expr)] = _range(exported, d)
     out_tree = exported.call_spec.out_spec
-    return Captured(gm, Signature(parameters, in_tree, tuple(leaves), out_tree, names), flat)
+    signature = Signature(parameters, in_tree, tuple(leaves), out_tree, names)
+    constants = frozenset(exported.graph_signature.lifted_tensor_constants)
+    return Captured(gm, signature, flat, dict(exported.state_dict), constants)
 
 
 def _range(exported: Any, size: torch.SymInt) -> Symbol:

@@ -77,6 +77,8 @@ class Parts:
     decisions: tuple[LayerDecision, ...]
     options: dict[str, Any]
     notes: tuple[str, ...] = ()
+    state_names: dict[str, str] = field(default_factory=dict)
+    """Names in the original's state_dict, tied ones included -> the name above or of a slot's weight or bias."""
 
 
 Build = Callable[[tuple[Any, ...], Mapping[str, Any]], Parts]
@@ -130,7 +132,9 @@ class CompiledModule(nn.Module):
         parts = self.parts
         for program in parts.programs:
             flat = [_zeros(leaf, program.hints) for leaf in program.signature.leaves]
-            _run(parts, program, flat)
+            tensors = [parts.tensors[name].clone() for name in program.lifted]  # it may write to its buffers
+            with torch.no_grad(), ops.active(parts.table):
+                program.run(*tensors, *flat)
         return self
 
     # -- looking ------------------------------------------------------------------------------------------------
@@ -169,12 +173,10 @@ class CompiledModule(nn.Module):
     def dense_nbytes(self) -> int:
         """Bytes of the same weights and buffers held dense, once each."""
         parts = self.parts
-        unique = {
-            (d.n, d.k, d.dtype, r.weight_name): d.dense_nbytes
-            for d, r in zip(parts.decisions, parts.slots, strict=True)
-        }
-        biases = sum(r.bias.nbytes for r in parts.slots if r.bias is not None)
-        return sum(unique.values()) + biases + sum(t.nbytes for t in parts.tensors.values())
+        sizes = {name: t.nbytes for name, t in parts.tensors.items()}
+        sizes |= {str(r.bias_name): r.bias.nbytes for r in parts.slots if r.bias is not None}
+        sizes |= {r.weight_name: d.dense_nbytes for d, r in zip(parts.decisions, parts.slots, strict=True)}
+        return sum(sizes.values())
 
     def verify(self, *args: Any, **kwargs: Any) -> Any:
         """Compare with the original on these inputs, layer by layer: :class:`spcomp.report.verification.Verification`.
@@ -205,17 +207,19 @@ class CompiledModule(nn.Module):
         return self
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """The original's state: weights that were compiled are unpacked into new tensors."""
+        """The original's state, but for weights that its forward never uses; compiled weights are unpacked anew."""
         if args or kwargs.get("prefix"):
             raise StateError("nest a compiled model in a state_dict", "a prefix was asked for", "saving it by itself")
         parts = self._parts
         if parts is None:
             return {}
-        state = dict(parts.tensors)
+        state = {name: t for name, t in parts.tensors.items() if not name.startswith("_lifted_tensor_")}
         for record in parts.slots:
             state[record.weight_name] = record.dense_weight()
             if record.bias_name is not None and record.bias is not None:
                 state[record.bias_name] = record.bias
+        if parts.state_names:
+            return {name: state[known] for name, known in parts.state_names.items() if known in state}
         return state
 
     def load_state_dict(self, *_args: Any, **_kwargs: Any) -> NoReturn:
@@ -274,14 +278,14 @@ class CompiledModule(nn.Module):
 
 def _call(parts: Parts, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     first = parts.programs[0].signature
-    if len(args) == 1 and not kwargs and isinstance(args[0], torch.Tensor) and len(first.leaves) == 1:
+    if len(args) == 1 and not kwargs and isinstance(args[0], torch.Tensor) and first.takes_one_tensor:
         flat: list[Any] = [args[0]]
     else:
         args, kwargs = bind(first.parameters, args, kwargs)
         flat, tree = pytree.tree_flatten((args, kwargs))
         if tree != first.in_tree:
             raise InputError(
-                "call a compiled model", f"inputs of structure {tree}", f"the captured one: {first.in_tree}"
+                "call a compiled model", f"inputs of structure {_line(tree)}", f"the captured one: {_line(first.in_tree)}"
             )
     if torch.is_grad_enabled() and any(isinstance(t, torch.Tensor) and t.requires_grad for t in flat):
         raise InputError(
@@ -324,6 +328,10 @@ def _run(parts: Parts, program: Program, flat: list[Any]) -> Any:
     tensors = parts.tensors
     with torch.no_grad(), ops.active(parts.table):
         return program.run(*[tensors[name] for name in program.lifted], *flat)
+
+
+def _line(tree: pytree.TreeSpec) -> str:
+    return " ".join(str(tree).split())
 
 
 def _zeros(leaf: Any, hints: Mapping[str, int]) -> Any:

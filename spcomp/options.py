@@ -40,7 +40,7 @@ class Options:
             raise InputError("choose a policy", f"{self.policy!r}", "'auto', 'force' or 'off'")
         if self.engine not in ("auto", "inductor", "eager"):
             raise InputError("choose an engine", f"{self.engine!r}", "'auto', 'inductor' or 'eager'")
-        if not self.memory_budget > 0:
+        if not isinstance(self.memory_budget, int | float) or not self.memory_budget > 0:
             raise InputError("set memory_budget", f"{self.memory_budget!r}", "a positive multiple of the dense bytes")
         unknown = sorted((self.encodings or frozenset()) - set(ENCODINGS))
         if unknown:

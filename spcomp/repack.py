@@ -43,4 +43,6 @@ def repack(parts: Parts, model: nn.Module) -> Parts:
         sites.append(site_from(r, weight, bias))
     built = build_all(sites, options)
     tensors = {name: state[name].detach() if name in state else t for name, t in parts.tensors.items()}
-    return assemble(parts.programs, built, tensors, options, parts.notes)
+    made = assemble(parts.programs, built, tensors, options, parts.notes)
+    made.state_names = parts.state_names
+    return made

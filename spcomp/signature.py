@@ -7,6 +7,7 @@ import inspect
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import torch
@@ -89,6 +90,11 @@ class Signature:
     leaves: tuple[TensorSpec | Constant, ...]
     out_tree: pytree.TreeSpec
     symbols: dict[str, Symbol] = field(default_factory=dict)
+
+    @cached_property
+    def takes_one_tensor(self) -> bool:
+        """Whether a call with one positional tensor is in normal form already."""
+        return self.in_tree == pytree.tree_structure(((torch.empty(0),), {}))
 
     def describe(self) -> str:
         return ", ".join(

@@ -10,13 +10,14 @@ from torch import nn
 
 
 def prune(model: nn.Module, sparsity: float = 0.9, seed: int = 5) -> Any:
-    """Zero a share of every linear weight at random, in place; returns the model in eval mode."""
+    """Zero a share of every matrix but embeddings at random, in place; returns the model in eval mode."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in model.modules():
-            if isinstance(module, nn.Linear):
-                keep = torch.rand(module.weight.shape, generator=generator) >= sparsity
-                module.weight.copy_(torch.where(keep, module.weight, 0.0))
+            for weight in () if isinstance(module, nn.Embedding) else module.parameters(recurse=False):
+                if weight.dim() == 2:
+                    keep = torch.rand(weight.shape, generator=generator) >= sparsity
+                    weight.copy_(torch.where(keep, weight, 0.0))
     return model.eval()
 
 
