@@ -16,7 +16,7 @@ from spcomp.cli.console import stdout
 def demo_command(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report here as HTML.")] = None,
     json_file: o.JsonFile = None,
-    quick: Annotated[bool, typer.Option("--quick", help="The MLP alone, fewer epochs: about a minute.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="The MLP alone, shorter races: about a minute.")] = False,
     long: Annotated[
         bool, typer.Option("--long", help="The transformer in every pattern too: about eight minutes.")
     ] = False,
