@@ -19,6 +19,7 @@ from spcomp.targets.host import host_cpu
 
 ANY_ROWS = RowRange(0, None)
 BACKEND = MlirCpu()
+PLAIN = Epilogue()
 
 
 def fitting(
@@ -47,7 +48,7 @@ def call_of(
     weight: torch.Tensor,
     *,
     rows: RowRange = ANY_ROWS,
-    epilogue: Epilogue = Epilogue(),  # noqa: B008 - frozen
+    epilogue: Epilogue = PLAIN,
     schedule: Schedule = (),
     backend: str = "mlir_cpu",
 ) -> tuple[KernelCall, PackedTensor]:
@@ -57,8 +58,9 @@ def call_of(
     n, k = facts.shape
     stored = encoding.stored_values(facts)
     call = KernelCall(
-        "layer", 0, rows, n, k, facts.dtype, encoding, facts.nonzeros, packed.buffers["values"].numel() if stored is None
-        else stored, packed.nbytes, packed.digest, epilogue, backend, host_cpu().target, schedule,
+        "layer", 0, rows, n, k, facts.dtype, encoding, facts.nonzeros,
+        packed.buffers["values"].numel() if stored is None else stored,
+        packed.nbytes, packed.digest, epilogue, backend, host_cpu().target, schedule,
     )  # fmt: skip
     return call, packed
 
@@ -75,8 +77,8 @@ def build_all(
 
 
 def dense_call(
-    n: int, k: int, dtype: str = "float32", epilogue: Epilogue = Epilogue(), *, layer: str = "layer"
-) -> KernelCall:  # noqa: B008
+    n: int, k: int, dtype: str = "float32", epilogue: Epilogue = PLAIN, *, layer: str = "layer"
+) -> KernelCall:
     """The call of a dense layer."""
     from spcomp.encodings.dense import Dense
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -22,7 +23,7 @@ def prune(model: nn.Module, sparsity: float = 0.9, seed: int = 5) -> Any:
 
 def mlp(*sizes: int, activation: type[nn.Module] = nn.ReLU, sparsity: float = 0.9) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for k, n in zip(sizes, sizes[1:], strict=False):
+    for k, n in pairwise(sizes):
         layers += [nn.Linear(k, n), activation()]
     return prune(nn.Sequential(*layers[:-1]), sparsity)  # type: ignore[no-any-return]
 

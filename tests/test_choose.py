@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,7 +112,7 @@ def test_whatever_was_measured_the_promises_hold(
     ranges = [rows for rows, _ in choice.ranges]
     assert ranges[0].lo == 0
     assert ranges[-1].hi is None
-    assert all(a.hi is not None and a.hi + 1 == b.lo for a, b in zip(ranges, ranges[1:], strict=False))
+    assert all(a.hi is not None and a.hi + 1 == b.lo for a, b in pairwise(ranges))
     if choice.sparse:
         assert sum({CSR.encoding: 400, NM.encoding: 600}[e] for e in choice.encodings) <= budget * 1000
     for m, seconds in measured.items():

@@ -116,4 +116,5 @@ def test_full_and_quick_settings() -> None:
     assert settings.quick().quick
     assert len(settings.quick().subjects) == 1
     assert [s.make for s in settings.full().subjects] == [DigitsMLP, DigitsViT]
+    assert [len(s.recipes) for s in settings.full(long=True).subjects] == [3, 3]
     assert settings.full(threads=2).threads == 2

@@ -1,4 +1,4 @@
-"""Every kernel of the CPU backend against the reference: all shapes, all row counts, threads, and nothing written beside."""
+"""Every kernel of the CPU backend against the reference: shapes, row counts, threads, and nothing written beside."""
 
 from __future__ import annotations
 
@@ -204,8 +204,9 @@ def test_several_python_threads_share_a_kernel(encoding: Encoding) -> None:
         gate = threading.Barrier(len(xs))
 
         def work(
-            i: int, kernel: Kernel = kernel, xs: list[torch.Tensor] = xs, wanted: list[torch.Tensor] = wanted
-        ) -> None:
+            i: int, kernel: Kernel = kernel, xs: list[torch.Tensor] = xs, wanted: list[torch.Tensor] = wanted,
+            wrong: list[int] = wrong, gate: threading.Barrier = gate,
+        ) -> None:  # fmt: skip
             gate.wait()
             wrong.extend(i for _ in range(40) if not torch.equal(kernel(xs[i]), wanted[i]))
 

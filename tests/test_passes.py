@@ -308,7 +308,9 @@ def test_a_lowered_graph_does_not_run_on_its_own() -> None:
     from spcomp.errors import KernelError
 
     ctx, gm = sites_of(mlp(8, 4), torch.randn(2, 8))
-    with pytest.raises(KernelError, match="no compiled model is running in this thread. Try: call the CompiledModule"):
+    with pytest.raises(
+        KernelError, match=r"no compiled model is running in this thread\. Try: call the CompiledModule"
+    ):
         run_passes(LOWER, gm, ctx)(torch.randn(2, 8))
 
 

@@ -61,7 +61,7 @@ def test_text_that_mlir_rejects_is_a_kernel_error() -> None:
     f = Function("broken", (("x", "f32"),), ())
     f.do("%a = arith.addf %nothing, %nothing : f32")
     with pytest.raises(
-        KernelError, match="compile the kernel broken: .* Try: report the dumped kernel source as a bug"
+        KernelError, match=r"compile the kernel broken: .* Try: report the dumped kernel source as a bug"
     ):
         jit.compile_text("broken", f.text(), 1, 0)
 

@@ -126,7 +126,8 @@ def test_cache_remembers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda text: "", lambda text: text[: len(text) // 2], lambda text: "[]", lambda text: "null", lambda text: "\x00\xff" * 9,
+        lambda text: "", lambda text: text[: len(text) // 2], lambda text: "[]", lambda text: "null",
+        lambda text: "\x00\xff" * 9,
         lambda text: text.replace('"version": 1', '"version": 99'), lambda text: text.replace('"n": 8', '"n": 9'),
         lambda text: text.replace("1e-05", '"fast"'), lambda text: text.replace("1e-05", "-1.0"),
         lambda text: text.replace("1e-05", "NaN"), lambda text: text.replace('{"a": 1e-05}', "[1]"),

@@ -60,7 +60,7 @@ def _write_node(node: fx.Node) -> dict[str, Any]:
 def _cannot_write(node: fx.Node, found: str) -> ArtifactError:
     return ArtifactError(
         "save a compiled model", f"the node {node.name} is {found}, which the saved form has no word for",
-        "rewriting that part of the model without control-flow or custom operators, or compiling at every start instead",
+        "rewriting that part of the model without control flow or custom operators, or compiling at every start",
     )  # fmt: skip
 
 
@@ -154,7 +154,9 @@ def _check_arithmetic(function: Any, args: Sequence[Any], kwargs: Mapping[str, A
     elif function is operator.pow:
         good = len(args) == 2 and isinstance(args[1], int | float) and abs(args[1]) <= LARGEST_POWER
     elif function is getattr(torch, "sym_sum", None):
-        good = len(args) == 1 and isinstance(args[0], list | tuple) and all(isinstance(a, fx.Node | int) for a in args[0])
+        good = (
+            len(args) == 1 and isinstance(args[0], list | tuple) and all(isinstance(a, fx.Node | int) for a in args[0])
+        )
     else:
         good = all(isinstance(a, fx.Node | int | float) for a in args)
     if not good or kwargs:
@@ -215,5 +217,7 @@ def _read_tagged(tag: str, inner: Any, node: str, known: Mapping[str, fx.Node]) 
 
 def _bad(where: str, found: str) -> ArtifactError:
     return ArtifactError(
-        "read the graph of a saved model", f"{where} has {found}", "a file written by save(); this one is damaged or forged"
+        "read the graph of a saved model",
+        f"{where} has {found}",
+        "a file written by save(); this one is damaged or forged",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +26,9 @@ from spcomp.report.decision import LayerDecision
 from spcomp.signature import Constant, evaluate
 from spcomp.targets.host import host_cpu
 
+Planned = tuple[SlotRecord, tuple[KernelCall, ...]]
+BUILDERS = 2
+"""Threads that generate kernels."""
 GUARD_ROUNDS = 7
 GUARD_MARGIN = 0.97
 _ROWS = (1, 2, 4, 8, 15, 16, 32, 64, 128, 256, 512)
@@ -46,7 +50,7 @@ def another_machine(saved_versions: str, saved_host: Mapping[str, Any], saved_th
 
 
 def rebuild(record: SlotRecord, calls: Sequence[KernelCall], decision: LayerDecision) -> Built:
-    """The kernels that the plan names, nothing measured. Raises :class:`KernelError` for a call that cannot be built."""
+    """The kernels that the plan names, nothing measured. Raises :class:`KernelError` for one that cannot be built."""
     kernels: list[Kernel] = []
     members: dict[str, Kernel] = {}
     for call in calls:
@@ -59,6 +63,26 @@ def rebuild(record: SlotRecord, calls: Sequence[KernelCall], decision: LayerDeci
             kernels.append(_sparse(call, record))
     slot = ops.SlotKernels(tuple(c.rows.lo for c in calls), tuple(kernels), calls[0].k)
     return Built(slot, record, tuple(calls), decision)
+
+
+class Jobs:
+    """Kernels of every slot, generated in threads while this one imports and reads; dense ones at the end, here."""
+
+    def __init__(self, pool: Executor, records: Sequence[Planned], decisions: Sequence[LayerDecision]) -> None:
+        self._slots = list(zip(records, decisions, strict=True))
+        self._started = [
+            None
+            if any(c.backend.startswith("dense.") for c in calls)
+            else pool.submit(rebuild, record, calls, decision)
+            for (record, calls), decision in self._slots
+        ]
+
+    def results(self) -> list[Built]:
+        """All of them, in slot order. Raises :class:`KernelError`."""
+        return [
+            rebuild(record, calls, decision) if started is None else started.result()
+            for started, ((record, calls), decision) in zip(self._started, self._slots, strict=True)
+        ]
 
 
 def _dense(call: KernelCall, record: SlotRecord, member: str) -> Kernel:
@@ -80,7 +104,9 @@ def _sparse(call: KernelCall, record: SlotRecord) -> Kernel:
     rows = domains[0] if static else call.rows
     offered = {tuple(s) for m in (*_ROWS, max(1, rows.lo)) for s in backend.schedules(call, m)}
     if call.schedule not in offered:
-        raise KernelError(f"build the kernel of {call.layer}", f"no schedule {dict(call.schedule)} here", "tuning again")
+        raise KernelError(
+            f"build the kernel of {call.layer}", f"no schedule {dict(call.schedule)} here", "tuning again"
+        )
     return backend.build(replace(call, rows=rows), packed, record.bias)
 
 

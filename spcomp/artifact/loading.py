@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ from typing import Any
 import torch
 
 from spcomp.artifact import archive
-from spcomp.artifact.kernels import another_machine, rebuild, retune
+from spcomp.artifact.kernels import BUILDERS, Jobs, another_machine, retune
 from spcomp.artifact.pool import Views
 from spcomp.artifact.records import bad, check_graph, read_program, read_record, written
 from spcomp.artifact.saving import FORMAT, VERSION, unplain
 from spcomp.build import Built, assemble, compile_rest
+from spcomp.codegen import inductor
 from spcomp.compiled import CompiledModule, Program, SlotRecord
-from spcomp.errors import ArtifactError, KernelError, PolicyError, SpcompError
+from spcomp.errors import ArtifactError, KernelError, SpcompError
 from spcomp.options import Engine, Options
 from spcomp.plan import KernelCall, KernelPlan
 from spcomp.report.decision import LayerDecision
@@ -36,7 +38,9 @@ def load(
     guard: bool | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> CompiledModule:
-    """Read a compiled model that :meth:`CompiledModule.save` wrote. The file may come from anywhere: nothing in it runs.
+    """Read a compiled model that :meth:`CompiledModule.save` wrote.
+
+    The file may come from anywhere: nothing of it runs.
 
     On the machine and versions it was saved with, its kernels are generated straight from its plan. Elsewhere (another
     CPU, other versions, another number of threads) its layers are tuned again, and a note says so.
@@ -52,13 +56,16 @@ def load(
         ArtifactError: the file is missing, truncated, altered, of another version, or no saved model.
     """
     say = progress or (lambda line: log.info("%s", line))
-    say("reading and checking the file")
+    say("reading the file")
     manifest, stored = archive.read(Path(path))
     _check_keys(manifest, Path(path))
     try:
         tensors, programs, records, plan = _read(manifest, stored)
         decisions = [LayerDecision.from_dict(unplain(d)) for d in manifest["decisions"]]
         options = Options.from_dict(manifest["options"])
+        options = replace(
+            options, cache_dir=None if cache_dir is None else Path(cache_dir), engine=engine or options.engine
+        )
         notes = tuple(str(note) for note in manifest["notes"])
         _check_decisions(decisions, plan)
         sizes = [(d.n, d.k, d.dtype) for d in decisions]
@@ -70,16 +77,30 @@ def load(
         raise
     except SpcompError as error:
         raise ArtifactError(f"load {path}", f"{error.asked}: {error.found}", error.hint) from error
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, RecursionError, AssertionError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+        AssertionError,
+    ) as error:
         raise bad("the manifest", f"{type(error).__name__}: {str(error)[:200]}") from error
-    options = replace(options, cache_dir=None if cache_dir is None else Path(cache_dir), engine=engine or options.engine)
     built: list[Built] | None = None
-    if reason is None:
-        say("generating the kernels of the plan")
-        try:
-            built = [rebuild(r, c, d) for (r, c), d in zip(records, decisions, strict=True)]
-        except (KernelError, PolicyError) as error:
-            reason = f"a kernel of the plan could not be generated ({error.found})"
+    with ThreadPoolExecutor(BUILDERS) as pool:
+        jobs = Jobs(pool, records, decisions) if reason is None else None
+        if options.engine != "eager":
+            say("preparing Inductor")
+            if inductor.unavailable() is None:
+                inductor.prepare()
+        if jobs is not None:
+            say("generating the kernels of the plan")
+            try:
+                built = jobs.results()
+            except KernelError as error:
+                reason = f"a kernel of the plan could not be generated ({error.found})"
     for i, program in enumerate(programs):
         say(f"compiling the rest of program {i + 1} of {len(programs)}")
         compile_rest(program, tensors, options.engine, faked=True)
@@ -91,10 +112,13 @@ def load(
 
 def _check_keys(manifest: Mapping[str, Any], path: Path) -> None:
     if manifest.get("format") != FORMAT:
-        raise ArtifactError(f"load {path}", f"a file of the format {str(manifest.get('format'))[:40]!r}", "a file written by save()")
+        raise ArtifactError(
+            f"load {path}", f"a file of the format {str(manifest.get('format'))[:40]!r}", "a file written by save()"
+        )
     if type(manifest.get("version")) is not int or manifest["version"] != VERSION:
         raise ArtifactError(
-            f"load {path}", f"version {str(manifest.get('version'))[:20]} of the saved form; this spcomp reads version {VERSION}",
+            f"load {path}",
+            f"version {str(manifest.get('version'))[:20]} of the saved form; this spcomp reads version {VERSION}",
             "compiling and saving the model again with this spcomp",
         )  # fmt: skip
     for key, kind in _KEYS.items():

@@ -32,7 +32,9 @@ def dump_tree(tree: pytree.TreeSpec) -> str:
         ) from error  # fmt: skip
     if load_tree(text) != tree:
         raise ArtifactError(
-            "save a compiled model", f"its inputs or outputs ({tree}) read back as something else", "tuples, lists and dicts"
+            "save a compiled model",
+            f"its inputs or outputs ({tree}) read back as something else",
+            "tuples, lists and dicts",
         )
     return text
 
@@ -105,9 +107,9 @@ def _is_plain(value: Any, depth: int) -> bool:
 def _registered(kind: Any) -> None:
     if not isinstance(kind, str) or kind == "collections.defaultdict":
         raise _bad(f"the container {str(kind)[:80]}")
-    if kind not in pytree.SERIALIZED_TYPE_TO_PYTHON_TYPE and kind.startswith("transformers."):
-        if importlib.util.find_spec("transformers") is not None:
-            importlib.import_module("transformers.modeling_outputs")
+    foreign = kind not in pytree.SERIALIZED_TYPE_TO_PYTHON_TYPE and kind.startswith("transformers.")
+    if foreign and importlib.util.find_spec("transformers") is not None:
+        importlib.import_module("transformers.modeling_outputs")
     if kind not in pytree.SERIALIZED_TYPE_TO_PYTHON_TYPE or kind == pytree.NO_SERIALIZED_TYPE_NAME_FOUND:
         module = kind.rpartition(".")[0]
         raise ArtifactError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -18,6 +18,7 @@ from spcomp.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from spcomp.options import Engine
     from spcomp.profiling.timing import Work
 
 SPARSE = "sparse"
@@ -71,8 +72,13 @@ def _example(named: Named) -> tuple[torch.Tensor, ...]:
 
     if named.compiled is not None:
         raise InputError("benchmark an artifact", "no example input", "--example 1x128x768")
-    own = named.exported.example_inputs if named.exported is not None else None
-    args, kwargs = own if own is not None else (lambda e: (e.args, e.kwargs))(Example.of(named.examples[0]))
+    if named.exported is not None:
+        args, kwargs = named.exported.example_inputs or ((), {})
+    else:
+        example = Example.of(named.examples[0])
+        args, kwargs = example.args, example.kwargs
+    if not args and not kwargs:
+        raise InputError("benchmark a .pt2 file", "no example inputs in it", "exporting it again with them")
     if kwargs:
         raise InputError("benchmark a model", f"keyword inputs ({', '.join(kwargs)})", "a factory with positional ones")
     return tuple(args)
@@ -80,16 +86,14 @@ def _example(named: Named) -> tuple[torch.Tensor, ...]:
 
 def _programs(named: Named, inputs: Inputs, engine: str, say: Callable[[str], None]) -> dict[int, dict[str, Work]]:
     """Callables by batch size and name, the sparse one first."""
-    from typing import cast
-
     from spcomp.api import compile as spcomp_compile
     from spcomp.demo.race import Rivals, call, examples
-    from spcomp.options import Engine
 
+    kind = cast("Engine", engine)  # compile() checks it
     if named.module is not None:
-        sparse = spcomp_compile(named.module, *examples(inputs), engine=cast(Engine, engine), progress=say)
+        sparse = spcomp_compile(named.module, *examples(inputs), engine=kind, progress=say)
         say("building dense programs")
-        rivals = Rivals(named.module, inputs, cast(Engine, engine))
+        rivals = Rivals(named.module, inputs, kind)
         return {size: {SPARSE: call(sparse, x), **rivals.work[size]} for size, x in inputs.items()}
     from spcomp.repack import without_sparsity
 

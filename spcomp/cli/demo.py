@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +16,18 @@ from spcomp.cli.console import stdout
 def demo_command(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report here as HTML.")] = None,
     json_file: o.JsonFile = None,
-    quick: Annotated[bool, typer.Option("--quick", help="The MLP alone, fewer epochs: about a minute.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="The MLP alone, shorter races: about a minute.")] = False,
+    long: Annotated[
+        bool, typer.Option("--long", help="The transformer in every pattern too: about eight minutes.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Threads for latency; training takes all cores.")] = 1,
 ) -> None:
     """Train two networks on handwritten digits, prune and compile them, and race the best dense programs."""
+    # Threads that wait for each other in sleep: on a busy machine, spinning ones make training five times as slow.
+    # Read by OpenMP when torch is imported, which is below.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
@@ -28,7 +36,7 @@ def demo_command(
     from spcomp.demo.run import run_demo
     from spcomp.demo.table import print_result
 
-    chosen = settings.quick(seed, threads) if quick else settings.full(seed, threads)
+    chosen = settings.quick(seed, threads) if quick else settings.full(seed, threads, long=long)
     bars = Progress(
         TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[detail]}"),
         console=Console(stderr=True),

@@ -26,7 +26,7 @@ def refake(
     symbols: dict[str, Symbol],
     hints: dict[str, int],
 ) -> None:
-    """Set ``meta["val"]`` of every node. ``hints``: a typical value of every symbol; unequal ones stay unequal symbols."""
+    """Set ``meta["val"]`` of every node. ``hints``: a typical value of every symbol; unequal ones stay apart."""
     env = ShapeEnv()
     mode = FakeTensorMode(shape_env=env, allow_non_fake_inputs=True)
     values: dict[str, torch.SymInt] = {}

@@ -12,6 +12,7 @@ import torch
 from torch import fx
 
 from spcomp import ops
+from spcomp.codegen import isa
 
 log = logging.getLogger("spcomp.inductor")
 Program = Callable[..., Any]
@@ -53,13 +54,19 @@ def register() -> None:
         return node[0] if isinstance(node, tuple) else node
 
 
+def prepare() -> None:
+    """Import and find out what :func:`compile_graph` needs; worth doing while other threads generate kernels."""
+    register()
+    isa.settle()
+
+
 def compile_graph(gm: fx.GraphModule, inputs: Sequence[Any]) -> Program:
     """Compile a graph whose placeholders carry fake values in ``meta["val"]``; symbolic sizes stay symbolic.
 
     ``inputs`` are example tensors in placeholder order. The result takes the same inputs and returns the flat tuple
     of outputs. Whatever Inductor raises comes through.
     """
-    register()
+    prepare()
     from torch._inductor import standalone_compile
 
     with torch.no_grad():

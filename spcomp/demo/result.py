@@ -136,7 +136,7 @@ class DemoResult:
 
     def heading(self) -> str:
         found = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        quick = "QUICK run (fewer epochs, the MLP only; the full one is `spcomp demo`). " if self.quick else ""
+        quick = "QUICK run (the MLP only, shorter races; the full one is `spcomp demo`). " if self.quick else ""
         return (
             f"{quick}{self.device}; latency on {self.threads} thread{'s' * (self.threads > 1)}, float32, interleaved "
             f"with the best dense program in one process; {found}; seed {self.seed}; {self.seconds:.0f} s in all"

@@ -73,9 +73,7 @@ def _block(call: KernelCall, packed: PackedTensor, encoding: Block) -> Body:
     padded_k = _padded(-(-call.k // cols) * cols)
     return Body(
         padded_k=padded_k,
-        text=lambda tiles, stride: block_text(
-            call.n, stride, padded_k, rows, cols, tiles, MLIR_DTYPES[call.dtype]
-        ),
+        text=lambda tiles, stride: block_text(call.n, stride, padded_k, rows, cols, tiles, MLIR_DTYPES[call.dtype]),
         name="block",
         pointers=pointers(packed, ("values", "columns", "row_start")),
         row_pointers=0,
@@ -96,7 +94,9 @@ def _nm(call: KernelCall, packed: PackedTensor, encoding: Nm) -> Body:
     units = -(-call.n // LANES)
     return Body(
         padded_k=padded_k,
-        text=lambda tiles, stride: nm_tokens_text(shape, padded_k, stride, tiles, WORDS[tiles], MLIR_DTYPES[call.dtype]),
+        text=lambda tiles, stride: nm_tokens_text(
+            shape, padded_k, stride, tiles, WORDS[tiles], MLIR_DTYPES[call.dtype]
+        ),
         name="nm",
         pointers=pointers(packed, ("values", "control")),
         row_pointers=0,

@@ -26,8 +26,8 @@ def csr_text(
 ) -> str:
     """``csr(xs, ys, values, columns, counts, start, tile_lo, tile_hi, row_lo, row_hi)``.
 
-    xs [*, padded_k, 16], ys [*, padded_n, 16]; ``start`` [column blocks] is the offset of row ``row_lo``'s first nonzero in
-    each column block. Tiles are taken ``tiles`` at a time: ``tile_hi - tile_lo`` must be a multiple.
+    xs [*, padded_k, 16], ys [*, padded_n, 16]; ``start`` [column blocks] is the offset of row ``row_lo``'s first
+    nonzero in each column block. Tiles are taken ``tiles`` at a time: ``tile_hi - tile_lo`` must be a multiple.
     """
     f = Function(
         "csr",

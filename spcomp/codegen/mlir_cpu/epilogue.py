@@ -1,8 +1,8 @@
 """Activations on one register, as MLIR text: ReLU, GELU (erf and tanh), SiLU.
 
 ``exp`` is 2**i * e**r with |r| <= ln(2)/2 and the Taylor polynomial of e**r (relative error below 2e-7). ``erf(z)`` is
-``z P(z^2) / Q(z^2)`` on |z| <= 3.95 (beyond, float32 rounds it to 1), a rational least-squares fit of ours, relative error
-2.1e-8 before rounding. Both stay below 5e-7 in float32; ``tests/test_epilogue.py`` holds them to it.
+``z P(z^2) / Q(z^2)`` on |z| <= 3.95 (beyond, float32 rounds it to 1), a rational least-squares fit of ours, relative
+error 2.1e-8 before rounding. Both stay below 5e-7 in float32; ``tests/test_epilogue.py`` holds them to it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _op(f: Function, op: str, a: str, b: str) -> str:
 
 
 def exp(f: Function, x: str) -> str:
-    """e**x; normal down to -87, below that as at -87; infinite from 127.5 ln 2 = 88.4 on, so that x / (1 + e**-x) ends in 0.
+    """e**x; normal down to -87, below that as at -87; infinite from 127.5 ln 2 = 88.4 on: x / (1 + e**-x) ends in 0.
 
     Clamped to 89, the power of two is at most 2**128, whose bits are those of infinity.
     """

@@ -61,6 +61,8 @@ class Compiled:
 
 _lock = threading.Lock()
 _compiled: dict[str, Compiled] = {}
+_turns: dict[str, threading.Lock] = {}
+"""Two threads that want one text compile it once."""
 
 
 def available() -> str | None:
@@ -81,11 +83,13 @@ def compile_text(name: str, text: str, pointers: int, scalars: int) -> Compiled:
     """
     with _lock:
         known = _compiled.get(text)
+        turn = _turns.setdefault(text, threading.Lock())
     if known is not None:
         return known
-    built = _compile(name, text, pointers, scalars)
-    with _lock:
-        return _compiled.setdefault(text, built)
+    with turn:
+        if text not in _compiled:
+            _compiled[text] = _compile(name, text, pointers, scalars)
+        return _compiled[text]
 
 
 def compile_all(jobs: Iterable[tuple[str, str, int, int]]) -> list[Compiled]:

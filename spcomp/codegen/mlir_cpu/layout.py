@@ -20,7 +20,7 @@ def transpose(f: Function, rows: list[str]) -> list[str]:
     """
     singles = [j for q in range(0, LANES, 4) for j in (q, LANES + q, q + 1, LANES + q + 1)]
     pairs = [j for q in range(0, LANES, 4) for j in (q, q + 1, LANES + q, LANES + q + 1)]
-    quads = [*range(0, 4), *range(8, 12), *range(16, 20), *range(24, 28)]
+    quads = [*range(4), *range(8, 12), *range(16, 20), *range(24, 28)]
     for near, lanes, other in ((1, singles, 2), (2, pairs, 2), (4, quads, 4), (8, quads, 4)):
         new = list(rows)
         for i in range(LANES):

@@ -138,7 +138,7 @@ def _offset(f: Function, shape: NmShape, control: str, slot: int) -> str:
 
 
 def _prefetch_next(f: Function, shape: NmShape, here: str, r: str, dtype: str) -> None:
-    """Fetch this word's values of the next sixteen rows, a line a row: sixteen rows read the same lines, in one burst."""
+    """Fetch this word's values of the next sixteen rows, a line a row: sixteen rows read the same lines, in a burst."""
     ahead = f.add(here, f.idx(shape.words))
     for slot in range(0, shape.slots_per_word, LANES):
         line = f.add(f.mul(ahead, f.idx(shape.slots_per_word)), f.add(r, f.idx(slot)))

@@ -11,6 +11,7 @@ import ctypes
 import functools
 import logging
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ def threads_for(products: int) -> int:
 def even(count: int, parts: int) -> list[tuple[int, int]]:
     """``count`` items in ``parts`` ranges whose sizes differ by at most one; empty ones are left in."""
     cuts = [count * i // parts for i in range(parts + 1)]
-    return list(zip(cuts, cuts[1:], strict=False))
+    return list(pairwise(cuts))
 
 
 def balance(weights: np.ndarray[tuple[int], np.dtype[np.int64]], parts: int, multiple: int = 1) -> list[int]:

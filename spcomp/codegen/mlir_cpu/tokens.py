@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -128,7 +129,7 @@ class TokensKernel:
         step = max(1, self.chunk // per)
         cuts = parallel.balance(self.body.row_weights, threads, max(1, LANES // per))
         made = []
-        for lo, hi in zip(cuts, cuts[1:], strict=False):
+        for lo, hi in pairwise(cuts):
             ranges = [(a, min(a + step, hi)) for a in range(lo, hi, step)]
             made.append([Chunk(a, b, a * per, min(b * per, self.call.n), self.body.at_row(a)) for a, b in ranges])
         self._chunks[threads] = made
@@ -150,8 +151,8 @@ class TokensKernel:
         item = x.element_size()
         for row in range(0, m, step):
             self._panel(
-                x_ptr + row * call.k * item, y_ptr + row * call.n * item, xs, xs + xs_bytes, ys_bytes, min(step, m - row),
-                threads,
+                x_ptr + row * call.k * item, y_ptr + row * call.n * item, xs, xs + xs_bytes, ys_bytes,
+                min(step, m - row), threads,
             )  # fmt: skip
         return y
 
