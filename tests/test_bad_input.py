@@ -259,14 +259,32 @@ def test_an_empty_batch_of_another_width_is_no_empty_batch(compiled: CompiledMod
 @pytest.mark.parametrize(
     ("action", "words"),
     [
-        (lambda c: c.train(), ("train a compiled model", "compiled for inference", "compiled.update_weights(original)")),
-        (lambda c: c.load_state_dict({}), ("load_state_dict into", "its weights are packed", "compiled.update_weights(original)")),
-        (lambda c: c.half(), ("move a compiled model to torch.float16", "one dtype and device", "converting the original")),
-        (lambda c: c.to("meta"), ("move a compiled model to torch.float32 on meta", "one dtype", "spcomp.compile again")),
-        (pickle.dumps, ("pickle a compiled model", "it holds machine code", "compiled.save(path) and spcomp.load(path)")),
-        (lambda c: c.state_dict(prefix="a."), ("nest a compiled model", "a prefix was asked for", "saving it by itself")),
+        (
+            lambda c: c.train(),
+            ("train a compiled model", "compiled for inference", "compiled.update_weights(original)"),
+        ),
+        (
+            lambda c: c.load_state_dict({}),
+            ("load_state_dict into", "its weights are packed", "compiled.update_weights(original)"),
+        ),
+        (
+            lambda c: c.half(),
+            ("move a compiled model to torch.float16", "one dtype and device", "converting the original"),
+        ),
+        (
+            lambda c: c.to("meta"),
+            ("move a compiled model to torch.float32 on meta", "one dtype", "spcomp.compile again"),
+        ),
+        (
+            pickle.dumps,
+            ("pickle a compiled model", "it holds machine code", "compiled.save(path) and spcomp.load(path)"),
+        ),
+        (
+            lambda c: c.state_dict(prefix="a."),
+            ("nest a compiled model", "a prefix was asked for", "saving it by itself"),
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_it_cannot_do_says_what_can(compiled: CompiledModule, action: Any, words: tuple[str, str, str]) -> None:
     with pytest.raises(StateError) as error:
         action(compiled)
@@ -291,7 +309,7 @@ def test_an_uncaptured_model_has_nothing_to_copy() -> None:
     import copy
 
     with pytest.raises(
-        StateError, match="copy a compiled model: it has not been captured yet. Try: calling it once first"
+        StateError, match=r"copy a compiled model: it has not been captured yet. Try: calling it once first"
     ):
         copy.deepcopy(spcomp.compile(mlp(16, 8), **QUICK))
 
@@ -314,7 +332,7 @@ def test_an_unwritable_cache_is_a_warning(tmp_path: Path, caplog: pytest.LogCapt
 def test_a_damaged_cache_is_measured_again(tmp_path: Path) -> None:
     model = mlp(16, 8)
     spcomp.compile(model, X, engine="eager", guard=False, cache_dir=tmp_path)
-    files = [p for p in tmp_path.rglob("*.json")]
+    files = list(tmp_path.rglob("*.json"))
     assert files
     for path in files:
         path.write_text("{")

@@ -65,7 +65,7 @@ def test_force_names_layer_value_and_reason() -> None:
         match=r"compile 0 sparse \(policy='force'\): 0.0% zeros; no sparse encoding fits this weight. Try: pruning",
     ):
         spcomp.compile(model.eval(), torch.randn(3, 64), **FORCE)
-    with pytest.raises(WeightError, match="no linear layer with a constant weight. Try: policy='auto'"):
+    with pytest.raises(WeightError, match=r"no linear layer with a constant weight. Try: policy='auto'"):
         spcomp.compile(nn.Conv2d(1, 1, 1).eval(), torch.randn(1, 1, 4, 4), **FORCE)
 
 
@@ -224,7 +224,8 @@ def test_debug_dir_has_graphs_and_sources(tmp_path: Path) -> None:
 def test_quiet_by_default(tmp_path: Path) -> None:
     code = (
         "import torch, spcomp; from tests.models import mlp; torch.set_num_threads(1)\n"
-        "c = spcomp.compile(mlp(64, 8), torch.randn(3, 64), engine='eager'); c(torch.randn(3, 64)); c.verify(torch.randn(3, 64))"
+        "c = spcomp.compile(mlp(64, 8), torch.randn(3, 64), engine='eager'); "
+        "c(torch.randn(3, 64)); c.verify(torch.randn(3, 64))"
     )
     root = Path(__file__).parent.parent
     run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=300)

@@ -1,4 +1,4 @@
-"""``torch.compile(model, backend="spcomp")``: equal to eager, with graph breaks, and dense with a reason where it must."""
+"""``torch.compile(model, backend="spcomp")``: equal to eager, with graph breaks; dense with a reason where it must."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OPTIONS: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No compiled pieces from test to test; the dense way out runs the graph as it is, which spares a C++ compilation."""
+    """Nothing compiled from test to test; what stays dense runs as it is, which spares a C++ compilation."""
     torch._dynamo.reset()
     monkeypatch.setattr(dynamo, "_dense", lambda gm, inputs: gm.forward)
     yield
@@ -156,7 +156,7 @@ def test_a_buffer_that_is_written_is_written() -> None:
 def test_force_raises_through_torch_compile() -> None:
     model = mlp(32, 8, sparsity=0.0)
     fast = torch.compile(model, backend=as_backend(), dynamic=False)
-    with torch.no_grad(), pytest.raises(Exception, match="compile .* sparse") as error:
+    with torch.no_grad(), pytest.raises(Exception, match=r"compile .* sparse") as error:
         fast(torch.randn(3, 32))
     assert isinstance(getattr(error.value, "inner_exception", error.value), PolicyError)
 
