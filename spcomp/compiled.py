@@ -229,7 +229,7 @@ class CompiledModule(nn.Module):
         )  # fmt: skip
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
-        probe = torch.zeros(1)
+        probe = torch.zeros(1, dtype=torch.float32, device="cpu")
         moved = fn(probe)
         if moved.dtype != probe.dtype or moved.device != probe.device:
             raise StateError(

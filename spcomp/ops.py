@@ -48,10 +48,17 @@ _active: ContextVar[KernelTable | None] = ContextVar("spcomp_kernel_table", defa
 
 @contextmanager
 def active(table: KernelTable) -> Iterator[None]:
-    """Ops called in this block (in this thread) find their kernels in ``table``."""
+    """Ops called in this block (in this thread) find their kernels in ``table``.
+
+    A kernel reads its input as the dtype that it was made for, so autocast is off in here.
+    """
     token = _active.set(table)
     try:
-        yield
+        if torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                yield
+        else:
+            yield
     finally:
         _active.reset(token)
 

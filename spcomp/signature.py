@@ -117,6 +117,8 @@ class Signature:
                 return f"input {i} is {str(value.dtype)[6:]}, captured as {leaf.dtype}"
             if value.device.type != "cpu":
                 return f"input {i} lives on {value.device}, captured on cpu"
+            if value.layout is not torch.strided:
+                return f"input {i} is {str(value.layout)[6:]}, captured as strided"
             shape = value.shape
             if len(shape) != len(leaf.shape):
                 return f"input {i} has shape {list(shape)}, captured as {list(leaf.shape)}"

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 
 from spcomp.codegen.mlir_cpu.backend import MlirCpu
+from spcomp.codegen.reference.backend import linear as reference
 from spcomp.encodings.block import Block
+from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor, pack
 from spcomp.encodings.spec import ITEM_BYTES, Encoding
@@ -16,6 +18,7 @@ from spcomp.kernel import Kernel
 from spcomp.plan import Epilogue, KernelCall, RowRange, Schedule
 from spcomp.sparsity.measure import measure
 from spcomp.targets.host import host_cpu
+from spcomp.tolerance import TOLERANCES
 
 ANY_ROWS = RowRange(0, None)
 BACKEND = MlirCpu()
@@ -103,3 +106,20 @@ def bodies(kernel: Any) -> dict[int, Any]:
     """The compiled middle functions of a kernel, by tiles or tokens at a time."""
     found: dict[int, Any] = kernel.bodies
     return found
+
+
+ROWS = (1, 15, 16, 17, 129)
+SHAPE = (37, 150)
+"""Odd on purpose: three column blocks of 64, a ragged tile of rows, ragged groups and blocks."""
+FAMILIES: list[Encoding] = [Csr(64), Block(4, 4), Block(16, 1), Nm(2, 4)]
+
+
+def agree(kernel: Kernel, weight: torch.Tensor, bias: torch.Tensor | None, x: torch.Tensor) -> None:
+    """Same shape and dtype as ``F.linear``, and the reference's numbers."""
+    activation = kernel.call.epilogue.activation
+    y = kernel(x)
+    assert y.shape == (*x.shape[:-1], weight.shape[0])
+    assert y.dtype == weight.dtype
+    assert y.is_contiguous()
+    error = relative(y, reference(x, weight, bias, activation))
+    assert error <= TOLERANCES[kernel.call.dtype], f"{kernel.call.encoding} {kernel.call.schedule}: {error:.1e}"

@@ -214,6 +214,7 @@ B = torch.zeros(4, 8)
         ((X, torch.zeros(5, 8)), {}, "input 1 has 5 in dimension 0, but"),
         ((X, B.to("meta")), {}, "input 1 lives on meta, captured on cpu"),
         ((X, 3.0), {}, "input 1 is a float, captured as a tensor"),
+        ((X.to_sparse(), B), {}, "input 0 is sparse_coo, captured as strided"),
         ((X,), {}, "missing a required argument: 'bias'"),
         ((), {}, "missing a required argument: 'x'"),
         ((X, B, None, B), {}, "too many positional arguments"),

@@ -90,6 +90,49 @@ def test_inductor_runs_the_rest() -> None:
     assert compiled.verify(torch.randn(5, 64)).ok
 
 
+def test_autocast_around_it_changes_nothing() -> None:
+    """Other ops would hand bfloat16 to kernels that read float32."""
+
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(32, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(x @ x.mT @ x)  # type: ignore[no-any-return]
+
+    compiled = spcomp.compile(prune(Mixed()), torch.randn(5, 32), **SPARSE)
+    x = torch.randn(5, 32)
+    wanted = compiled(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(compiled(x), wanted)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
+def test_layers_without_elements_and_infinite_weights() -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.none, self.some, self.inf = nn.Linear(32, 0), nn.Linear(0, 3), nn.Linear(32, 3)
+            self.empty = nn.Linear(0, 5, bias=False)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            nothing = self.none(x)
+            return self.some(nothing), self.empty(nothing), self.inf(x)
+
+    model = prune(Odd())
+    with torch.no_grad():
+        model.inf.weight[1] = 0
+        model.inf.weight[1, 4] = float("inf")
+    compiled = spcomp.compile(model, torch.randn(5, 32), **{**SPARSE, "include": "inf"})
+    x = torch.rand(5, 32) + 0.1
+    found = compiled(x)
+    assert torch.equal(found[0], model(x)[0])
+    assert torch.equal(found[1], torch.zeros(5, 5))
+    assert torch.isinf(found[2][:, 1]).all(), "zeros are skipped, not multiplied"
+    torch.testing.assert_close(found[2][:, ::2], model(x)[2][:, ::2])
+
+
 def test_an_exported_program_is_compiled_as_it_is() -> None:
     model = mlp(64, 32, 8)
     exported = torch.export.export(model, (torch.randn(4, 64),))

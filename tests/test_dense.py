@@ -65,6 +65,18 @@ def test_gemv_on_two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.set_num_threads(before)
 
 
+def test_the_default_dtype_is_nobodys_business() -> None:
+    members = dense_members(dense_call(9, 20), inputs(9, 20), None, [2])
+    x = inputs(2, 20)
+    wanted = {name: kernel(x) for name, kernel in members.items()}
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        found = {name: kernel(x) for name, kernel in members.items()}
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(torch.equal(found[name], y) for name, y in wanted.items())
+
+
 def test_who_serves_what() -> None:
     assert not serves("gemv", 5, "float32")
     assert not serves("gemv", 0, "float32")

@@ -64,7 +64,7 @@ def _csr(call: KernelCall, packed: PackedTensor, encoding: Csr) -> Body:
         row_weights=counts.sum(axis=0),
         rows_per_unit=1,
         at_row=at_row,
-        keep=(known,),
+        tables=(known,),
     )
 
 

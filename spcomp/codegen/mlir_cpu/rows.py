@@ -44,7 +44,7 @@ class RowsKernel:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         call, shape = self.call, self.shape
-        y = torch.empty((*x.shape[:-1], call.n), dtype=x.dtype)
+        y = x.new_empty((*x.shape[:-1], call.n))
         if y.numel() == 0:
             return y
         wide = x if x.dtype is torch.float32 else x.float()

@@ -14,7 +14,7 @@ def scratch(nbytes: int) -> int:
     """Address of at least ``nbytes`` bytes, page aligned, valid until this thread asks again."""
     held: tuple[int, int, torch.Tensor] | None = getattr(_local, "held", None)
     if held is None or held[1] < nbytes:
-        memory = torch.empty(nbytes + ALIGNMENT, dtype=torch.uint8)
+        memory = torch.empty(nbytes + ALIGNMENT, dtype=torch.uint8, device="cpu")
         address = -(-memory.data_ptr() // ALIGNMENT) * ALIGNMENT
         held = (address, nbytes, memory)
         _local.held = held

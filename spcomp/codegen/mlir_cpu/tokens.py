@@ -48,7 +48,8 @@ class Body:
     """Rows of W in one unit of ``row_weights``."""
     at_row: Callable[[int], tuple[int, ...]]
     """The further pointers of a range that starts at this unit."""
-    keep: tuple[object, ...] = ()
+    tables: tuple[dict[int, np.ndarray[tuple[int], np.dtype[np.int64]]], ...] = ()
+    """What ``at_row`` points into, filled as it is asked."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,7 @@ class TokensKernel:
 
     @property
     def extra_nbytes(self) -> int:
-        tables = sum(8 * len(c.more) for parts in self._chunks.values() for part in parts for c in part)
-        return self.bias.nbytes + tables
+        return self.bias.nbytes + sum(array.nbytes for table in self.body.tables for array in list(table.values()))
 
     def _sizes(self) -> list[int]:
         """Tile counts that the calls of this row range can need: the schedule's and what covers a remainder."""
@@ -137,7 +137,7 @@ class TokensKernel:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         call, body = self.call, self.body
-        y = torch.empty((*x.shape[:-1], call.n), dtype=x.dtype)
+        y = x.new_empty((*x.shape[:-1], call.n))
         if y.numel() == 0:
             return y
         m = y.numel() // call.n
