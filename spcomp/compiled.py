@@ -285,7 +285,9 @@ def _call(parts: Parts, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any
         flat, tree = pytree.tree_flatten((args, kwargs))
         if tree != first.in_tree:
             raise InputError(
-                "call a compiled model", f"inputs of structure {_line(tree)}", f"the captured one: {_line(first.in_tree)}"
+                "call a compiled model",
+                f"inputs of structure {_line(tree)}",
+                f"the captured one: {_line(first.in_tree)}",
             )
     if torch.is_grad_enabled() and any(isinstance(t, torch.Tensor) and t.requires_grad for t in flat):
         raise InputError(

@@ -66,7 +66,7 @@ def rebuild(record: SlotRecord, calls: Sequence[KernelCall], decision: LayerDeci
 
 
 class Jobs:
-    """Kernels of every slot, generated in threads, while this one imports and reads; dense ones in the caller's, at the end."""
+    """Kernels of every slot, generated in threads while this one reads; dense ones in the caller's, at the end."""
 
     def __init__(self, pool: Executor, records: Sequence[Planned], decisions: Sequence[LayerDecision]) -> None:
         self._slots = list(zip(records, decisions, strict=True))
