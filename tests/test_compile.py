@@ -30,7 +30,7 @@ def flat(value: Any) -> list[torch.Tensor]:
 
 
 def agrees(compiled: CompiledModule, model: nn.Module, *args: Any, **kwargs: Any) -> None:
-    """Same structure, and for every tensor the issue's tolerance: 1e-5 in float32, 2e-2 (or twice dense's) in bfloat16."""
+    """Same structure, and for every tensor the tolerance: 1e-5 in float32, 2e-2 (or twice dense's) in bfloat16."""
     with torch.no_grad():
         wanted = model(*args, **kwargs)
         found = compiled(*args, **kwargs)
@@ -136,7 +136,7 @@ def test_an_exported_program_is_compiled_as_it_is() -> None:
     model = mlp(64, 32, 8)
     exported = torch.export.export(model, (torch.randn(4, 64),))
     agrees(spcomp.compile(exported, **SPARSE), model, torch.randn(4, 64))
-    with pytest.raises(InputError, match="further examples. Try: the program alone"):
+    with pytest.raises(InputError, match=r"further examples. Try: the program alone"):
         spcomp.compile(exported, torch.randn(4, 64))
 
 
@@ -165,7 +165,7 @@ def test_structures_keywords_and_optional_arguments() -> None:
     agrees(everything, model, x, scale=2.0, extra=extra)
     with pytest.raises(InputError, match=r"input 1 is 3.0, captured as the constant 2.0"):
         everything(x, scale=3.0, extra=extra)
-    with pytest.raises(InputError, match="inputs of structure .* Try: the captured one"):
+    with pytest.raises(InputError, match=r"inputs of structure .* Try: the captured one"):
         plain(x, mask)
 
 
@@ -195,7 +195,7 @@ def test_the_first_call_captures() -> None:
     model = mlp(64, 8)
     compiled = spcomp.compile(model, **SPARSE)
     assert repr(compiled) == "CompiledModule(captured at its first call)"
-    with pytest.raises(spcomp.SpcompError, match="not been captured yet. Try: call it once, or give compile"):
+    with pytest.raises(spcomp.SpcompError, match=r"not been captured yet. Try: call it once, or give compile"):
         compiled.explain()
     agrees(compiled, model, torch.randn(3, 64))
     assert "1 of 1 linear layers sparse" in repr(compiled)
@@ -214,7 +214,7 @@ def test_a_single_tensor_is_no_list_of_one() -> None:
     model = prune(Lists())
     compiled = spcomp.compile(model, ([torch.randn(2, 8)],), **QUICK)
     agrees(compiled, model, [torch.randn(2, 8)])
-    with pytest.raises(InputError, match="inputs of structure"):
+    with pytest.raises(InputError, match=r"inputs of structure"):
         compiled(torch.randn(2, 8))
 
 
@@ -362,7 +362,7 @@ def test_update_weights() -> None:
         InputError, match=r"update the weights: 0.weight is torch.float32 of shape \(16, 64\).*\(32, 64\)"
     ):
         compiled.update_weights(mlp(64, 16, 8))
-    with pytest.raises(InputError, match="update the weights: the model has no 2.weight"):
+    with pytest.raises(InputError, match=r"update the weights: the model has no 2\.weight"):
         compiled.update_weights(mlp(64, 32))
     agrees(compiled, model, torch.randn(3, 64))
 
@@ -371,7 +371,7 @@ def test_update_weights() -> None:
 
 
 def test_verify_names_the_first_broken_layer(small: tuple[nn.Module, CompiledModule]) -> None:
-    model, compiled = small
+    _model, compiled = small
     x = torch.randn(9, 70)
     fine: Verification = compiled.verify(x)
     assert fine
