@@ -18,7 +18,7 @@ from spcomp.encodings.dense import Dense
 from spcomp.encodings.pack import PackedTensor, pack
 from spcomp.kernel import Backend, Kernel
 from spcomp.passes.base import Site
-from spcomp.passes.choose import Choice, choose, open_gaps
+from spcomp.passes.choose import Choice, choose, dense_choice, open_gaps
 from spcomp.passes.infer_sparsity import positive_zeros
 from spcomp.passes.propose import Candidate, call_for, points_of, propose
 from spcomp.plan import KernelCall, RowRange
@@ -71,7 +71,7 @@ class Planned:
 
 class _SitePlan:
     def __init__(self, planner: Planner, site: Site, sparse: bool) -> None:
-        self.p, self.site = planner, site
+        self.p, self.site, self.sparse = planner, site, sparse
         self.points = points_of(site.domains)
         self.cold = max(0, planner.total_weight_bytes - site.weight.nbytes)
         self.candidates: list[Candidate] = (
@@ -107,6 +107,11 @@ class _SitePlan:
         return Planned(self.site, choice, self.measured, {c.name: c for c in self.candidates}, self.kernels)
 
     def _choose(self) -> Choice:
+        if not self.sparse:
+            return dense_choice(self.measured, "policy, include or exclude keeps it dense")
+        missing = [reason for b in self.p.backends.values() if (reason := b.unavailable()) is not None]
+        if not self.candidates and missing and len(missing) == len(self.p.backends):
+            return dense_choice(self.measured, f"no sparse kernels here: {'; '.join(missing)}")
         return choose(
             self.measured,
             self.candidates,

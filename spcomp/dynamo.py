@@ -29,7 +29,7 @@ class _Bound(nn.Module):
         self.names = [f"constant_{i}" for i, b in enumerate(bound) if b]
         for i, (value, b) in enumerate(zip(inputs, bound, strict=True)):
             if b:
-                self.register_buffer(f"constant_{i}", value.detach(), persistent=False)
+                self.register_parameter(f"constant_{i}", nn.Parameter(value.detach(), requires_grad=False))
 
     def forward(self, *inputs: Any) -> Any:
         free, constants = iter(inputs), iter(self.names)

@@ -42,6 +42,9 @@ class Options:
             raise InputError("choose an engine", f"{self.engine!r}", "'auto', 'inductor' or 'eager'")
         if not isinstance(self.memory_budget, int | float) or not self.memory_budget > 0:
             raise InputError("set memory_budget", f"{self.memory_budget!r}", "a positive multiple of the dense bytes")
+        odd = [g for g in (*self.include, *self.exclude) if not isinstance(g, str)]
+        if odd:
+            raise InputError("choose layers by include and exclude", f"{odd[0]!r}", "globs over module names")
         unknown = sorted((self.encodings or frozenset()) - set(ENCODINGS))
         if unknown:
             raise InputError("restrict the encodings", f"{', '.join(unknown)}", ", ".join(sorted(ENCODINGS)))

@@ -191,6 +191,26 @@ def test_a_dataclass_comes_out() -> None:
     agrees(compiled, model, torch.randn(2, 16))
 
 
+def test_any_number_of_arguments() -> None:
+    class Sum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(16, 8)
+
+        def forward(self, x: torch.Tensor, *more: torch.Tensor) -> torch.Tensor:
+            return self.fc(x) + sum(more)  # type: ignore[no-any-return]
+
+    def call(batch: int) -> tuple[torch.Tensor, ...]:
+        return torch.randn(batch, 16), torch.randn(batch, 8), torch.randn(batch, 8)
+
+    model = prune(Sum())
+    compiled = spcomp.compile(model, call(4), call(6), **SPARSE)
+    for batch in (0, 1, 9):
+        agrees(compiled, model, *call(batch))
+    with pytest.raises(InputError, match="inputs of structure"):
+        compiled(*call(4)[:2])
+
+
 def test_the_first_call_captures() -> None:
     model = mlp(64, 8)
     compiled = spcomp.compile(model, **SPARSE)
