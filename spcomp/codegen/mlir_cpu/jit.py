@@ -1,6 +1,6 @@
 """MLIR text -> machine code, through torch-mlir's pass manager and execution engine.
 
-Equal texts are compiled once per process.
+Equal texts are compiled once, for as long as somebody uses them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import ctypes
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -60,9 +61,8 @@ class Compiled:
 
 
 _lock = threading.Lock()
-_compiled: dict[str, Compiled] = {}
-_turns: dict[str, threading.Lock] = {}
-"""Two threads that want one text compile it once."""
+_compiled: weakref.WeakValueDictionary[str, Compiled] = weakref.WeakValueDictionary()
+"""By text. Code is freed with the last kernel that uses it."""
 
 
 def available() -> str | None:
@@ -83,13 +83,9 @@ def compile_text(name: str, text: str, pointers: int, scalars: int) -> Compiled:
     """
     with _lock:
         known = _compiled.get(text)
-        turn = _turns.setdefault(text, threading.Lock())
-    if known is not None:
+        if known is None:
+            known = _compiled[text] = _compile(name, text, pointers, scalars)
         return known
-    with turn:
-        if text not in _compiled:
-            _compiled[text] = _compile(name, text, pointers, scalars)
-        return _compiled[text]
 
 
 def compile_all(jobs: Iterable[tuple[str, str, int, int]]) -> list[Compiled]:

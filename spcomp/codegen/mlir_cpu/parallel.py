@@ -60,8 +60,8 @@ llvm.func @_mlir_trampoline(%data: !llvm.ptr) {
 
 
 @functools.cache
-def _pool() -> tuple[object, int, int] | None:
-    """(GOMP_parallel, address of omp_get_thread_num, address of the trampoline), or None where there is no libgomp."""
+def _pool() -> tuple[object, int, jit.Compiled] | None:
+    """(GOMP_parallel, address of omp_get_thread_num, the trampoline), or None where there is no libgomp."""
     folder = Path(torch.__file__).parent / "lib"
     for name in [*map(str, sorted(folder.glob("libgomp*.so*"))), "libgomp.so.1"]:
         try:
@@ -75,7 +75,7 @@ def _pool() -> tuple[object, int, int] | None:
         run.restype = None
         address = ctypes.cast(number, ctypes.c_void_p).value
         assert address is not None
-        return run, address, jit.compile_text("trampoline", _TRAMPOLINE, 1, 0).address
+        return run, address, jit.compile_text("trampoline", _TRAMPOLINE, 1, 0)
     return None
 
 
@@ -128,4 +128,4 @@ def run(parts: Sequence[Sequence[Step]]) -> None:
         keep.append(listed)
         lists.append(ctypes.addressof(listed))
     data = (ctypes.c_int64 * (1 + len(lists)))(number, *lists)
-    launch(trampoline, ctypes.addressof(data), len(parts), 0)  # type: ignore[operator]
+    launch(trampoline.address, ctypes.addressof(data), len(parts), 0)  # type: ignore[operator]
