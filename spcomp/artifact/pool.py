@@ -30,9 +30,8 @@ class Pool:
         groups: dict[tuple[int, int | str], list[str]] = {}
         for name, tensor in self._names.items():
             if tensor.layout is not torch.strided or tensor.device.type != "cpu":
-                raise ArtifactError(
-                    "save a compiled model", f"the tensor {name} is {tensor.layout} on {tensor.device}", "plain CPU tensors"
-                )
+                found = f"the tensor {name} is {tensor.layout} on {tensor.device}"
+                raise ArtifactError("save a compiled model", found, "plain CPU tensors")
             storage = tensor.untyped_storage()
             alone = name if tensor.numel() == 0 else 0
             groups.setdefault((storage.data_ptr(), alone), []).append(name)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from spcomp import ops
 from spcomp.artifact.graph import graph_from_json
@@ -26,7 +27,8 @@ _LARGEST = 1 << 48
 
 def bad(where: str, found: str) -> ArtifactError:
     """The error for a manifest that says something impossible."""
-    return ArtifactError(f"read {where} of a saved model", found, "a file written by save(); this one is damaged or forged")
+    hint = "a file written by save(); this one is damaged or forged"
+    return ArtifactError(f"read {where} of a saved model", found, hint)
 
 
 def read_program(data: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Program:
@@ -42,7 +44,8 @@ def read_program(data: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -
         raise bad("a program", f"no size to compile for {sorted(missing)[0]}")
     inputs = sum(n.op == "placeholder" for n in gm.graph.nodes)
     if inputs != len(lifted) + len(signature.leaves):
-        raise bad("a program", f"{inputs} inputs of the graph, {len(lifted)} weights and {len(signature.leaves)} inputs")
+        found = f"{inputs} inputs of the graph, {len(lifted)} weights and {len(signature.leaves)} inputs"
+        raise bad("a program", found)
     (output,) = (n for n in gm.graph.nodes if n.op == "output")
     if len(output.args[0]) != signature.out_tree.num_leaves:
         raise bad("a program", f"{len(output.args[0])} outputs of the graph, another number in its structure")
@@ -57,14 +60,25 @@ def read_signature(data: Any) -> Signature:
     signature = Signature.from_dict(data)
     kinds = {kind.name for kind in inspect._ParameterKind}
     for p in signature.parameters:
-        if not isinstance(p.name, str) or not p.name.isidentifier() or p.kind not in kinds or type(p.optional) is not bool:
+        if (
+            not isinstance(p.name, str)
+            or not p.name.isidentifier()
+            or p.kind not in kinds
+            or type(p.optional) is not bool
+        ):
             raise bad("the signature", f"the parameter {str(p.name)[:40]!r}")
     top = trees[0]
-    if top.type is not tuple or [c.type for c in top.children()] != [tuple, dict] or top.num_leaves != len(signature.leaves):
+    if (
+        top.type is not tuple
+        or [c.type for c in top.children()] != [tuple, dict]
+        or top.num_leaves != len(signature.leaves)
+    ):
         raise bad("the signature", "inputs that are no arguments and keyword arguments")
     for name, symbol in signature.symbols.items():
         good = isinstance(name, str) and name.isidentifier() and type(symbol.lo) is int and 0 <= symbol.lo < _LARGEST
-        if not good or (symbol.hi is not None and (type(symbol.hi) is not int or not symbol.lo <= symbol.hi < _LARGEST)):
+        if not good or (
+            symbol.hi is not None and (type(symbol.hi) is not int or not symbol.lo <= symbol.hi < _LARGEST)
+        ):
             raise bad("the signature", f"the dynamic size {str(name)[:40]!r}")
     values = {name: max(symbol.lo, 2) for name, symbol in signature.symbols.items()}
     for leaf in signature.leaves:
@@ -87,7 +101,9 @@ def _check_spec(spec: TensorSpec, values: Mapping[str, int]) -> None:
         evaluate(size, values)
 
 
-def read_record(data: Mapping[str, Any], views: Mapping[str, Any], pool: Views, calls: Sequence[KernelCall]) -> SlotRecord:
+def read_record(
+    data: Mapping[str, Any], views: Mapping[str, Any], pool: Views, calls: Sequence[KernelCall]
+) -> SlotRecord:
     """One slot, its buffers checked against the plan's calls: what a kernel is given is what it was compiled for."""
     record = SlotRecord(
         data["slot"], data["layer"], data["weight_name"], data["bias_name"], Epilogue(**data["epilogue"]),
@@ -122,7 +138,13 @@ def read_record(data: Mapping[str, Any], views: Mapping[str, Any], pool: Views, 
 
 
 def _check_call(call: KernelCall, record: SlotRecord, first: KernelCall, where: str) -> None:
-    same = (call.n, call.k, call.dtype, call.slot, call.layer) == (first.n, first.k, first.dtype, record.slot, record.layer)
+    same = (call.n, call.k, call.dtype, call.slot, call.layer) == (
+        first.n,
+        first.k,
+        first.dtype,
+        record.slot,
+        record.layer,
+    )
     rows = (call.rows.lo, 0 if call.rows.hi is None else call.rows.hi)
     counts = (call.nonzeros, call.stored, call.weight_nbytes, *rows, *(v for _, v in call.schedule))
     if not same or call.epilogue != record.epilogue or call.op != "linear":
@@ -191,6 +213,26 @@ def check_graph(program: Program, tensors: Mapping[str, torch.Tensor], sizes: Se
                 value = x.meta.get("val")
                 rows, columns, dtype = sizes[slot]
                 if isinstance(value, torch.Tensor) and value.dim() and n == rows:
-                    if type(value.shape[-1]) is int and value.shape[-1] == columns and str(value.dtype) == f"torch.{dtype}":
+                    if (
+                        type(value.shape[-1]) is int
+                        and value.shape[-1] == columns
+                        and str(value.dtype) == f"torch.{dtype}"
+                    ):
                         continue
         raise bad("the graph", f"{node.name}, which calls a kernel with an input that is not its own")
+
+
+def unproven(program: Program) -> str | None:
+    """Why the graph may only run eagerly, or None. Inductor trusts ``as_strided`` to stay inside its storage; eager
+    checks it at every call. To be asked after :func:`check_graph`."""
+    aten = torch.ops.aten
+    for node in program.gm.graph.nodes:
+        if node.target in (aten.as_strided_copy.default, aten.as_strided_scatter.default):
+            return f"{node.name} reads or writes at free strides"
+        if node.target is not aten.as_strided.default:
+            continue
+        view = node.meta["val"]
+        reach = sum((n - 1) * s for n, s in zip(view.shape, view.stride(), strict=True)) + 1 + view.storage_offset()
+        if not statically_known_true(reach * view.element_size() <= view.untyped_storage().nbytes()):
+            return f"{node.name} reads at free strides that cannot be checked ahead"
+    return None

@@ -32,7 +32,9 @@ def dump_tree(tree: pytree.TreeSpec) -> str:
         ) from error  # fmt: skip
     if load_tree(text) != tree:
         raise ArtifactError(
-            "save a compiled model", f"its inputs or outputs ({tree}) read back as something else", "tuples, lists and dicts"
+            "save a compiled model",
+            f"its inputs or outputs ({tree}) read back as something else",
+            "tuples, lists and dicts",
         )
     return text
 

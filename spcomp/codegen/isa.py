@@ -63,7 +63,14 @@ def _circumstances() -> str:
 
     compiler = shutil.which(get_cpp_compiler()) or ""
     status = os.stat(compiler)
-    parts = [torch.__version__, torch.__file__, host_cpu().digest, os.path.realpath(compiler), status.st_size, status.st_mtime_ns]
+    parts = [
+        torch.__version__,
+        torch.__file__,
+        host_cpu().digest,
+        os.path.realpath(compiler),
+        status.st_size,
+        status.st_mtime_ns,
+    ]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=12).hexdigest()
 
 
