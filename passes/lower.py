@@ -11,6 +11,7 @@ to a lifted buffer stay in the graph and reach the buffer.
 
 from __future__ import annotations
 
+import keyword
 import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -62,12 +63,23 @@ def _impure(node: fx.Node) -> bool:
     return node.is_impure() or (schema is not None and schema.is_mutable)
 
 
+def _parameter_name(name: str, taken: set[str]) -> str:
+    """A name for a lifted tensor that Python takes as a parameter's and that no input or other tensor has."""
+    found = re.sub(r"\W", "_", name, flags=re.ASCII)
+    found = found if found.isidentifier() and not keyword.iskeyword(found) else f"_{found}"
+    while found in taken:
+        found += "_"
+    taken.add(found)
+    return found
+
+
 def lift(gm: fx.GraphModule) -> fx.GraphModule:
     """A new module without tensors: every tensor attribute becomes a leading placeholder."""
     graph, values = fx.Graph(), dict[fx.Node, Any]()
     lifted: dict[str, torch.Tensor] = {}
     placeholders: dict[int, fx.Node] = {}
     modules: dict[str, Any] = {}
+    taken = {str(n.target) for n in gm.graph.nodes if n.op == "placeholder"}
     for node in gm.graph.nodes:
         if node.op != "get_attr":
             continue
@@ -78,7 +90,7 @@ def lift(gm: fx.GraphModule) -> fx.GraphModule:
         key = id(value)
         if key not in placeholders:
             name = str(node.target)
-            placeholders[key] = graph.placeholder(re.sub(r"\W", "_", f"p_{name}"))
+            placeholders[key] = graph.placeholder(_parameter_name(name, taken))
             placeholders[key].meta = {"val": node.meta.get("val")}
             lifted[name] = value
         values[node] = placeholders[key]

@@ -66,9 +66,8 @@ def describe(name: str, tensor: torch.Tensor) -> Stored:
     """What the file will say of a contiguous tensor. Raises :class:`ArtifactError` for dtypes that it cannot hold."""
     dtype = str(tensor.dtype).removeprefix("torch.")
     if dtype not in _CODES or tensor.layout is not torch.strided:
-        raise ArtifactError(
-            "save a compiled model", f"the tensor {name} is {dtype}", "a dtype that safetensors can hold"
-        )
+        found = f"the tensor {name} is {dtype}"
+        raise ArtifactError("save a compiled model", found, "a dtype that safetensors can hold")
     return Stored(name, dtype, tuple(tensor.shape), digest_of(name, tensor))
 
 
@@ -123,9 +122,8 @@ def write(path: Path, tensors: Mapping[str, torch.Tensor], manifest: Mapping[str
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
-        raise ArtifactError(
-            f"save to {path}", error.strerror or str(error), "a folder that exists and can be written"
-        ) from error
+        found = error.strerror or str(error)
+        raise ArtifactError(f"save to {path}", found, "a folder that exists and can be written") from error
     finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
@@ -154,9 +152,8 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         raise ArtifactError(asked, error.strerror or str(error), "the path that save() returned") from error
     length = int.from_bytes(mapped[:8], "little")
     if not 2 <= length <= MAX_HEADER or mapped[8:9] != b"{":
-        raise ArtifactError(
-            asked, "no safetensors file", "a file written by save(); pickles and archives are never read"
-        )
+        hint = "a file written by save(); pickles and archives are never read"
+        raise ArtifactError(asked, "no safetensors file", hint)
     if 8 + length > size:
         raise ArtifactError(asked, f"a file of {size} bytes, cut off inside its header", _HINT)
     found = mapped[8 : 8 + length]

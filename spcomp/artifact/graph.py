@@ -60,7 +60,7 @@ def _write_node(node: fx.Node) -> dict[str, Any]:
 def _cannot_write(node: fx.Node, found: str) -> ArtifactError:
     return ArtifactError(
         "save a compiled model", f"the node {node.name} is {found}, which the saved form has no word for",
-        "rewriting that part of the model without control flow or custom operators, or compiling at every start",
+        "rewriting that part of the model without control-flow or custom operators, or compiling at every start",
     )  # fmt: skip
 
 
@@ -123,7 +123,13 @@ def graph_from_json(data: Any) -> fx.GraphModule:
         node = known[name] = _read_node(graph, entry, op, name, known)
         if node.name != name:
             raise _bad(name, "a name that is taken or reserved")
-    return fx.GraphModule({}, graph)
+    inputs = [n.target for n in graph.nodes if n.op == "placeholder"]
+    if len(set(inputs)) != len(inputs):
+        raise _bad("the graph", "two inputs of one name")
+    try:
+        return fx.GraphModule({}, graph)
+    except SyntaxError as error:
+        raise _bad("the graph", f"names that Python does not take ({error})") from error
 
 
 def _read_node(graph: fx.Graph, entry: Mapping[str, Any], op: str, name: str, known: Mapping[str, fx.Node]) -> fx.Node:
@@ -154,9 +160,8 @@ def _check_arithmetic(function: Any, args: Sequence[Any], kwargs: Mapping[str, A
     elif function is operator.pow:
         good = len(args) == 2 and isinstance(args[1], int | float) and abs(args[1]) <= LARGEST_POWER
     elif function is getattr(torch, "sym_sum", None):
-        good = (
-            len(args) == 1 and isinstance(args[0], list | tuple) and all(isinstance(a, fx.Node | int) for a in args[0])
-        )
+        summed = args[0] if len(args) == 1 and isinstance(args[0], list | tuple) else [None]
+        good = all(isinstance(a, fx.Node | int) for a in summed)
     else:
         good = all(isinstance(a, fx.Node | int | float) for a in args)
     if not good or kwargs:
@@ -216,8 +221,5 @@ def _read_tagged(tag: str, inner: Any, node: str, known: Mapping[str, fx.Node]) 
 
 
 def _bad(where: str, found: str) -> ArtifactError:
-    return ArtifactError(
-        "read the graph of a saved model",
-        f"{where} has {found}",
-        "a file written by save(); this one is damaged or forged",
-    )
+    hint = "a file written by save(); this one is damaged or forged"
+    return ArtifactError("read the graph of a saved model", f"{where} has {found}", hint)

@@ -66,15 +66,13 @@ def rebuild(record: SlotRecord, calls: Sequence[KernelCall], decision: LayerDeci
 
 
 class Jobs:
-    """Kernels of every slot, generated in threads while this one imports and reads; dense ones at the end, here."""
+    """Kernels of every slot, generated in threads (LLVM releases the lock); dense ones in the caller's, at the end."""
 
     def __init__(self, pool: Executor, records: Sequence[Planned], decisions: Sequence[LayerDecision]) -> None:
         self._slots = list(zip(records, decisions, strict=True))
         self._started = [
-            None
-            if any(c.backend.startswith("dense.") for c in calls)
-            else pool.submit(rebuild, record, calls, decision)
-            for (record, calls), decision in self._slots
+            None if any(c.backend.startswith("dense.") for c in calls) else pool.submit(rebuild, r, calls, decision)
+            for (r, calls), decision in self._slots
         ]
 
     def results(self) -> list[Built]:
@@ -104,9 +102,8 @@ def _sparse(call: KernelCall, record: SlotRecord) -> Kernel:
     rows = domains[0] if static else call.rows
     offered = {tuple(s) for m in (*_ROWS, max(1, rows.lo)) for s in backend.schedules(call, m)}
     if call.schedule not in offered:
-        raise KernelError(
-            f"build the kernel of {call.layer}", f"no schedule {dict(call.schedule)} here", "tuning again"
-        )
+        found = f"no schedule {dict(call.schedule)} here"
+        raise KernelError(f"build the kernel of {call.layer}", found, "tuning again")
     return backend.build(replace(call, rows=rows), packed, record.bias)
 
 

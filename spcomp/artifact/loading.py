@@ -15,7 +15,7 @@ import torch
 from spcomp.artifact import archive
 from spcomp.artifact.kernels import BUILDERS, Jobs, another_machine, retune
 from spcomp.artifact.pool import Views
-from spcomp.artifact.records import bad, check_graph, read_program, read_record, written
+from spcomp.artifact.records import bad, check_graph, read_program, read_record, unproven, written
 from spcomp.artifact.saving import FORMAT, VERSION, unplain
 from spcomp.build import Built, assemble, compile_rest
 from spcomp.codegen import inductor
@@ -29,6 +29,9 @@ log = logging.getLogger("spcomp")
 _KEYS = {"format": str, "version": int, "versions": str, "host": dict, "plan": dict, "options": dict, "decisions": list,
          "notes": list, "programs": list, "tensors": dict, "slots": list, "references": dict}  # fmt: skip
 
+_MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, AssertionError)
+"""What Python raises where a manifest has something else than expected."""
+
 
 def load(
     path: str | Path,
@@ -40,7 +43,7 @@ def load(
 ) -> CompiledModule:
     """Read a compiled model that :meth:`CompiledModule.save` wrote.
 
-    The file may come from anywhere: nothing of it runs.
+    The file may come from anywhere: it is checked whole, and no code in it is unpickled, evaluated or imported.
 
     On the machine and versions it was saved with, its kernels are generated straight from its plan. Elsewhere (another
     CPU, other versions, another number of threads) its layers are tuned again, and a note says so.
@@ -63,9 +66,7 @@ def load(
         tensors, programs, records, plan = _read(manifest, stored)
         decisions = [LayerDecision.from_dict(unplain(d)) for d in manifest["decisions"]]
         options = Options.from_dict(manifest["options"])
-        options = replace(
-            options, cache_dir=None if cache_dir is None else Path(cache_dir), engine=engine or options.engine
-        )
+        options = replace(options, cache_dir=cache_dir and Path(cache_dir), engine=engine or options.engine)
         notes = tuple(str(note) for note in manifest["notes"])
         _check_decisions(decisions, plan)
         sizes = [(d.n, d.k, d.dtype) for d in decisions]
@@ -77,16 +78,7 @@ def load(
         raise
     except SpcompError as error:
         raise ArtifactError(f"load {path}", f"{error.asked}: {error.found}", error.hint) from error
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        IndexError,
-        AttributeError,
-        ArithmeticError,
-        RecursionError,
-        AssertionError,
-    ) as error:
+    except _MALFORMED as error:
         raise bad("the manifest", f"{type(error).__name__}: {str(error)[:200]}") from error
     built: list[Built] | None = None
     with ThreadPoolExecutor(BUILDERS) as pool:
@@ -103,7 +95,9 @@ def load(
                 reason = f"a kernel of the plan could not be generated ({error.found})"
     for i, program in enumerate(programs):
         say(f"compiling the rest of program {i + 1} of {len(programs)}")
-        compile_rest(program, tensors, options.engine, faked=True)
+        free = unproven(program)
+        compile_rest(program, tensors, "eager" if free else options.engine, faked=True)
+        program.note = free or program.note
     if built is not None:
         return CompiledModule(assemble(programs, built, tensors, options, notes))
     say(f"tuning again: {reason}")
@@ -112,9 +106,8 @@ def load(
 
 def _check_keys(manifest: Mapping[str, Any], path: Path) -> None:
     if manifest.get("format") != FORMAT:
-        raise ArtifactError(
-            f"load {path}", f"a file of the format {str(manifest.get('format'))[:40]!r}", "a file written by save()"
-        )
+        found = f"a file of the format {str(manifest.get('format'))[:40]!r}"
+        raise ArtifactError(f"load {path}", found, "a file written by save()")
     if type(manifest.get("version")) is not int or manifest["version"] != VERSION:
         raise ArtifactError(
             f"load {path}",

@@ -30,11 +30,8 @@ class Pool:
         groups: dict[tuple[int, int | str], list[str]] = {}
         for name, tensor in self._names.items():
             if tensor.layout is not torch.strided or tensor.device.type != "cpu":
-                raise ArtifactError(
-                    "save a compiled model",
-                    f"the tensor {name} is {tensor.layout} on {tensor.device}",
-                    "plain CPU tensors",
-                )
+                found = f"the tensor {name} is {tensor.layout} on {tensor.device}"
+                raise ArtifactError("save a compiled model", found, "plain CPU tensors")
             storage = tensor.untyped_storage()
             alone = name if tensor.numel() == 0 else 0
             groups.setdefault((storage.data_ptr(), alone), []).append(name)
@@ -56,7 +53,7 @@ def _group(tensors: list[torch.Tensor]) -> tuple[torch.Tensor, list[list[Any]]]:
     dtype = first.dtype if len({t.dtype for t in tensors}) == 1 else torch.uint8
     lo, hi = min(a for a, _ in spans), max(b for _, b in spans)
     size = dtype.itemsize
-    base = torch.empty(0, dtype=dtype).set_(first.untyped_storage(), lo // size, ((hi - lo) // size,), (1,))
+    base = torch.empty(0, dtype=dtype).set_(first.untyped_storage(), lo // size, ((hi - lo) // size,), (1,))  # type: ignore[call-overload]
     views = [
         [str(t.dtype)[6:], list(t.shape), list(t.stride()), a - lo] for t, (a, _) in zip(tensors, spans, strict=True)
     ]
@@ -65,11 +62,11 @@ def _group(tensors: list[torch.Tensor]) -> tuple[torch.Tensor, list[list[Any]]]:
 
 def _span(tensor: torch.Tensor) -> tuple[int, int]:
     """First and last byte (exclusive) of a view in its storage."""
-    size, start = tensor.element_size(), int(tensor.storage_offset())
+    size = tensor.element_size()
     if tensor.numel() == 0:
-        return start * size, start * size
+        return tensor.storage_offset() * size, tensor.storage_offset() * size
     reach = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
-    return start * size, (start + reach + 1) * size
+    return tensor.storage_offset() * size, (tensor.storage_offset() + reach + 1) * size
 
 
 class Views:
@@ -106,7 +103,7 @@ class Views:
         if start % size:
             raise _bad([name, str(dtype), shape, strides, offset])
         empty = torch.empty(0, dtype=dtype)
-        return empty.set_(base.untyped_storage(), start // size, tuple(shape), tuple(strides))
+        return empty.set_(base.untyped_storage(), start // size, tuple(shape), tuple(strides))  # type: ignore[call-overload,no-any-return]
 
 
 def _bad(reference: Any) -> ArtifactError:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from spcomp import ops
 from spcomp.artifact.graph import graph_from_json
@@ -26,9 +27,8 @@ _LARGEST = 1 << 48
 
 def bad(where: str, found: str) -> ArtifactError:
     """The error for a manifest that says something impossible."""
-    return ArtifactError(
-        f"read {where} of a saved model", found, "a file written by save(); this one is damaged or forged"
-    )
+    hint = "a file written by save(); this one is damaged or forged"
+    return ArtifactError(f"read {where} of a saved model", found, hint)
 
 
 def read_program(data: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Program:
@@ -44,9 +44,8 @@ def read_program(data: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -
         raise bad("a program", f"no size to compile for {sorted(missing)[0]}")
     inputs = sum(n.op == "placeholder" for n in gm.graph.nodes)
     if inputs != len(lifted) + len(signature.leaves):
-        raise bad(
-            "a program", f"{inputs} inputs of the graph, {len(lifted)} weights and {len(signature.leaves)} inputs"
-        )
+        found = f"{inputs} inputs of the graph, {len(lifted)} weights and {len(signature.leaves)} inputs"
+        raise bad("a program", found)
     (output,) = (n for n in gm.graph.nodes if n.op == "output")
     if len(output.args[0]) != signature.out_tree.num_leaves:
         raise bad("a program", f"{len(output.args[0])} outputs of the graph, another number in its structure")
@@ -213,13 +212,27 @@ def check_graph(program: Program, tensors: Mapping[str, torch.Tensor], sizes: Se
             case (torch.fx.Node() as x, int() as slot, int() as n) if not node.kwargs and 0 <= slot < len(sizes):
                 value = x.meta.get("val")
                 rows, columns, dtype = sizes[slot]
-                if (
-                    isinstance(value, torch.Tensor)
-                    and value.dim()
-                    and n == rows
-                    and type(value.shape[-1]) is int
-                    and value.shape[-1] == columns
-                    and str(value.dtype) == f"torch.{dtype}"
-                ):
-                    continue
+                if isinstance(value, torch.Tensor) and value.dim() and n == rows:
+                    if (
+                        type(value.shape[-1]) is int
+                        and value.shape[-1] == columns
+                        and str(value.dtype) == f"torch.{dtype}"
+                    ):
+                        continue
         raise bad("the graph", f"{node.name}, which calls a kernel with an input that is not its own")
+
+
+def unproven(program: Program) -> str | None:
+    """Why the graph may only run eagerly, or None. Inductor trusts ``as_strided`` to stay inside its storage; eager
+    checks it at every call. To be asked after :func:`check_graph`."""
+    aten = torch.ops.aten
+    for node in program.gm.graph.nodes:
+        if node.target in (aten.as_strided_copy.default, aten.as_strided_scatter.default):
+            return f"{node.name} reads or writes at free strides"
+        if node.target is not aten.as_strided.default:
+            continue
+        view = node.meta["val"]
+        reach = sum((n - 1) * s for n, s in zip(view.shape, view.stride(), strict=True)) + 1 + view.storage_offset()
+        if not statically_known_true(reach * view.element_size() <= view.untyped_storage().nbytes()):
+            return f"{node.name} reads at free strides that cannot be checked ahead"
+    return None
