@@ -212,13 +212,9 @@ def check_graph(program: Program, tensors: Mapping[str, torch.Tensor], sizes: Se
             case (torch.fx.Node() as x, int() as slot, int() as n) if not node.kwargs and 0 <= slot < len(sizes):
                 value = x.meta.get("val")
                 rows, columns, dtype = sizes[slot]
-                if isinstance(value, torch.Tensor) and value.dim() and n == rows:
-                    if (
-                        type(value.shape[-1]) is int
-                        and value.shape[-1] == columns
-                        and str(value.dtype) == f"torch.{dtype}"
-                    ):
-                        continue
+                tensor = isinstance(value, torch.Tensor) and value.dim() > 0 and type(value.shape[-1]) is int
+                if tensor and (n, value.shape[-1], str(value.dtype)) == (rows, columns, f"torch.{dtype}"):
+                    continue
         raise bad("the graph", f"{node.name}, which calls a kernel with an input that is not its own")
 
 
