@@ -211,11 +211,16 @@ def check_graph(program: Program, tensors: Mapping[str, torch.Tensor], sizes: Se
         match node.args:
             case (torch.fx.Node() as x, int() as slot, int() as n) if not node.kwargs and 0 <= slot < len(sizes):
                 value = x.meta.get("val")
-                rows, columns, dtype = sizes[slot]
-                tensor = isinstance(value, torch.Tensor) and value.dim() > 0 and type(value.shape[-1]) is int
-                if tensor and (n, value.shape[-1], str(value.dtype)) == (rows, columns, f"torch.{dtype}"):
+                if _fits(value, n, *sizes[slot]):
                     continue
         raise bad("the graph", f"{node.name}, which calls a kernel with an input that is not its own")
+
+
+def _fits(value: Any, n: int, rows: int, columns: int, dtype: str) -> bool:
+    """Whether an input is one that the kernel of a (rows x columns) weight was made for."""
+    if not isinstance(value, torch.Tensor) or not value.dim() or type(value.shape[-1]) is not int:
+        return False
+    return (n, value.shape[-1], str(value.dtype)) == (rows, columns, f"torch.{dtype}")
 
 
 def unproven(program: Program) -> str | None:
