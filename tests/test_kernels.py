@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import pytest
@@ -16,7 +17,7 @@ from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.spec import Encoding
 from spcomp.errors import KernelError
-from spcomp.kernel import Backend
+from spcomp.kernel import Backend, Kernel
 from spcomp.plan import ACTIVATIONS, Epilogue, RowRange
 from tests.kernels import BACKEND, FAMILIES, ROWS, SHAPE, agree, build_all, call_of, fitting, inputs
 
@@ -70,11 +71,17 @@ def test_any_shape(encoding: Encoding, n: int, k: int, density: float, m: int, s
         agree(kernel, weight, added, inputs(m, k, seed=seed + 2))
 
 
+@functools.cache
+def held(encoding: Encoding) -> list[Kernel]:
+    return build_all(encoding, fitting(encoding, *SHAPE), None, "none")
+
+
 @given(weight_seed=st.integers(0, 999), density=st.sampled_from([0.0, 0.02, 0.3, 1.0]), m=st.integers(0, 140))
 @settings(max_examples=40)
 @pytest.mark.parametrize("encoding", [Csr(64), Block(4, 4), Nm(2, 4)], ids=str)
 def test_any_pattern_of_one_shape(encoding: Encoding, weight_seed: int, density: float, m: int) -> None:
-    """The text depends on the shape alone, so this compiles once."""
+    """The text depends on the shape alone, so this compiles once: code lives as long as somebody holds a kernel."""
+    held(encoding)
     weight = fitting(encoding, *SHAPE, density=density, seed=weight_seed)
     for kernel in build_all(encoding, weight, None, "none"):
         agree(kernel, weight, None, inputs(m, SHAPE[1], seed=weight_seed))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from spcomp.codegen.mlir_cpu import jit
@@ -55,6 +58,14 @@ def test_equal_texts_are_compiled_once() -> None:
     assert jit.compile_text("unpack", text, 3, 5) is jit.compile_text("unpack", text, 3, 5)
     first, second = jit.compile_all([("unpack", text, 3, 5), ("unpack", text, 3, 5)])
     assert first is second
+
+
+def test_code_is_freed_with_its_last_user() -> None:
+    first = jit.compile_text("unpack", unpack_text(7, 16, False, "none"), 3, 5)
+    freed = weakref.ref(first)
+    del first
+    gc.collect()
+    assert freed() is None
 
 
 def test_text_that_mlir_rejects_is_a_kernel_error() -> None:
