@@ -232,8 +232,9 @@ def unproven(program: Program) -> str | None:
             return f"{node.name} reads or writes at free strides"
         if node.target is not aten.as_strided.default:
             continue
-        view = node.meta["val"]
+        view, source = node.meta["val"], node.args[0].meta["val"]
+        held = source.numel() * source.element_size()
         reach = sum((n - 1) * s for n, s in zip(view.shape, view.stride(), strict=True)) + 1 + view.storage_offset()
-        if not statically_known_true(reach * view.element_size() <= view.untyped_storage().nbytes()):
+        if not statically_known_true(reach * view.element_size() <= held):
             return f"{node.name} reads at free strides that cannot be checked ahead"
     return None
