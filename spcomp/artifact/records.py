@@ -51,7 +51,7 @@ def read_program(data: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -
         raise bad("a program", f"{len(output.args[0])} outputs of the graph, another number in its structure")
     if data["engine"] not in ENGINES or not isinstance(data["note"], str):
         raise bad("a program", f"the engine {str(data['engine'])[:40]!r}")
-    return Program(signature, gm, tuple(lifted), gm, "eager", data["note"], hints)
+    return Program(signature, gm, tuple(lifted), gm, "eager", hints=hints)
 
 
 def read_signature(data: Any) -> Signature:
