@@ -1,4 +1,4 @@
-"""The saved form: what comes back computes the same, is small, is shared where it was shared, and fits other machines."""
+"""The saved form: what comes back computes the same, is small, is shared where it was, and fits other machines."""
 
 from __future__ import annotations
 
@@ -232,11 +232,11 @@ def test_any_safetensors_reader_opens_the_file(tmp_path: Path) -> None:
     assert all(t.data_ptr() % 64 == 0 for t in again(fast, tmp_path).parts.tensors.values() if t.numel())
 
 
-def test_another_cpu_tunes_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_cpu_tunes_again(tmp_path: Path) -> None:
     model = mlp(256)
     x = torch.randn(48, 32)
     first = compiled(model, x, policy="force")
-    path = first.save(tmp_path / "model")
+    first.save(tmp_path / "model")
     torch.save(x, tmp_path / "x.pt")
     torch.save(model(x), tmp_path / "y.pt")
     code = (
@@ -291,17 +291,17 @@ def test_saving_says_what_cannot_be_written(tmp_path: Path) -> None:
     last = next(iter(reversed(graph.nodes)))
     with graph.inserting_before(last):
         graph.call_function(os.getcwd)
-    with pytest.raises(ArtifactError, match="the node getcwd is .*a function of Python.*Try: "):
+    with pytest.raises(ArtifactError, match=r"the node getcwd is .*a function of Python.*Try: "):
         fast.save(tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
 
 def test_unwritable_targets_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fast = compiled(mlp(), torch.randn(4, 32))
-    with pytest.raises(ArtifactError, match="save to .*No such file or directory.*Try: a folder that exists"):
+    with pytest.raises(ArtifactError, match=r"save to .*No such file or directory.*Try: a folder that exists"):
         fast.save(tmp_path / "missing" / "model")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ArtifactError, match="save to .*directory"):
+    with pytest.raises(ArtifactError, match=r"save to .*directory"):
         fast.save(tmp_path / "folder")
 
     def full(_: int) -> None:

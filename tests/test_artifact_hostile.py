@@ -237,9 +237,9 @@ POISONED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "module": (lambda m: m["programs"][0]["graph"][-2].update(op="call_module"), "the operation 'call_module'"),
     "method": (lambda m: m["programs"][0]["graph"][-2].update(op="call_method"), "the operation 'call_method'"),
     "get_attr": (lambda m: m["programs"][0]["graph"][-2].update(op="get_attr"), "the operation 'get_attr'"),
-    "wrong kernel": (lambda m: node(m, "spcomp.linear_v1.default")["args"].__setitem__(1, 1), "an input that is not its own"),
-    "no kernel": (lambda m: node(m, "spcomp.linear_v1.default")["args"].__setitem__(1, 77), "an input that is not its own"),
-    "kernel width": (lambda m: node(m, "spcomp.linear_v1.default")["args"].__setitem__(2, 7777), "do not fit together"),
+    "wrong kernel": (lambda m: node(m, allow.OWN)["args"].__setitem__(1, 1), "an input that is not its own"),
+    "no kernel": (lambda m: node(m, allow.OWN)["args"].__setitem__(1, 77), "an input that is not its own"),
+    "kernel width": (lambda m: node(m, allow.OWN)["args"].__setitem__(2, 7777), "do not fit together"),
     "no graph": (sets([], "programs", 0, "graph"), "no list of nodes"),
     "no programs": (sets([], "programs"), "no programs"),
 }  # fmt: skip
@@ -367,7 +367,8 @@ EVIL_DEFAULT = {"default_factory_module": "antigravity", "default_factory_name":
     "text",
     [
         _tree("collections.defaultdict", EVIL_DEFAULT), _tree("builtins.dict", json.dumps([EVIL_ENUM]), 1),
-        _tree("builtins.tuple", json.dumps(EVIL_ENUM)), _tree("os.system", "null"), _tree("collections.namedtuple", "os.x"),
+        _tree("builtins.tuple", json.dumps(EVIL_ENUM)), _tree("os.system", "null"),
+        _tree("collections.namedtuple", "os.x"),
         _tree("builtins.dict", '["a"]', 2), _tree("builtins.dict", "{}"), _tree("collections.deque", '"x"'),
         _tree(None, "null", 1), _tree(3, "null"), _tree("NO_SERIALIZED_TYPE_NAME_FOUND", "null"), "[1]", "{}", "[", "3",
         json.dumps([2, {}]), json.dumps([True, {}]), "[" * 5000, None, 7,

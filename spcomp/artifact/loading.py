@@ -66,7 +66,8 @@ def load(
         tensors, programs, records, plan = _read(manifest, stored)
         decisions = [LayerDecision.from_dict(unplain(d)) for d in manifest["decisions"]]
         options = Options.from_dict(manifest["options"])
-        options = replace(options, cache_dir=cache_dir and Path(cache_dir), engine=engine or options.engine)
+        folder = None if cache_dir is None else Path(cache_dir)
+        options = replace(options, cache_dir=folder, engine=engine or options.engine)
         notes = tuple(str(note) for note in manifest["notes"])
         _check_decisions(decisions, plan)
         sizes = [(d.n, d.k, d.dtype) for d in decisions]

@@ -53,7 +53,7 @@ def _group(tensors: list[torch.Tensor]) -> tuple[torch.Tensor, list[list[Any]]]:
     dtype = first.dtype if len({t.dtype for t in tensors}) == 1 else torch.uint8
     lo, hi = min(a for a, _ in spans), max(b for _, b in spans)
     size = dtype.itemsize
-    base = torch.empty(0, dtype=dtype).set_(first.untyped_storage(), lo // size, ((hi - lo) // size,), (1,))  # type: ignore[call-overload]
+    base = torch.empty(0, dtype=dtype).set_(first.untyped_storage(), lo // size, ((hi - lo) // size,), (1,))
     views = [
         [str(t.dtype)[6:], list(t.shape), list(t.stride()), a - lo] for t, (a, _) in zip(tensors, spans, strict=True)
     ]
@@ -62,11 +62,9 @@ def _group(tensors: list[torch.Tensor]) -> tuple[torch.Tensor, list[list[Any]]]:
 
 def _span(tensor: torch.Tensor) -> tuple[int, int]:
     """First and last byte (exclusive) of a view in its storage."""
-    size = tensor.element_size()
-    if tensor.numel() == 0:
-        return tensor.storage_offset() * size, tensor.storage_offset() * size
-    reach = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
-    return tensor.storage_offset() * size, (tensor.storage_offset() + reach + 1) * size
+    size, start = tensor.element_size(), int(tensor.storage_offset())
+    reach = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True)) + 1 if tensor.numel() else 0
+    return start * size, (start + reach) * size
 
 
 class Views:
@@ -103,7 +101,7 @@ class Views:
         if start % size:
             raise _bad([name, str(dtype), shape, strides, offset])
         empty = torch.empty(0, dtype=dtype)
-        return empty.set_(base.untyped_storage(), start // size, tuple(shape), tuple(strides))  # type: ignore[call-overload,no-any-return]
+        return empty.set_(base.untyped_storage(), start // size, tuple(shape), tuple(strides))
 
 
 def _bad(reference: Any) -> ArtifactError:
