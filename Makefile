@@ -23,7 +23,7 @@ BIN := $(VENV)/bin
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
-demo: $(DEMO_STAMP) ## Train, prune, compile and simulate two small networks; write demo-report.html
+demo: $(DEMO_STAMP) ## Train, prune, compile and race two small networks; write demo-report.html
 	$(DEMO_VENV)/bin/spcomp demo --out demo-report.html
 
 test: $(DEV_STAMP) ## Run the tests (PYTEST_ARGS='-k nm' for some of them)
@@ -44,10 +44,9 @@ layers: $(DEV_STAMP) ## import-linter, rules in .importlinter
 regen: $(DEV_STAMP) ## Rewrite the golden texts in tests/golden; read the diff before you commit it
 	$(BIN)/python -m pytest -n $(JOBS) --regen $(PYTEST_ARGS)
 
-bench: $(DEV_STAMP) ## Run every benchmark, one after another, on a quiet machine
-	@for file in benchmarks/bench_*.py; do \
-		[ -e "$$file" ] || { echo "no benchmarks/bench_*.py"; break; }; \
-		echo "== $$file"; $(BIN)/python "$$file" || exit 1; \
+bench: $(DEV_STAMP) ## Run every benchmark, one after another, on a quiet machine; results under benchmarks/results
+	@for name in bert_layer compile_time; do \
+		echo "== $$name"; $(BIN)/python -m benchmarks.$$name --json benchmarks/results/$$name.json || exit 1; \
 	done
 
 clean: ## Remove the virtual environments, caches and build outputs

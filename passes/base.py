@@ -51,8 +51,8 @@ class Site:
 class PassContext:
     """What passes share while one model is compiled."""
 
-    sites: dict[tuple[int, int, str], Site] = field(default_factory=dict)
-    """By (weight storage, bias storage, activation)."""
+    sites: dict[tuple[object, ...], Site] = field(default_factory=dict)
+    """By (weight memory, bias memory, activation)."""
     backends: Mapping[str, Backend] = field(default_factory=dict)
     dump: Callable[[str, fx.GraphModule], None] | None = None
     """Called with the pass's name and the graph after every pass (``debug_dir``)."""
@@ -93,7 +93,8 @@ def verify(gm: fx.GraphModule, after: str = "capture") -> None:
     try:
         gm.graph.lint()
     except RuntimeError as error:
-        raise PassError(f"verify the graph after {after}", str(error), "report this graph as a bug") from error
+        found = str(error).partition("\n")[0]
+        raise PassError(f"verify the graph after {after}", found, "report this graph as a bug") from error
     outputs = [n for n in gm.graph.nodes if n.op == "output"]
     if len(outputs) != 1:
         raise PassError(f"verify the graph after {after}", f"{len(outputs)} outputs", "report this graph as a bug")

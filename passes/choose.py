@@ -21,6 +21,8 @@ NEVER_SLOWER = 0.97
 """Compiled over best dense may not fall below this at any measured row count."""
 CLOSE = 1.02
 """Within this factor of the fastest, fewer bytes win."""
+SECOND = 1.1
+"""A second copy of the weight in another encoding must be worth at least this factor on average."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def choose(
         elif worst < NEVER_SLOWER and not force:
             refusals.append(f"{label} would be {worst:.2f}x of dense at some row count")
         else:
-            scored.append((total / len(measured), -nbytes, kept))
+            scored.append((total / len(measured) - math.log(SECOND) * (len(kept) - 1), -nbytes, kept))
     if not scored:
         return dense_choice(measured, "; ".join(refusals[:3]))
     top = max(score for score, _, _ in scored)
@@ -88,7 +90,8 @@ def choose(
     names = {name for name, c in by_name.items() if c.encoding in kept}
     return Choice(
         _ranges(measured, names),
-        f"{math.exp(mean):.2f}x of best dense on average over M = {', '.join(map(str, measured))}",
+        f"{math.exp(mean) * SECOND ** (len(kept) - 1):.2f}x of best dense on average over "
+        f"M = {', '.join(map(str, measured))}",
         tuple(kept),
     )
 

@@ -47,10 +47,14 @@ def activation_of(node: fx.Node) -> str | None:
 def matches(gm: fx.GraphModule) -> list[Match]:
     """Linear layers with measured constant weights, in graph order."""
     found = []
+    written = _written(gm)
     for node in gm.graph.nodes:
         if node.target is not aten.linear.default or node.args[1].op != "get_attr" or of(node.args[1]) is None:
             continue
         if len(node.args) > 2 and node.args[2] is not None and node.args[2].op != "get_attr":
+            continue
+        constants = [attribute(gm, a) for a in node.args[1:] if a is not None]
+        if any(c.untyped_storage().data_ptr() in written for c in constants):
             continue
         value = node.meta.get("val")
         if not isinstance(value, torch.Tensor) or value.dtype != attribute(gm, node.args[1]).dtype:
@@ -61,11 +65,38 @@ def matches(gm: fx.GraphModule) -> list[Match]:
     return found
 
 
-def site_key(gm: fx.GraphModule, match: Match) -> tuple[int, int, str]:
-    """Identity of a site: the storages of weight and bias, and the activation."""
+def _written(gm: fx.GraphModule) -> set[int]:
+    """Storages of the attributes that the graph writes to, directly or through a view: they are no constants."""
+    found = set()
+    for node in gm.graph.nodes:
+        value = attribute(gm, node) if node.op == "get_attr" else None
+        if isinstance(value, torch.Tensor) and _is_written(node):
+            found.add(value.untyped_storage().data_ptr())
+    return found
+
+
+def _is_written(node: fx.Node) -> bool:
+    for user in node.users:
+        schema = getattr(user.target, "_schema", None)
+        if schema is None:
+            continue
+        given = {a.name: v for a, v in zip(schema.arguments, user.args, strict=False)} | dict(user.kwargs)
+        aliases = [a.alias_info for a in schema.arguments if a.alias_info is not None and given.get(a.name) is node]
+        if any(a.is_write for a in aliases) or (aliases and _is_written(user)):
+            return True
+    return False
+
+
+def identity(tensor: torch.Tensor) -> tuple[object, ...]:
+    """Equal for the same elements of the same memory: an address alone is shared with slices, or 0 if empty."""
+    return tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype
+
+
+def site_key(gm: fx.GraphModule, match: Match) -> tuple[object, ...]:
+    """Identity of a site: the memory of weight and bias, and the activation."""
     weight = attribute(gm, match.linear.args[1])  # type: ignore[arg-type]
     bias = _bias(gm, match.linear)
-    return weight.data_ptr(), 0 if bias is None else bias.data_ptr(), match.activation
+    return identity(weight), None if bias is None else identity(bias), match.activation
 
 
 @dataclass(frozen=True)

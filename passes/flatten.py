@@ -30,6 +30,8 @@ class Flatten:
         if type(gm.graph._codegen) is fx.graph.CodeGen and output.args == (flat,):
             return gm
         gm.graph.set_codegen(fx.graph.CodeGen())
+        gm._forward_pre_hooks.clear()  # torch.export's check of the calling convention that goes
+        gm._forward_pre_hooks_with_kwargs.clear()
         output.args = (flat,)
         for node in gm.graph.nodes:
             if node.op == "placeholder":

@@ -3,8 +3,9 @@
 before:  %w : get_attr[weight]; %y : aten.linear(%x, %w, %b)
 after:   the same graph; spcomp.sparsity.annotation.of(%w) holds exact SparsityFacts
 
-Facts are cached by content, so that a second program of the same model costs a hash. ``weight * mask`` leaves -0.0 where
-a negative weight was pruned; by the bits that is a nonzero, so such weights are measured and packed with +0 instead.
+Facts are cached by content, so that a second program of the same model costs a hash. ``weight * mask`` leaves -0.0
+where a negative weight was pruned; by the bits that is a nonzero, so such weights are measured and packed with +0
+instead.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import fx
 
 from spcomp.passes.base import PassContext, attribute
 from spcomp.sparsity.annotation import annotate, of
+from spcomp.sparsity.facts import SparsityFacts
 from spcomp.sparsity.measure import measure
 
 MEASURABLE = (torch.float32, torch.bfloat16, torch.float16)
@@ -29,7 +31,7 @@ class InferSparsity:
     name: ClassVar[str] = "infer-sparsity"
 
     def run(self, gm: fx.GraphModule, ctx: PassContext) -> fx.GraphModule:
-        known: dict[int, object] = {}
+        known: dict[tuple[object, ...], SparsityFacts] = {}
         for node in gm.graph.nodes:
             if node.target is not torch.ops.aten.linear.default:
                 continue
@@ -38,9 +40,9 @@ class InferSparsity:
                 continue
             weight = attribute(gm, weight_node)
             if weight.dim() == 2 and weight.dtype in MEASURABLE:
-                facts = known.get(weight.data_ptr()) or measure(positive_zeros(weight))
-                known[weight.data_ptr()] = facts
-                annotate(weight_node, facts)  # type: ignore[arg-type]
+                memory = weight.data_ptr(), tuple(weight.shape), weight.stride()
+                known[memory] = facts = known.get(memory) or measure(positive_zeros(weight))
+                annotate(weight_node, facts)
         return gm
 
 

@@ -31,6 +31,7 @@ class Lower:
     name: ClassVar[str] = "lower"
 
     def run(self, gm: fx.GraphModule, ctx: PassContext) -> fx.GraphModule:
+        changed = False
         for match in matches(gm):
             site = ctx.sites.get(site_key(gm, match))
             if site is None:
@@ -43,8 +44,15 @@ class Lower:
             if match.last is not match.linear:
                 gm.graph.erase_node(match.last)
             gm.graph.erase_node(match.linear)
+            changed = True
+        if not changed and "lifted" in gm.meta and not any(_is_tensor(gm, n) for n in gm.graph.nodes):
+            return gm
         gm.graph.eliminate_dead_code(is_impure_node=_impure)
         return lift(gm)
+
+
+def _is_tensor(gm: fx.GraphModule, node: fx.Node) -> bool:
+    return node.op == "get_attr" and isinstance(attribute(gm, node), torch.Tensor)
 
 
 def _impure(node: fx.Node) -> bool:

@@ -67,11 +67,13 @@ def encodings_for(facts: SparsityFacts) -> list[Encoding]:
     if facts.nonzeros == facts.elements:
         return []
     found: list[Encoding] = [Csr(columns) for columns in CSR_COLUMNS if columns < 2 * facts.shape[1] or columns == 64]
-    found += [Block(r, c) for r, c in BLOCK_SHAPES if r > 1 and 0.5 < facts.block_occupancy(r, c)]
+    found += [Block(r, c) for r, c in BLOCK_SHAPES if r > 1 and facts.block_occupancy(r, c) > 0.5]
+    shares: set[float] = set()
     for m in NM_GROUPS:
         n = facts.group_max.get((1, m), m)
-        if 1 <= n < m and n <= (16 if m <= 4 else 8):
-            found.append(Nm(n, m))
+        if 1 <= n < m and n <= (16 if m <= 4 else 8) and not any(share <= n / m for share in shares):
+            found.append(Nm(n, m))  # 4:8 is no news where 2:4 holds: the same slots, wider indices
+            shares.add(n / m)
     return [e for e in found if e.refuses(facts) is None]
 
 
@@ -129,9 +131,7 @@ def propose(
                 for schedule in backend.schedules(call_for(site, bare, RowRange(m, m), target), m):
                     candidate = Candidate(encoding, name, schedule, nbytes, stored)
                     found[candidate.name] = candidate
-                    seconds = model.seconds(
-                        call_for(site, candidate, RowRange(m, m), target), m, cold_bytes=cold_bytes
-                    )
+                    seconds = model.seconds(call_for(site, candidate, RowRange(m, m), target), m, cold_bytes=cold_bytes)
                     best[m] = min(best[m], seconds)
         if found and all(math.isfinite(s) for s in best.values()):
             score = sum(math.log(s) for s in best.values()) / len(points)

@@ -18,7 +18,7 @@ from spcomp.encodings.dense import Dense
 from spcomp.encodings.pack import PackedTensor, pack
 from spcomp.kernel import Backend, Kernel
 from spcomp.passes.base import Site
-from spcomp.passes.choose import Choice, choose, open_gaps
+from spcomp.passes.choose import Choice, choose, dense_choice, open_gaps
 from spcomp.passes.infer_sparsity import positive_zeros
 from spcomp.passes.propose import Candidate, call_for, points_of, propose
 from spcomp.plan import KernelCall, RowRange
@@ -38,6 +38,8 @@ class Planner:
     tuner: Tuner
     dense_members: DenseMembers
     serves: Serves
+    rewarm: Callable[[], object]
+    """Touches the scratch memory that kernels share, as the layer before would have."""
     total_weight_bytes: int
     budget: float = 1.0
     force: bool = False
@@ -69,7 +71,7 @@ class Planned:
 
 class _SitePlan:
     def __init__(self, planner: Planner, site: Site, sparse: bool) -> None:
-        self.p, self.site = planner, site
+        self.p, self.site, self.sparse = planner, site, sparse
         self.points = points_of(site.domains)
         self.cold = max(0, planner.total_weight_bytes - site.weight.nbytes)
         self.candidates: list[Candidate] = (
@@ -105,8 +107,17 @@ class _SitePlan:
         return Planned(self.site, choice, self.measured, {c.name: c for c in self.candidates}, self.kernels)
 
     def _choose(self) -> Choice:
+        if not self.sparse:
+            return dense_choice(self.measured, "policy, include or exclude keeps it dense")
+        missing = [reason for b in self.p.backends.values() if (reason := b.unavailable()) is not None]
+        if not self.candidates and missing and len(missing) == len(self.p.backends):
+            return dense_choice(self.measured, f"no sparse kernels here: {'; '.join(missing)}")
         return choose(
-            self.measured, self.candidates, dense_nbytes=self.site.weight.nbytes, budget=self.p.budget, force=self.p.force
+            self.measured,
+            self.candidates,
+            dense_nbytes=self.site.weight.nbytes,
+            budget=self.p.budget,
+            force=self.p.force,
         )
 
     def _usable(self, candidate: Candidate, m: int) -> bool:
@@ -114,20 +125,36 @@ class _SitePlan:
         tiles = dict(candidate.schedule).get("tiles")
         if tokens is not None:
             return m <= 15
-        best = max((dict(c.schedule).get("tiles", 0) for c in self.candidates if c.encoding == candidate.encoding), default=0)
+        best = max(
+            (dict(c.schedule).get("tiles", 0) for c in self.candidates if c.encoding == candidate.encoding), default=0
+        )
         return tiles == best
 
     def _measure(self, m: int) -> None:
         site = self.site
         usable = [c for c in self.candidates if self._usable(c, m)]
         dense = _dense_names(self.p, site, m)
-        names = frozenset([*(c.name for c in usable), *dense])
         x = torch.randn(m, site.k).to(site.weight.dtype)
-        self.measured[m] = self.p.tuner.measure(
-            _key(site, m), lambda: self._work(usable, dense, x), names, cold_bytes=self.cold, warm=x
-        )
 
-    def _work(self, usable: Sequence[Candidate], dense: Sequence[str], x: torch.Tensor) -> dict[str, Callable[[], object]]:
+        def warm() -> None:
+            x.sum()
+            x.new_empty(m, site.n).zero_()  # the block of memory that the result will be given
+            self.p.rewarm()
+
+        filed = {c.name: f"{c.name} stores {_coarse(c.stored / site.facts.elements)}" for c in usable}
+        filed |= {name: name for name in dense}
+        seconds = self.p.tuner.measure(
+            _key(site, m, self.cold),
+            lambda: {filed[name]: run for name, run in self._work(usable, dense, x).items()},
+            frozenset(filed.values()),
+            cold_bytes=self.cold,
+            warm=warm,
+        )
+        self.measured[m] = {name: seconds[file] for name, file in filed.items() if file in seconds}
+
+    def _work(
+        self, usable: Sequence[Candidate], dense: Sequence[str], x: torch.Tensor
+    ) -> dict[str, Callable[[], object]]:
         for candidate in usable:
             if candidate.name not in self.kernels:
                 packed = self.p.pack(self.site, candidate)
@@ -135,7 +162,9 @@ class _SitePlan:
                 self.kernels[candidate.name] = self.p.backends[candidate.backend].build(call, packed, self.site.bias)
         missing = [name for name in dense if name not in self.kernels]
         if missing:
-            made = self.p.dense_members(dense_call(self.site, self.whole, self.p.target), self.site.weight, self.site.bias, self.points)
+            made = self.p.dense_members(
+                dense_call(self.site, self.whole, self.p.target), self.site.weight, self.site.bias, self.points
+            )
             self.kernels |= {f"dense.{name}": kernel for name, kernel in made.items()}
 
         def at(kernel: Kernel) -> Callable[[], object]:
@@ -155,8 +184,11 @@ def dense_call(site: Site, rows: RowRange, target: str) -> KernelCall:
     return call_for(site, candidate, rows, target)
 
 
-def _key(site: Site, m: int) -> dict[str, object]:
-    """What can change a measurement: sizes, and the pattern's statistics to about one percent."""
+def _key(site: Site, m: int, cold: int) -> dict[str, object]:
+    """What can change a measurement: sizes, and the pattern's statistics to about five percent.
+
+    What a kernel stores is part of the name under which its time is filed.
+    """
     facts = site.facts
     return {
         "n": site.n,
@@ -166,11 +198,10 @@ def _key(site: Site, m: int) -> dict[str, object]:
         "epilogue": [site.epilogue.bias, site.epilogue.activation],
         "density": _coarse(facts.density),
         "spread": round(facts.row_spread, 1),
-        "groups": {f"{axis}:{m_}": n for (axis, m_), n in sorted(facts.group_max.items()) if axis == 1},
-        "blocks": {f"{r}x{c}": _coarse(facts.block_occupancy(r, c)) for r, c in sorted(facts.block_counts)},
+        "cold": _coarse(cold),
     }
 
 
 def _coarse(share: float) -> float:
-    """Two significant digits, enough for a cost."""
-    return 0.0 if share <= 0 else round(share, 1 - math.floor(math.log10(share)))
+    """Rounded to steps of five percent: enough for a cost."""
+    return 0.0 if share <= 0 else round(1.05 ** round(math.log(share) / math.log(1.05)), 4)

@@ -18,7 +18,8 @@ from spcomp.capture import Captured, Example, capture, check_model, from_exporte
 from spcomp.compiled import CompiledModule, Parts, Program
 from spcomp.errors import InputError, WeightError
 from spcomp.options import Engine, Options, Policy
-from spcomp.passes.base import PassContext
+from spcomp.passes.base import PassContext, Site
+from spcomp.passes.collect import identity
 from spcomp.report.debug import Dump
 from spcomp.signature import Constant
 
@@ -29,15 +30,15 @@ MAX_SYMBOLS = 2
 """Dynamic sizes for which a program for "this one is 1" is captured too."""
 
 
-def compile(  # noqa: A001 - the verb of the field
+def compile(
     model: nn.Module | torch.export.ExportedProgram,
     *examples: Any,
     dynamic_shapes: Any = None,
     policy: Policy = "auto",
     memory_budget: float = 1.0,
-    include: Sequence[str] = ("*",),
-    exclude: Sequence[str] = (),
-    encodings: Sequence[str] | None = None,
+    include: str | Sequence[str] = ("*",),
+    exclude: str | Sequence[str] = (),
+    encodings: str | Sequence[str] | None = None,
     engine: Engine = "auto",
     guard: bool = True,
     cache_dir: str | Path | None = None,
@@ -70,9 +71,9 @@ def compile(  # noqa: A001 - the verb of the field
     options = Options(
         policy=policy,
         memory_budget=memory_budget,
-        include=tuple(include),
-        exclude=tuple(exclude),
-        encodings=None if encodings is None else frozenset(encodings),
+        include=_names(include),
+        exclude=_names(exclude),
+        encodings=None if encodings is None else frozenset(_names(encodings)),
         engine=engine,
         guard=guard,
         cache_dir=None if cache_dir is None else Path(cache_dir),
@@ -93,6 +94,11 @@ def compile(  # noqa: A001 - the verb of the field
         return CompiledModule(None, build=at_first_call, original=checked)
     programs = captures(checked, [Example.of(e) for e in examples], dynamic_shapes)
     return CompiledModule(build_parts(programs, options, say), original=checked)
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    """A string is one name, not its letters."""
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def captures(model: nn.Module, examples: Sequence[Example], dynamic_shapes: Any) -> list[Captured]:
@@ -155,9 +161,9 @@ def build_parts(captured: Sequence[Captured], options: Options, say: Callable[[s
     tensors: dict[str, torch.Tensor] = {}
     programs = [lower(gm, c, ctx, tensors) for gm, c in zip(graphs, captured, strict=True)]
     graphs.clear()
-    for i, program in enumerate(programs):
+    for i, lowered in enumerate(programs):
         say(f"compiling the rest of program {i + 1} of {len(programs)}")
-        compile_rest(program, tensors, options.engine)
+        compile_rest(lowered, tensors, options.engine)
     parts = assemble(programs, built, tensors, options)
     if options.guard and options.policy == "auto" and any(b.decision.sparse for b in built):
         say("timing the whole model against the dense program")
@@ -168,13 +174,26 @@ def build_parts(captured: Sequence[Captured], options: Options, say: Callable[[s
         ]
         speedups = _guard(parts, tuple(a.slot for a in alternatives), captured)
         if min(speedups) < GUARD_MARGIN:
-            parts = assemble(programs, alternatives, tensors, options, (f"guard: sparse was {min(speedups):.2f}x of dense",))
+            parts = assemble(
+                programs, alternatives, tensors, options, (f"guard: sparse was {min(speedups):.2f}x of dense",)
+            )
         else:
             shown = ", ".join(f"{s:.2f}x" for s in speedups)
             parts.notes = (f"guard: {shown} of the best dense program, whole model, example inputs",)
+    parts.state_names = _state_names(captured[0].state, sites, tensors)
     if dump is not None:
         dump.kernels(parts.table)
     return parts
+
+
+def _state_names(
+    state: Mapping[str, torch.Tensor], sites: Sequence[Site], tensors: Mapping[str, torch.Tensor]
+) -> dict[str, str]:
+    """The names of the model's state -> the name under which the compiled model knows the same memory."""
+    known = {identity(tensor): name for name, tensor in tensors.items()}
+    known |= {identity(s.bias): s.bias_name for s in sites if s.bias is not None and s.bias_name is not None}
+    known |= {identity(s.weight): s.weight_name for s in sites}
+    return {name: known[identity(t)] for name, t in state.items() if identity(t) in known}
 
 
 def _guard(parts: Parts, dense: ops.KernelTable, captured: Sequence[Captured]) -> list[float]:
@@ -185,7 +204,9 @@ def _guard(parts: Parts, dense: ops.KernelTable, captured: Sequence[Captured]) -
     for program, example in zip(parts.programs, captured, strict=True):
         tensors = [parts.tensors[name].clone() for name in program.lifted]
 
-        def run(table: ops.KernelTable, program: Program = program, tensors: Any = tensors, flat: Any = example.flat) -> float:
+        def run(
+            table: ops.KernelTable, program: Program = program, tensors: Any = tensors, flat: Any = example.flat
+        ) -> float:
             start = time.perf_counter()
             with torch.no_grad(), ops.active(table):
                 program.run(*tensors, *flat)

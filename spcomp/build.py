@@ -6,23 +6,23 @@ import importlib.metadata
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import fx
 
 from spcomp import ops
 from spcomp.capture import Captured
+from spcomp.check import check, dense_error, pattern_of
 from spcomp.codegen import dense, inductor
 from spcomp.codegen.fake import refake
-from spcomp.codegen.reference.backend import linear as reference_linear
+from spcomp.codegen.mlir_cpu.scratch import touch
 from spcomp.codegen.table import BACKENDS
 from spcomp.compiled import Parts, Program, SlotRecord
 from spcomp.cost.analytic import CostModel
 from spcomp.cost.cache import TuneCache
 from spcomp.cost.tuner import Tuner
 from spcomp.encodings.dense import Dense
-from spcomp.errors import CaptureError, InputError, PolicyError
+from spcomp.errors import CaptureError, PolicyError
 from spcomp.kernel import Kernel
 from spcomp.options import Options
 from spcomp.passes.base import PassContext, Site, run_passes
@@ -34,13 +34,11 @@ from spcomp.passes.tune import Planned, Planner, dense_call
 from spcomp.plan import KernelCall, KernelPlan, RowRange
 from spcomp.report.decision import LayerDecision, RangeDecision
 from spcomp.sparsity.measure import measure
-from spcomp.targets.host import host_cpu
+from spcomp.targets.host import host_cpu, release_memory
 from spcomp.targets.peaks import host_peaks
 from spcomp.tolerance import TOLERANCES
 
 log = logging.getLogger("spcomp")
-CHECK_ROWS = 7
-"""Rows of random input in the compile-time check of a layer: odd on purpose."""
 
 
 @dataclass(eq=False)
@@ -76,6 +74,7 @@ def make_planner(options: Options, total_weight_bytes: int) -> Planner:
         tuner=Tuner(host, cache, versions()),
         dense_members=dense.dense_members,
         serves=dense.serves,
+        rewarm=touch,
         total_weight_bytes=total_weight_bytes,
         budget=options.memory_budget,
         force=options.policy == "force",
@@ -137,9 +136,12 @@ def _kernels(planner: Planner, planned: Planned) -> tuple[list[tuple[RowRange, K
             if member not in by_dense:
                 known = planned.kernels.get(name)
                 points = list(planned.measured)
-                by_dense[member] = known or dense.dense_members(
-                    dense_call(site, RowRange(0, None), planner.target), site.weight, site.bias, points, (member,)
-                )[member]
+                by_dense[member] = (
+                    known
+                    or dense.dense_members(
+                        dense_call(site, RowRange(0, None), planner.target), site.weight, site.bias, points, (member,)
+                    )[member]
+                )
             candidate = Candidate(Dense(), name, (), site.weight.nbytes, site.facts.elements)
             calls.append(call_for(site, candidate, rows, planner.target, site.facts.digest))
             made.append((rows, by_dense[member]))
@@ -159,46 +161,6 @@ def _served(rows: RowRange, site: Site) -> RowRange:
     return rows
 
 
-def check(site: Site, kernels: Sequence[tuple[RowRange, Kernel]]) -> float:
-    """max|y - y64| / max|y64| over the kernels of a site, on random inputs."""
-    worst = 0.0
-    weight = positive_zeros(site.weight)
-    for rows, kernel in kernels:
-        only = site.domains[0].lo if len(site.domains) == 1 and site.domains[0].hi == site.domains[0].lo else None
-        m = only if only is not None else max(1, rows.lo, min(CHECK_ROWS, rows.hi or CHECK_ROWS))
-        x = torch.randn(m, site.k, generator=torch.Generator().manual_seed(site.slot)).to(weight.dtype)
-        exact = finite_linear(x, weight, site.bias, site.epilogue.activation)
-        worst = max(worst, relative_error(kernel(x), exact))
-    return worst
-
-
-def finite_linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, activation: str) -> torch.Tensor:
-    """The reference in float64; for finite weights one matrix product says the same as skipping zeros."""
-    if not bool(torch.isfinite(weight).all()):
-        return reference_linear(x, weight, bias, activation)
-    from spcomp.codegen.reference.backend import activate
-
-    y = x.double() @ weight.double().T
-    return activate(y if bias is None else y + bias.double(), activation)
-
-
-def relative_error(y: torch.Tensor, exact: torch.Tensor) -> float:
-    """max|y - exact| / max|exact|; NaN counts as infinite unless both are NaN."""
-    if exact.numel() == 0:
-        return 0.0
-    gap = (y.double() - exact).abs()
-    gap = torch.where(torch.isnan(y) & torch.isnan(exact), 0.0, gap)
-    error = float(gap.max()) / max(float(exact.abs().nan_to_num().max()), 1e-30)
-    return error if error == error else float("inf")
-
-
-def dense_error(site: Site) -> float:
-    """The dense program's own error on the same inputs."""
-    call = dense_call(site, RowRange(0, None), host_cpu().target)
-    kernel = dense.MklLinear(call, site.weight, site.bias)
-    return check(site, [(RowRange(0, None), kernel)])
-
-
 def _built(
     planner: Planner,
     planned: Planned,
@@ -208,7 +170,9 @@ def _built(
 ) -> Built:
     site, choice = planned.site, planned.choice
     slot = ops.SlotKernels(tuple(r.lo for r, _ in kernels), tuple(k for _, k in kernels), site.k)
-    packed = {str(c.encoding): planner.pack(site, c) for c in planned.candidates.values() if c.encoding in choice.encodings}
+    packed = {
+        str(c.encoding): planner.pack(site, c) for c in planned.candidates.values() if c.encoding in choice.encodings
+    }
     has_dense = any(is_dense(name) for _, name in choice.ranges)
     record = SlotRecord(
         site.slot, site.layer, site.weight_name, site.bias_name, site.epilogue, site.bias, tuple(packed.values()),
@@ -257,32 +221,24 @@ def _range_decision(planner: Planner, planned: Planned, rows: RowRange, name: st
     )
 
 
-def pattern_of(site: Site) -> str:
-    """The tightest pattern that the facts show, as a pattern prints itself."""
-    facts = site.facts
-    if facts.nonzeros == facts.elements:
-        return "dense"
-    found = [f"unstructured {facts.sparsity:.0%}"]
-    for m in (4, 8, 16, 2):
-        n = facts.group_max[1, m]
-        if 0 < n < m and facts.nonzeros / facts.elements > 0.75 * n / m:
-            found.insert(0, f"nm {n}:{m}")
-            break
-    shapes = [(r * c, (r, c)) for r, c in facts.block_counts if facts.block_occupancy(r, c) > 0.98]
-    if shapes and max(shapes)[0] > 1 and facts.sparsity > 0.02:
-        rows, cols = max(shapes)[1]
-        found.insert(0, f"block {rows}x{cols} {facts.sparsity:.0%}")
-    return found[0]
-
-
 def lower(gm: fx.GraphModule, captured: Captured, ctx: PassContext, tensors: dict[str, torch.Tensor]) -> Program:
     """Splice the kernels in and lift what is left; ``tensors`` collects the lifted ones."""
     gm = run_passes(LOWER, gm, ctx)
-    lifted: dict[str, torch.Tensor] = gm.meta["lifted"]
-    for name, tensor in lifted.items():
+    names = []
+    for name, tensor in gm.meta["lifted"].items():
+        if name in captured.constants:
+            name = f"_{name}"  # not of the model's state; two programs may number different ones alike
+            while name in tensors and not same(tensors[name], tensor):
+                name += "_"
         tensors.setdefault(name, tensor.detach())
+        names.append(name)
     hints = captured.signature.sizes(captured.flat)
-    return Program(captured.signature, gm, tuple(lifted), gm, "eager", hints=hints)
+    return Program(captured.signature, gm, tuple(names), gm, "eager", hints=hints)
+
+
+def same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two constants are one."""
+    return a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b)
 
 
 def compile_rest(program: Program, tensors: Mapping[str, torch.Tensor], engine: str, *, faked: bool = False) -> None:
@@ -305,34 +261,13 @@ def compile_rest(program: Program, tensors: Mapping[str, torch.Tensor], engine: 
             program.engine = "inductor"
             return
         except Exception as error:  # Inductor raises anything; eager serves and explain() says why
-            reason = f"Inductor failed: {type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
+            reason = (
+                f"Inductor failed: {type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
+            )
     if engine == "inductor":
         raise CaptureError("compile the graph with Inductor", reason, "engine='auto', which falls back to eager")
     log.warning("running the graph eagerly: %s", reason)
     program.note = reason
-
-
-def repack(parts: Parts, model: nn.Module) -> Parts:
-    """New parts with the weights of ``model``: packed again, planned again, same graphs."""
-    state = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers(remove_duplicate=False))}
-    missing = [n for r in parts.slots for n in (r.weight_name, r.bias_name) if n is not None and n not in state]
-    missing += [n for n in parts.tensors if n not in state and not n.startswith("_")]
-    if missing:
-        raise InputError("update the weights", f"the model has no {missing[0]}", "a model of the compiled architecture")
-    options = Options.from_dict(parts.options)
-    sites = []
-    for r, d in zip(parts.slots, parts.decisions, strict=True):
-        weight = state[r.weight_name].detach()
-        if tuple(weight.shape) != (d.n, d.k) or str(weight.dtype) != f"torch.{d.dtype}":
-            raise InputError(
-                "update the weights", f"{r.weight_name} is {weight.dtype} of shape {tuple(weight.shape)}",
-                f"{d.dtype} of shape {(d.n, d.k)}, as it was compiled",
-            )  # fmt: skip
-        bias = None if r.bias_name is None else state[r.bias_name].detach()
-        sites.append(site_from(r, weight, bias))
-    built = build_all(sites, options)
-    tensors = {name: state[name].detach() if name in state else t for name, t in parts.tensors.items()}
-    return assemble(parts.programs, built, tensors, options, parts.notes)
 
 
 def site_from(record: SlotRecord, weight: torch.Tensor, bias: torch.Tensor | None) -> Site:
@@ -343,9 +278,7 @@ def site_from(record: SlotRecord, weight: torch.Tensor, bias: torch.Tensor | Non
     )  # fmt: skip
 
 
-def build_all(
-    sites: Sequence[Site], options: Options, progress: Callable[[str], None] | None = None
-) -> list[Built]:
+def build_all(sites: Sequence[Site], options: Options, progress: Callable[[str], None] | None = None) -> list[Built]:
     """Plan and build every site, in slot order."""
     total = sum({s.facts.digest: s.weight.nbytes for s in sites}.values())
     planner = make_planner(options, total)
@@ -356,6 +289,7 @@ def build_all(
         built.append(build_site(planner, site, options))
         keep = {id(p) for b in built for p in b.record.packed}
         planner.packed = {key: p for key, p in planner.packed.items() if id(p) in keep}
+        release_memory()  # candidates that lost leave holes of a weight's size in the heap
     return built
 
 
@@ -377,7 +311,3 @@ def assemble(
         options=options.to_dict(),
         notes=notes,
     )
-
-
-def merge_notes(*notes: Any) -> tuple[str, ...]:
-    return tuple(str(n) for n in notes if n)

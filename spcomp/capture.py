@@ -55,6 +55,10 @@ class Captured:
     signature: Signature
     flat: tuple[Any, ...]
     """The example inputs, flattened."""
+    state: dict[str, torch.Tensor]
+    """The model's state_dict, tied names included."""
+    constants: frozenset[str]
+    """Attributes of the graph that are no state: tensors made in ``forward``."""
 
 
 def check_model(model: object) -> nn.Module:
@@ -72,7 +76,9 @@ def check_model(model: object) -> nn.Module:
         if parameter.is_floating_point() and bool(torch.isnan(parameter).any()):
             raise WeightError("compile a model", f"NaN in the weight {name}", "repair or retrain the weight")
     if not weights:
-        raise WeightError("compile a model", "no weights in it", "a model with parameters; torch.compile serves the rest")
+        raise WeightError(
+            "compile a model", "no weights in it", "a model with parameters; torch.compile serves the rest"
+        )
     return model
 
 
@@ -91,6 +97,9 @@ def capture(
     _check_flat(flat)
     if dynamic_shapes is None and len(calls) > 1:
         dynamic_shapes = _differences(model, calls)
+    # torch.export marks tensors as dynamic, and leaves the marks where it fails: it gets its own views.
+    own = [value.detach() if isinstance(value, torch.Tensor) else value for value in flat]
+    args, kwargs = pytree.tree_unflatten(own, in_tree)
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
@@ -128,7 +137,9 @@ def _captured(gm: fx.GraphModule, exported: Any, parameters: Any, in_tree: Any, 
             if not isinstance(d, int) and d.node.expr.is_symbol:
                 names[str(d.node.expr)] = _range(exported, d)
     out_tree = exported.call_spec.out_spec
-    return Captured(gm, Signature(parameters, in_tree, tuple(leaves), out_tree, names), flat)
+    signature = Signature(parameters, in_tree, tuple(leaves), out_tree, names)
+    constants = frozenset(exported.graph_signature.lifted_tensor_constants)
+    return Captured(gm, signature, flat, dict(exported.state_dict), constants)
 
 
 def _range(exported: Any, size: torch.SymInt) -> Symbol:
@@ -147,7 +158,8 @@ def _check_flat(flat: Sequence[Any]) -> None:
             if value.numel() == 0:
                 raise InputError(
                     "capture a model", f"example input {i} of shape {list(value.shape)} has no elements",
-                    "an example with at least one element; compiled models accept empty batches if the batch is dynamic",
+                    "an example with at least one element; compiled models accept empty batches if the "
+                    "batch is dynamic",
                 )  # fmt: skip
             if value.device.type != "cpu":
                 raise InputError("capture a model", f"example input {i} on {value.device}", "example inputs on the CPU")
@@ -163,10 +175,14 @@ def _differences(model: nn.Module, calls: Sequence[tuple[Any, Any]]) -> Any:
     first, tree = flats[0]
     for other, other_tree in flats[1:]:
         if other_tree != tree:
-            raise InputError("infer dynamic sizes", "examples of different structure", "examples that differ in sizes only")
+            raise InputError(
+                "infer dynamic sizes", "examples of different structure", "examples that differ in sizes only"
+            )
         for i, (a, b) in enumerate(zip(first, other, strict=True)):
-            if isinstance(a, torch.Tensor) and (not isinstance(b, torch.Tensor) or a.dim() != b.dim()):
-                raise InputError("infer dynamic sizes", f"input {i} differs in rank", "examples that differ in sizes only")
+            if what := _difference(a, b):
+                raise InputError(
+                    "infer dynamic sizes", f"input {i} differs in {what}", "examples that differ in sizes only"
+                )
     specs: list[Any] = []
     for i, value in enumerate(first):
         if not isinstance(value, torch.Tensor):
@@ -182,20 +198,35 @@ def _differences(model: nn.Module, calls: Sequence[tuple[Any, Any]]) -> Any:
                 )  # fmt: skip
         specs.append(dynamic or None)
     args, kwargs = pytree.tree_unflatten(specs, tree)
-    return {**dict(zip(_positional(model), args, strict=False)), **kwargs} or None
+    return _by_parameter(model, args, kwargs) or None
 
 
-def _positional(model: nn.Module) -> list[str]:
-    return [p.name for p in parameters_of(model.forward) if p.kind in ("POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD")]
+def _difference(a: Any, b: Any) -> str | None:
+    """In what two examples of one input differ, but for sizes."""
+    if type(a) is not type(b) or not isinstance(a, torch.Tensor):
+        return None if type(a) is type(b) and a == b else "value"
+    if a.dim() != b.dim():
+        return "rank"
+    return "dtype" if a.dtype != b.dtype else None
+
+
+def _by_parameter(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments by the names of ``forward``'s parameters, ``*args`` included."""
+    parameters = parameters_of(model.forward)
+    names = [p.name for p in parameters if p.kind in ("POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD")]
+    found = {**dict(zip(names, args, strict=False)), **kwargs}
+    rest = tuple(args[len(names) :])
+    return found | {p.name: rest for p in parameters if p.kind == "VAR_POSITIONAL" and rest}
 
 
 def _capture_error(model: nn.Module, error: Exception) -> CaptureError:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    construct = next((line for line in lines if "unsupported" in line.lower() or "data-dependent" in line.lower()), "")
-    found = construct or (lines[0] if lines else type(error).__name__)
+    telling = ("unsupported", "data-dependent", "specialized")
+    construct = next((line for line in lines if any(word in line.lower() for word in telling)), "")
+    found = construct.removeprefix("- ") or (lines[0] if lines else type(error).__name__)
     where = next((line for line in reversed(lines) if line.startswith("File ") and "torch/" not in line), "")
     return CaptureError(
         f"capture {type(model).__name__} with torch.export",
-        f"{type(error).__name__}: {found[:300]}" + (f" ({where[:160]})" if where else ""),
+        f"{type(error).__name__}: {found[:300].rstrip('.')}" + (f" ({where[:160]})" if where else ""),
         "torch.compile(model, backend='spcomp'), which compiles around what does not export, or rewrite that construct",
     )

@@ -77,6 +77,8 @@ class Parts:
     decisions: tuple[LayerDecision, ...]
     options: dict[str, Any]
     notes: tuple[str, ...] = ()
+    state_names: dict[str, str] = field(default_factory=dict)
+    """Names in the original's state_dict, tied ones included -> the name above or of a slot's weight or bias."""
 
 
 Build = Callable[[tuple[Any, ...], Mapping[str, Any]], Parts]
@@ -119,7 +121,9 @@ class CompiledModule(nn.Module):
         """What it is made of. Raises :class:`StateError` before the first call of a model without examples."""
         if self._parts is None:
             raise StateError(
-                "look into a compiled model", "it has not been captured yet", "call it once, or give compile() an example"
+                "look into a compiled model",
+                "it has not been captured yet",
+                "call it once, or give compile() an example",
             )
         return self._parts
 
@@ -128,7 +132,9 @@ class CompiledModule(nn.Module):
         parts = self.parts
         for program in parts.programs:
             flat = [_zeros(leaf, program.hints) for leaf in program.signature.leaves]
-            _run(parts, program, flat)
+            tensors = [parts.tensors[name].clone() for name in program.lifted]  # it may write to its buffers
+            with torch.no_grad(), ops.active(parts.table):
+                program.run(*tensors, *flat)
         return self
 
     # -- looking ------------------------------------------------------------------------------------------------
@@ -167,12 +173,13 @@ class CompiledModule(nn.Module):
     def dense_nbytes(self) -> int:
         """Bytes of the same weights and buffers held dense, once each."""
         parts = self.parts
-        unique = {(d.n, d.k, d.dtype, r.weight_name): d.dense_nbytes for d, r in zip(parts.decisions, parts.slots, strict=True)}
-        biases = sum(r.bias.nbytes for r in parts.slots if r.bias is not None)
-        return sum(unique.values()) + biases + sum(t.nbytes for t in parts.tensors.values())
+        sizes = {name: t.nbytes for name, t in parts.tensors.items()}
+        sizes |= {str(r.bias_name): r.bias.nbytes for r in parts.slots if r.bias is not None}
+        sizes |= {r.weight_name: d.dense_nbytes for d, r in zip(parts.decisions, parts.slots, strict=True)}
+        return sum(sizes.values())
 
     def verify(self, *args: Any, **kwargs: Any) -> Any:
-        """Compare with the original on these inputs, layer by layer: a :class:`spcomp.report.verification.Verification`.
+        """Compare with the original on these inputs, layer by layer: :class:`spcomp.report.verification.Verification`.
 
         Every compiled layer is checked against the float64 reference on the inputs that it meets in this run. Its
         ``first_bad`` names the first layer outside its dtype's tolerance. The whole output is compared with the
@@ -193,38 +200,41 @@ class CompiledModule(nn.Module):
 
     def update_weights(self, model: nn.Module) -> Self:
         """Take the weights of ``model`` (same architecture) and pack them again; kernels change where zeros moved."""
-        from spcomp.build import repack
+        from spcomp.repack import repack
 
         self._parts = repack(self.parts, model)
         self._original = weakref.ref(model)
         return self
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """The original's state: weights that were compiled are unpacked into new tensors."""
+        """The original's state, but for weights that its forward never uses; compiled weights are unpacked anew."""
         if args or kwargs.get("prefix"):
             raise StateError("nest a compiled model in a state_dict", "a prefix was asked for", "saving it by itself")
         parts = self._parts
         if parts is None:
             return {}
-        state = dict(parts.tensors)
+        state = {name: t for name, t in parts.tensors.items() if not name.startswith("_lifted_tensor_")}
         for record in parts.slots:
             state[record.weight_name] = record.dense_weight()
             if record.bias_name is not None and record.bias is not None:
                 state[record.bias_name] = record.bias
+        if parts.state_names:
+            return {name: state[known] for name, known in parts.state_names.items() if known in state}
         return state
 
-    def load_state_dict(self, *_args: Any, **_kwargs: Any) -> NoReturn:  # type: ignore[override]
+    def load_state_dict(self, *_args: Any, **_kwargs: Any) -> NoReturn:
         raise StateError(
             "load_state_dict into a compiled model", "its weights are packed",
             "loading into the original, then compiled.update_weights(original)",
         )  # fmt: skip
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
-        probe = torch.zeros(1)
+        probe = torch.zeros(1, dtype=torch.float32, device="cpu")
         moved = fn(probe)
         if moved.dtype != probe.dtype or moved.device != probe.device:
             raise StateError(
-                f"move a compiled model to {moved.dtype} on {moved.device}", "kernels are generated for one dtype and device",
+                f"move a compiled model to {moved.dtype} on {moved.device}",
+                "kernels are generated for one dtype and device",
                 "converting the original, then spcomp.compile again",
             )  # fmt: skip
         return self
@@ -249,14 +259,18 @@ class CompiledModule(nn.Module):
         memo[id(self)] = other
         return other
 
-    def __reduce__(self) -> NoReturn:  # type: ignore[override]
-        raise StateError("pickle a compiled model", "it holds machine code", "compiled.save(path) and spcomp.load(path)")
+    def __reduce__(self) -> NoReturn:
+        raise StateError(
+            "pickle a compiled model", "it holds machine code", "compiled.save(path) and spcomp.load(path)"
+        )
 
     def __repr__(self) -> str:
         if self._parts is None:
             return "CompiledModule(captured at its first call)"
         sparse = sum(d.sparse for d in self._parts.decisions)
-        return f"CompiledModule({sparse} of {len(self._parts.decisions)} linear layers sparse, {self.nbytes / 1e6:.1f} MB)"
+        return (
+            f"CompiledModule({sparse} of {len(self._parts.decisions)} linear layers sparse, {self.nbytes / 1e6:.1f} MB)"
+        )
 
     def _repr_html_(self) -> str:
         return self.explain()._repr_html_() if self._parts is not None else repr(self)
@@ -264,16 +278,22 @@ class CompiledModule(nn.Module):
 
 def _call(parts: Parts, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     first = parts.programs[0].signature
-    if len(args) == 1 and not kwargs and isinstance(args[0], torch.Tensor) and len(first.leaves) == 1:
+    if len(args) == 1 and not kwargs and isinstance(args[0], torch.Tensor) and first.takes_one_tensor:
         flat: list[Any] = [args[0]]
     else:
         args, kwargs = bind(first.parameters, args, kwargs)
         flat, tree = pytree.tree_flatten((args, kwargs))
         if tree != first.in_tree:
-            raise InputError("call a compiled model", f"inputs of structure {tree}", f"the captured one: {first.in_tree}")
+            raise InputError(
+                "call a compiled model",
+                f"inputs of structure {_line(tree)}",
+                f"the captured one: {_line(first.in_tree)}",
+            )
     if torch.is_grad_enabled() and any(isinstance(t, torch.Tensor) and t.requires_grad for t in flat):
         raise InputError(
-            "run a compiled model", "an input that requires grad", "torch.no_grad(), or x.detach(): it computes no gradients"
+            "run a compiled model",
+            "an input that requires grad",
+            "torch.no_grad(), or x.detach(): it computes no gradients",
         )
     reason = None
     for program in parts.programs:
@@ -290,7 +310,8 @@ def _unusual(parts: Parts, flat: list[Any], reason: str) -> Any:
     empty = [t for t in flat if isinstance(t, torch.Tensor) and t.numel() == 0]
     if empty and program.signature.symbols:
         relaxed = Signature(
-            program.signature.parameters, program.signature.in_tree, program.signature.leaves, program.signature.out_tree,
+            program.signature.parameters, program.signature.in_tree, program.signature.leaves,
+            program.signature.out_tree,
             {name: type(s)(0, s.hi) for name, s in program.signature.symbols.items()},
         )  # fmt: skip
         if relaxed.mismatch(flat) is None:
@@ -300,7 +321,8 @@ def _unusual(parts: Parts, flat: list[Any], reason: str) -> Any:
     sizes = "; ".join(dict.fromkeys(p.signature.describe() for p in parts.programs))
     raise InputError(
         "call a compiled model", reason,
-        f"inputs like the captured ones ({sizes}), or compile with a second example whose sizes differ to make them dynamic",
+        f"inputs like the captured ones ({sizes}), or compile with a second example whose sizes differ to make them "
+        "dynamic",
     )  # fmt: skip
 
 
@@ -308,6 +330,10 @@ def _run(parts: Parts, program: Program, flat: list[Any]) -> Any:
     tensors = parts.tensors
     with torch.no_grad(), ops.active(parts.table):
         return program.run(*[tensors[name] for name in program.lifted], *flat)
+
+
+def _line(tree: pytree.TreeSpec) -> str:
+    return " ".join(str(tree).split())
 
 
 def _zeros(leaf: Any, hints: Mapping[str, int]) -> Any:

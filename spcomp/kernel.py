@@ -17,9 +17,15 @@ if TYPE_CHECKING:
 class Kernel(Protocol):
     """One compiled kernel bound to its packed weight. Safe to call from several Python threads at once."""
 
-    call: KernelCall
-    source: str
-    """Readable generated text, or the name of the library routine."""
+    @property
+    def call(self) -> KernelCall:
+        """What it computes."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Readable generated text, or the name of the library routine."""
+        ...
 
     @property
     def extra_nbytes(self) -> int:
@@ -35,7 +41,10 @@ class Kernel(Protocol):
 class Backend(Protocol):
     """A code generator."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As in the table of backends."""
+        ...
 
     def unavailable(self) -> str | None:
         """Why this backend cannot work on this host, or None."""

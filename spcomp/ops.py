@@ -48,10 +48,17 @@ _active: ContextVar[KernelTable | None] = ContextVar("spcomp_kernel_table", defa
 
 @contextmanager
 def active(table: KernelTable) -> Iterator[None]:
-    """Ops called in this block (in this thread) find their kernels in ``table``."""
+    """Ops called in this block (in this thread) find their kernels in ``table``.
+
+    A kernel reads its input as the dtype that it was made for, so autocast is off in here.
+    """
     token = _active.set(table)
     try:
-        yield
+        if torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                yield
+        else:
+            yield
     finally:
         _active.reset(token)
 
@@ -68,12 +75,12 @@ def linear(x: torch.Tensor, *, slot: int, n: int) -> torch.Tensor:
     return table[slot](x)
 
 
-_library = torch.library.Library("spcomp", "DEF")
-_library.define("linear_v1(Tensor x, int slot, int n) -> Tensor")
-_library.impl("linear_v1", lambda x, slot, n: linear(x, slot=slot, n=n), "CPU")
+_library = torch.library.Library("spcomp", "DEF")  # type: ignore[no-untyped-call]
+_library.define("linear_v1(Tensor x, int slot, int n) -> Tensor")  # type: ignore[no-untyped-call]
+_library.impl("linear_v1", lambda x, slot, n: linear(x, slot=slot, n=n), "CPU")  # type: ignore[no-untyped-call]
 
 
-@torch.library.register_fake("spcomp::linear_v1")
+@torch.library.register_fake("spcomp::linear_v1")  # type: ignore[untyped-decorator]
 def _fake(x: torch.Tensor, slot: int, n: int) -> torch.Tensor:
     return x.new_empty((*x.shape[:-1], n))
 

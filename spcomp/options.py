@@ -40,8 +40,11 @@ class Options:
             raise InputError("choose a policy", f"{self.policy!r}", "'auto', 'force' or 'off'")
         if self.engine not in ("auto", "inductor", "eager"):
             raise InputError("choose an engine", f"{self.engine!r}", "'auto', 'inductor' or 'eager'")
-        if not self.memory_budget > 0:
+        if not isinstance(self.memory_budget, int | float) or not self.memory_budget > 0:
             raise InputError("set memory_budget", f"{self.memory_budget!r}", "a positive multiple of the dense bytes")
+        odd = [g for g in (*self.include, *self.exclude) if not isinstance(g, str)]
+        if odd:
+            raise InputError("choose layers by include and exclude", f"{odd[0]!r}", "globs over module names")
         unknown = sorted((self.encodings or frozenset()) - set(ENCODINGS))
         if unknown:
             raise InputError("restrict the encodings", f"{', '.join(unknown)}", ", ".join(sorted(ENCODINGS)))

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from spcomp.encodings.spec import ITEM_BYTES, Encoding
 from spcomp.encodings.table import encoding_from_dict, encoding_to_dict
-from spcomp.errors import PlanError
+from spcomp.errors import EncodingError, PlanError
 
 PLAN_VERSION = 1
 ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "silu")
@@ -135,9 +135,28 @@ class KernelCall:
             fields["epilogue"] = Epilogue(**fields["epilogue"])
             fields["encoding"] = encoding_from_dict(fields["encoding"])
             fields["schedule"] = tuple(sorted(fields["schedule"].items()))
-            return cls(**fields)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise PlanError("read a kernel call", f"{type(error).__name__}: {error}", "a plan written by to_json()") from error
+            call = cls(**fields)
+        except (KeyError, TypeError, AttributeError, EncodingError) as error:
+            found = str(error) if isinstance(error, EncodingError) else f"{type(error).__name__}: {error}"
+            raise PlanError("read a kernel call", found, "a plan written by to_json()") from error
+        if wrong := call._wrong():
+            raise PlanError("read a kernel call", wrong, "a plan written by to_json()")
+        return call
+
+    def _wrong(self) -> str | None:
+        """The first field whose value no planner would have written, or None."""
+        for name in ("slot", "n", "k", "nonzeros", "stored", "weight_nbytes"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 0:
+                return f"{name} is {value!r}, not a count"
+        for name in ("layer", "packed", "backend", "target", "op"):
+            if not isinstance(getattr(self, name), str):
+                return f"{name} is {getattr(self, name)!r}, not a text"
+        if self.dtype not in ITEM_BYTES:
+            return f"dtype is {self.dtype!r}, not one of {', '.join(ITEM_BYTES)}"
+        if any(type(value) is not int for _, value in self.schedule):
+            return f"schedule {dict(self.schedule)} has a value that is no whole number"
+        return None
 
 
 @dataclass(frozen=True)
@@ -170,7 +189,7 @@ class KernelPlan:
         try:
             data = json.loads(text)
             version = data["version"]
-            calls = data["calls"]
+            calls = list(data["calls"])
             threads = int(data["threads"])
         except (ValueError, KeyError, TypeError) as error:
             raise PlanError("read a plan", f"{type(error).__name__}: {error}", "a text written by to_json()") from error

@@ -1,4 +1,4 @@
-"""What a compiled model accepts: parameter names, tree structure, shapes, dtypes; and how a call is checked against it."""
+"""What a compiled model accepts: names, tree structure, shapes, dtypes; and how a call is checked against it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import inspect
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import torch
@@ -90,6 +91,11 @@ class Signature:
     out_tree: pytree.TreeSpec
     symbols: dict[str, Symbol] = field(default_factory=dict)
 
+    @cached_property
+    def takes_one_tensor(self) -> bool:
+        """Whether a call with one positional tensor is in normal form already."""
+        return self.in_tree == pytree.tree_structure(((torch.empty(0),), {}))
+
     def describe(self) -> str:
         return ", ".join(
             f"{leaf.dtype}{list(leaf.shape)}" if isinstance(leaf, TensorSpec) else repr(leaf.value)
@@ -111,6 +117,8 @@ class Signature:
                 return f"input {i} is {str(value.dtype)[6:]}, captured as {leaf.dtype}"
             if value.device.type != "cpu":
                 return f"input {i} lives on {value.device}, captured on cpu"
+            if value.layout is not torch.strided:
+                return f"input {i} is {str(value.layout)[6:]}, captured as strided"
             shape = value.shape
             if len(shape) != len(leaf.shape):
                 return f"input {i} has shape {list(shape)}, captured as {list(leaf.shape)}"
@@ -149,7 +157,9 @@ class Signature:
             "in_tree": pytree.treespec_dumps(self.in_tree),
             "out_tree": pytree.treespec_dumps(self.out_tree),
             "leaves": [
-                {"shape": list(leaf.shape), "dtype": leaf.dtype} if isinstance(leaf, TensorSpec) else {"value": leaf.value}
+                {"shape": list(leaf.shape), "dtype": leaf.dtype}
+                if isinstance(leaf, TensorSpec)
+                else {"value": leaf.value}
                 for leaf in self.leaves
             ],
             "symbols": {name: [s.lo, s.hi] for name, s in self.symbols.items()},

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from spcomp import ops
-from spcomp.build import finite_linear, relative_error
+from spcomp.check import finite_linear, relative_error
 from spcomp.compiled import Parts, SlotRecord
 from spcomp.errors import InputError
 from spcomp.report.verification import LayerCheck, Verification
@@ -43,7 +43,9 @@ class _Watched:
         return y
 
 
-def verify_parts(parts: Parts, original: nn.Module | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Verification:
+def verify_parts(
+    parts: Parts, original: nn.Module | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Verification:
     """See :meth:`spcomp.compiled.CompiledModule.verify`. Buffers that the model writes keep their values."""
     bound_args, bound_kwargs = bind(parts.programs[0].signature.parameters, args, kwargs)
     flat, _ = pytree.tree_flatten((bound_args, bound_kwargs))

@@ -1,4 +1,4 @@
-"""The saved form: what comes back computes the same, is small, is shared where it was, and fits other machines."""
+"""The saved form: what comes back computes the same, is small, shares what was shared, and fits other machines."""
 
 from __future__ import annotations
 
@@ -163,6 +163,9 @@ def test_a_loaded_model_runs_through_inductor_and_hits_its_cache(tmp_path: Path)
     for m in (1, 4, 17):
         x = torch.randn(m, 32)
         same(second(x), first(x))
+    eager = again(first, tmp_path, engine="eager")
+    assert {p.note for p in eager.parts.programs} == {"asked for"}
+    assert {p.note for p in again(eager, tmp_path, engine="inductor").parts.programs} == {""}
 
 
 def test_buffers_that_the_model_writes_are_its_own(tmp_path: Path) -> None:
@@ -232,7 +235,7 @@ def test_any_safetensors_reader_opens_the_file(tmp_path: Path) -> None:
     assert all(t.data_ptr() % 64 == 0 for t in again(fast, tmp_path).parts.tensors.values() if t.numel())
 
 
-def test_another_cpu_tunes_again(tmp_path: Path) -> None:
+def test_another_cpu_tunes_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = mlp(256)
     x = torch.randn(48, 32)
     first = compiled(model, x, policy="force")

@@ -13,8 +13,8 @@ from torch import nn
 from spcomp.demo.data import Digits, load_digits
 from spcomp.demo.models import DigitsMLP, DigitsViT
 from spcomp.demo.training import Progress, Settings, accuracy, prune_gradually, steps_of, train_dense
-from spcomp.errors import InputError
-from spcomp.sparsify import Recipe
+from spcomp.errors import InputError, RecipeError
+from spcomp.sparsify import Cubic, Recipe
 from spcomp.sparsity.pattern import NM, Block, Unstructured
 
 pytest.importorskip("sklearn")
@@ -103,6 +103,12 @@ def test_pruning_reaches_its_pattern_on_a_copy(data: Digits, trained: DigitsMLP,
         if not isinstance(recipe.pattern, Block):
             assert recipe.pattern.holds(mask.numpy())
         assert int((~mask).sum()) == layer.pruned
+
+
+def test_a_schedule_that_outlasts_the_run_is_refused(data: Digits, trained: DigitsMLP) -> None:
+    recipe = Recipe(Unstructured(0.9), exclude=trained.TINY, schedule=Cubic(10_000))
+    with pytest.raises(RecipeError, match="would end before the final sparsity"):
+        prune_gradually(trained, recipe, data, SHORT)
 
 
 def test_tiny_layers_are_named_as_the_models_name_them() -> None:

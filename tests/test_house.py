@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Golden
+
+from tests.conftest import Golden
 
 ROOT = Path(__file__).parent.parent
 MAX_LINES = 350
@@ -149,3 +150,13 @@ def test_golden_fixture_says_what_differs(golden: Golden, request: pytest.Fixtur
         golden("house.txt", "something else")
     with pytest.raises(pytest.fail.Exception, match=r"absent\.txt does not exist; make it with: make regen"):
         golden("absent.txt", "")
+
+
+@pytest.mark.parametrize("first", ["spcomp.sparsify", "spcomp.Recipe", "spcomp.NM"])
+def test_sparsify_is_the_verb_whoever_is_imported_first(first: str) -> None:
+    """A package and a function share the name; importing the package must not hide the function."""
+    run = run_python(
+        f"import spcomp; from torch import nn; {first}; m = nn.Linear(8, 8); "
+        "spcomp.sparsify(m, spcomp.Recipe(spcomp.NM(2, 4))).remove(); assert (m.weight == 0).sum() == 32"
+    )
+    assert run.returncode == 0, run.stderr

@@ -11,13 +11,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pruning import mlp, nonzero_bits, nonzeros_of, one_layer, train
 from torch import Tensor, nn
 
 from spcomp.errors import RecipeError
 from spcomp.sparsify import Cubic, Recipe, sparsify
 from spcomp.sparsify.criteria import block_magnitude, keep_n_of_m
 from spcomp.sparsity.pattern import NM, Block, Unstructured
+from tests.pruning import mlp, nonzero_bits, nonzeros_of, one_layer, train
 
 PATTERNS = [
     Recipe(Unstructured(0.9)),

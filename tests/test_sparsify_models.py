@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from pruning import mlp, nonzero_bits, one_layer, train
 from torch import nn
 
 from spcomp.errors import RecipeError, StateError
 from spcomp.sparsify import Cubic, OneShot, Recipe, sparsify
 from spcomp.sparsity.pattern import NM, And, Block, DeadRows, Unstructured
+from tests.pruning import mlp, nonzero_bits, one_layer, train
 
 # --- models -----------------------------------------------------------------------------------------------------------
 

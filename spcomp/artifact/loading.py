@@ -27,7 +27,8 @@ from spcomp.report.decision import LayerDecision
 
 log = logging.getLogger("spcomp")
 _KEYS = {"format": str, "version": int, "versions": str, "host": dict, "plan": dict, "options": dict, "decisions": list,
-         "notes": list, "programs": list, "tensors": dict, "slots": list, "references": dict}  # fmt: skip
+         "notes": list, "programs": list, "tensors": dict, "slots": list, "references": dict,
+         "state_names": dict}  # fmt: skip
 
 _MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, AssertionError)
 """What Python raises where a manifest has something else than expected."""
@@ -66,9 +67,9 @@ def load(
         tensors, programs, records, plan = _read(manifest, stored)
         decisions = [LayerDecision.from_dict(unplain(d)) for d in manifest["decisions"]]
         options = Options.from_dict(manifest["options"])
-        folder = None if cache_dir is None else Path(cache_dir)
-        options = replace(options, cache_dir=folder, engine=engine or options.engine)
+        options = replace(options, cache_dir=Path(cache_dir) if cache_dir else None, engine=engine or options.engine)
         notes = tuple(str(note) for note in manifest["notes"])
+        names = {str(name): str(known) for name, known in manifest["state_names"].items()}
         _check_decisions(decisions, plan)
         sizes = [(d.n, d.k, d.dtype) for d in decisions]
         say("checking the graph")
@@ -100,9 +101,12 @@ def load(
         compile_rest(program, tensors, "eager" if free else options.engine, faked=True)
         program.note = free or program.note
     if built is not None:
-        return CompiledModule(assemble(programs, built, tensors, options, notes))
-    say(f"tuning again: {reason}")
-    return CompiledModule(retune(programs, [r for r, _ in records], tensors, options, str(reason), guard, say))
+        parts = assemble(programs, built, tensors, options, notes)
+    else:
+        say(f"tuning again: {reason}")
+        parts = retune(programs, [r for r, _ in records], tensors, options, str(reason), guard, say)
+    parts.state_names = names
+    return CompiledModule(parts)
 
 
 def _check_keys(manifest: Mapping[str, Any], path: Path) -> None:

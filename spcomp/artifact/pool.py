@@ -62,9 +62,11 @@ def _group(tensors: list[torch.Tensor]) -> tuple[torch.Tensor, list[list[Any]]]:
 
 def _span(tensor: torch.Tensor) -> tuple[int, int]:
     """First and last byte (exclusive) of a view in its storage."""
-    size, start = tensor.element_size(), int(tensor.storage_offset())
-    reach = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True)) + 1 if tensor.numel() else 0
-    return start * size, (start + reach) * size
+    size = tensor.element_size()
+    if tensor.numel() == 0:
+        return int(tensor.storage_offset()) * size, int(tensor.storage_offset()) * size
+    reach = sum((int(n) - 1) * int(s) for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    return int(tensor.storage_offset()) * size, (int(tensor.storage_offset()) + reach + 1) * size
 
 
 class Views:

@@ -211,12 +211,16 @@ def check_graph(program: Program, tensors: Mapping[str, torch.Tensor], sizes: Se
         match node.args:
             case (torch.fx.Node() as x, int() as slot, int() as n) if not node.kwargs and 0 <= slot < len(sizes):
                 value = x.meta.get("val")
-                rows, columns, dtype = sizes[slot]
-                if not isinstance(value, torch.Tensor) or not value.dim() or type(value.shape[-1]) is not int:
-                    raise bad("the graph", f"{node.name}, which calls a kernel with an input of unknown width")
-                if (n, value.shape[-1], str(value.dtype)) == (rows, columns, f"torch.{dtype}"):
+                if _fits(value, n, *sizes[slot]):
                     continue
         raise bad("the graph", f"{node.name}, which calls a kernel with an input that is not its own")
+
+
+def _fits(value: Any, n: int, rows: int, columns: int, dtype: str) -> bool:
+    """Whether an input is one that the kernel of a (rows x columns) weight was made for."""
+    if not isinstance(value, torch.Tensor) or not value.dim() or type(value.shape[-1]) is not int:
+        return False
+    return (n, value.shape[-1], str(value.dtype)) == (rows, columns, f"torch.{dtype}")
 
 
 def unproven(program: Program) -> str | None:
@@ -228,12 +232,12 @@ def unproven(program: Program) -> str | None:
             return f"{node.name} reads or writes at free strides"
         if node.target is not aten.as_strided.default:
             continue
-        given = node.args[0].meta["val"]
-        if not statically_known_true(_reach(node.meta["val"]) <= _reach(given)):
+        if not statically_known_true(_reach(node.meta["val"]) <= _reach(node.args[0].meta["val"])):
             return f"{node.name} reads at free strides that cannot be checked ahead"
     return None
 
 
 def _reach(view: torch.Tensor) -> Any:
-    """Elements of its storage that a view needs. (Fake storages grow when ``as_strided`` leaves them: ask views.)"""
+    """Elements of its storage that a view needs. Neither its own number (``expand`` repeats) nor the storage's (a fake
+    one grows where ``as_strided`` leaves it) says so."""
     return sum((n - 1) * s for n, s in zip(view.shape, view.stride(), strict=True)) + 1 + view.storage_offset()

@@ -38,6 +38,7 @@ def save(parts: Parts, path: str | Path) -> Path:
         "options": plain(parts.options),
         "decisions": [plain(d.to_dict()) for d in parts.decisions],
         "notes": list(parts.notes),
+        "state_names": dict(parts.state_names),
         "programs": [_program(p) for p in parts.programs],
         "tensors": tensors,
         "slots": slots,

@@ -107,16 +107,16 @@ def _is_plain(value: Any, depth: int) -> bool:
 def _registered(kind: Any) -> None:
     if not isinstance(kind, str) or kind == "collections.defaultdict":
         raise _bad(f"the container {str(kind)[:80]}")
-    known = pytree.SERIALIZED_TYPE_TO_PYTHON_TYPE
-    if kind not in known and kind.startswith("transformers.") and importlib.util.find_spec("transformers") is not None:
+    foreign = kind not in pytree.SERIALIZED_TYPE_TO_PYTHON_TYPE and kind.startswith("transformers.")
+    if foreign and importlib.util.find_spec("transformers") is not None:
         importlib.import_module("transformers.modeling_outputs")
-    if kind not in known or kind == pytree.NO_SERIALIZED_TYPE_NAME_FOUND:
+    if kind not in pytree.SERIALIZED_TYPE_TO_PYTHON_TYPE or kind == pytree.NO_SERIALIZED_TYPE_NAME_FOUND:
         module = kind.rpartition(".")[0]
         raise ArtifactError(
             "load a saved model", f"its inputs or outputs use the class {kind[:120]!r}, which is not registered here",
             f"importing {module[:100] or 'its module'} before loading, if you trust it",
         )  # fmt: skip
-    definition = pytree.SUPPORTED_SERIALIZED_TYPES[known[kind]]
+    definition = pytree.SUPPORTED_SERIALIZED_TYPES[pytree.SERIALIZED_TYPE_TO_PYTHON_TYPE[kind]]
     custom = definition.from_dumpable_context
     if custom is not None and custom is not pytree._namedtuple_deserialize:
         raise _bad(f"the class {kind[:120]!r}, which reads its own context")

@@ -1,8 +1,9 @@
 """The best dense program for one linear layer: :func:`best_dense`. Tuner, guard and benchmarks all call it.
 
 Members: ``mkl`` (``F.linear`` on the plain weight), ``onednn`` (weight reordered once, epilogue fused) and ``gemv``
-(our own streaming kernel, M <= 4). Inductor's GEMM template is a member on request: it was measured slower than
-oneDNN's prepacked one on every shape tried and costs ten seconds of C++ compilation a shape (docs/decisions.md).
+(our own streaming kernel, M <= 4). Inductor's own GEMM template is no member: on 768 x 768 and 3072 x 768 at M = 1 to
+256 it was never the fastest of the four (1.2 to 3 times slower than oneDNN, docs/decisions.md), and every shape would
+cost a C++ compilation.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class OneDnnLinear:
 
     def __init__(self, call: KernelCall, weight: torch.Tensor, bias: torch.Tensor | None, rows: int) -> None:
         self.call = call
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().clone(), rows)
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)
         self.bias = bias
         self.attribute, self.algorithm = _ONEDNN_ATTRIBUTES[call.epilogue.activation]
         self._run = torch.ops.mkldnn._linear_pointwise.default
@@ -91,7 +92,7 @@ class GemvLinear:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         call = self.call
-        y = torch.empty((*x.shape[:-1], call.n))
+        y = x.new_empty((*x.shape[:-1], call.n))
         m = x.numel() // call.k
         if m == 0:
             return y
@@ -102,7 +103,7 @@ class GemvLinear:
         if threads == 1:
             body.call(*arguments, 0, call.n)
         else:
-            parallel.run(body, [[(*arguments, lo, hi)] for lo, hi in parallel.even(call.n, threads)])
+            parallel.run([[(body, (*arguments, lo, hi))] for lo, hi in parallel.even(call.n, threads)])
         if self.bias is not None:
             y += self.bias
         kind = call.epilogue.activation
@@ -111,7 +112,8 @@ class GemvLinear:
 
 def onednn_works() -> bool:
     """Whether this torch build has oneDNN's prepacked linear."""
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def dense_members(

@@ -26,7 +26,7 @@ def refake(
     symbols: dict[str, Symbol],
     hints: dict[str, int],
 ) -> None:
-    """Set ``meta["val"]`` of every node. ``hints``: a typical value of every symbol; unequal ones stay unequal symbols."""
+    """Set ``meta["val"]`` of every node. ``hints``: a typical value of every symbol; unequal ones stay apart."""
     env = ShapeEnv()
     mode = FakeTensorMode(shape_env=env, allow_non_fake_inputs=True)
     values: dict[str, torch.SymInt] = {}
@@ -38,7 +38,9 @@ def refake(
         taken.add(hint)
         expression = env.create_symbol(hint, source=ConstantSource(name), dynamic_dim=DimDynamic.DYNAMIC)
         env.constrain_symbol_range(expression, max(2, symbol.lo), symbol.hi if symbol.hi is not None else (1 << 62))
-        values[name] = env.create_symintnode(expression, hint=hint)
+        value = env.create_symintnode(expression, hint=hint)
+        assert isinstance(value, torch.SymInt)
+        values[name] = value
     inputs: list[object] = [mode.from_tensor(t, static_shapes=True) for t in lifted]
     with mode:
         for leaf in leaves:

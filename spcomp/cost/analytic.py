@@ -17,6 +17,8 @@ FMAS_A_CYCLE = 2.0
 LOADS_A_CYCLE = 2.0
 CALL_SECONDS = 3e-6
 """Python and dispatch overhead of one call, measured on this class of machine."""
+BLOCK_CYCLES = 3.0
+"""Loop step, index load and address of one stored block."""
 ROW_CYCLES = 6.0
 """Loop entry, partial sum load and store of one row in one column block of blocked CSR."""
 TRANSPOSE_CYCLES = 80.0
@@ -53,6 +55,8 @@ class CostModel:
         fmas = rows * size / FMAS_A_CYCLE
         loads = (size + rows) / LOADS_A_CYCLE
         product = call.stored / rows * max(fmas, loads) * tiles / size
+        if call.encoding.name == "block":
+            product += call.stored / (rows * cols) * BLOCK_CYCLES * tiles / size
         if call.encoding.name == "csr":
             blocks = -(-call.k // max(1, cols))
             product += call.n * blocks * (ROW_CYCLES + size) * tiles / size

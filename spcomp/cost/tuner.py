@@ -14,7 +14,9 @@ from spcomp.targets.host import HostCpu
 
 ROUNDS = 9
 LONG_SECONDS = 0.4
-"""A round longer than this is repeated three times only."""
+"""A round longer than this is repeated five times only."""
+HOPELESS = 2.5
+"""A callable this many times slower than the fastest in two runs is not timed any further."""
 
 
 @dataclass
@@ -34,12 +36,12 @@ class Tuner:
         names: frozenset[str],
         *,
         cold_bytes: int,
-        warm: torch.Tensor | None = None,
+        warm: Callable[[], object] | None = None,
     ) -> dict[str, float]:
         """Median seconds of every named callable; from the cache if all of ``names`` are there.
 
         ``work`` builds the callables, and is not called on a cache hit. ``cold_bytes`` of other data are read before
-        every run; ``warm`` (the input) is read after that.
+        every run; ``warm`` is called after that, to bring back what the layer before would have left in the caches.
         """
         full = {**key, "host": self.host.digest, "versions": self.versions, "threads": torch.get_num_threads()}
         known = self.cache.get(full)
@@ -54,7 +56,7 @@ class Tuner:
         work: Mapping[str, Callable[[], object]],
         *,
         cold_bytes: int = 0,
-        warm: torch.Tensor | None = None,
+        warm: Callable[[], object] | None = None,
         rounds: int = ROUNDS,
     ) -> dict[str, float]:
         """Interleaved medians in seconds, without the cache."""
@@ -66,24 +68,28 @@ class Tuner:
         work: Mapping[str, Callable[[], object]],
         *,
         cold_bytes: int = 0,
-        warm: torch.Tensor | None = None,
+        warm: Callable[[], object] | None = None,
         rounds: int = ROUNDS,
     ) -> dict[str, list[float]]:
-        """Every timed run in seconds; run i of all names happened in the same round."""
+        """Every timed run in seconds; run i of all names happened in the same round. Hopeless ones get two runs."""
         times: dict[str, list[float]] = {name: [] for name in work}
-        start = time.perf_counter()
         for run in work.values():
             run()
-        if time.perf_counter() - start > LONG_SECONDS:
-            rounds = min(rounds, 3)
-        for _ in range(rounds):
-            for name, run in work.items():
+        alive = dict(work)
+        start = time.perf_counter()
+        for round_ in range(rounds):
+            for name, run in alive.items():
                 self._cool(cold_bytes)
                 if warm is not None:
-                    warm.sum()
-                start = time.perf_counter()
+                    warm()
+                begin = time.perf_counter()
                 run()
-                times[name].append(time.perf_counter() - start)
+                times[name].append(time.perf_counter() - begin)
+            if round_ == 1:
+                best = min(min(t) for t in times.values())
+                alive = {name: run for name, run in alive.items() if min(times[name]) <= HOPELESS * best}
+            if round_ >= 4 and time.perf_counter() - start > LONG_SECONDS * round_:
+                break
         return times
 
     def _cool(self, nbytes: int) -> None:

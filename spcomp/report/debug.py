@@ -7,11 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
+from spcomp.errors import InputError
+
 
 class HasKernels(Protocol):
     """A slot of the kernel table."""
 
-    kernels: Any
+    @property
+    def kernels(self) -> Any: ...
 
 
 class Dump:
@@ -20,7 +23,10 @@ class Dump:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.count = 0
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError("write debug_dir", str(error), "a folder that can be made and written") from error
 
     def graph(self, name: str, gm: Any) -> None:
         """The graph as readable Python."""

@@ -10,7 +10,19 @@ from typing import Any
 
 from spcomp.report.decision import LayerDecision
 
-COLUMNS = ("layer", "shape", "zeros", "found", "encoding", "rows", "kernel us", "predicted", "dense us", "speed-up", "bytes")
+COLUMNS = (
+    "layer",
+    "shape",
+    "zeros",
+    "found",
+    "encoding",
+    "rows",
+    "kernel us",
+    "predicted",
+    "dense us",
+    "speed-up",
+    "bytes",
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +50,7 @@ class Explanation:
 
     def rows(self) -> list[tuple[str, ...]]:
         """One row a layer and row range, as text, in the order of :data:`COLUMNS`."""
-        found = []
+        found: list[tuple[str, ...]] = []
         for d in self.decisions:
             for i, r in enumerate(d.ranges):
                 head = (d.layer, f"{d.n} x {d.k}", f"{d.zeros:.1%}", d.pattern, d.encoding) if i == 0 else ("",) * 5

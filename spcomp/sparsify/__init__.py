@@ -9,6 +9,11 @@
 >>> sparsifier.remove()
 """
 
+import sys
+from types import ModuleType
+
+from torch import nn
+
 from spcomp.sparsify.api import sparsify
 from spcomp.sparsify.recipes import Recipe
 from spcomp.sparsify.schedules import Cubic, OneShot, Schedule
@@ -26,3 +31,13 @@ __all__ = [
     "SparsifierState",
     "sparsify",
 ]
+
+
+class _Verb(ModuleType):
+    """``spcomp.sparsify`` names this package, whoever imports it first; called, it is the function in it."""
+
+    def __call__(self, model: nn.Module, recipe: Recipe) -> Sparsifier:
+        return sparsify(model, recipe)
+
+
+sys.modules[__name__].__class__ = _Verb

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -89,7 +91,9 @@ def host_cpu() -> HostCpu:
     """Probe the host once."""
     model, features = _cpuinfo()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return HostCpu(model, features, cores, _cache_bytes(1, "Data"), _cache_bytes(2, "Unified"), _cache_bytes(3, "Unified"))
+    return HostCpu(
+        model, features, cores, _cache_bytes(1, "Data"), _cache_bytes(2, "Unified"), _cache_bytes(3, "Unified")
+    )
 
 
 def measure_peaks(seconds: float = 0.15) -> Peaks:
@@ -102,8 +106,8 @@ def measure_peaks(seconds: float = 0.15) -> Peaks:
         size = 512
         a = torch.randn(size, size)
         weight = a
-        product = torch.mm
-        if torch.backends.mkldnn.is_available():
+        product: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = torch.mm
+        if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
             weight = torch.ops.mkldnn._reorder_linear_weight(a.clone(), size)
             linear = torch.ops.mkldnn._linear_pointwise
             product = lambda x, w: linear(x, w, None, "none", [], "")  # noqa: E731
@@ -128,3 +132,11 @@ def _best(work: object, seconds: float) -> float:
         best = min(best, now - start)
         if now > end:
             return best
+
+
+def release_memory() -> None:
+    """Hand freed heap memory back to the system, where the C library can (glibc's ``malloc_trim``)."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError):
+        return

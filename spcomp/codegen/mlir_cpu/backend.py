@@ -59,8 +59,7 @@ class MlirCpu:
                 found: list[Schedule] = []
                 if m <= FEW_TOKENS and call.target == "cpu-avx512":
                     found.append((("tokens", max(t for t in (8, 4, 2, 1) if t <= max(1, m))),))
-                words = {8: 2, 4: 2, 2: 8, 1: 8}
-                return found + [(("tiles", t), ("words", words[t])) for t in fitting[:1]]
+                return found + [(("tiles", t),) for t in fitting[:1]]
             case _:
                 return []
 

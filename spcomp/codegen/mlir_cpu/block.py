@@ -5,7 +5,7 @@ A block row is summed over all its blocks before anything is stored, so partial 
 
 from __future__ import annotations
 
-from spcomp.codegen.mlir_cpu.csr import load_weight
+from spcomp.codegen.mlir_cpu.csr import load_weight, prefetch
 from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
 
 UNROLL = 8
@@ -57,6 +57,7 @@ def _row(
         column = f.load_index("%columns", block.index, "i32")
         x_at = f.add(x0, f.mul(column, f.idx(cols * LANES)))
         w_at = f.mul(block.index, f.idx(cols * rows))
+        prefetch(f, "%values", w_at, min(4, -(-rows * cols // LANES)), dtype)
         if cols <= UNROLL:
             sums = _columns(f, x_at, w_at, block.carried, padded_k, rows, cols, tiles, dtype)
         else:

@@ -17,6 +17,8 @@ from spcomp.encodings.pack import PackedTensor
 from spcomp.errors import KernelError
 from spcomp.plan import KernelCall
 
+WORDS = {8: 2, 4: 2, 2: 4, 1: 8}
+"""Tiles at a time -> control words a column block: tiles x columns of x that fit in L1."""
 _INTEGERS = {torch.uint8: "i8", torch.uint16: "i16", torch.uint32: "i32", torch.int32: "i32", torch.int64: "i64"}
 
 
@@ -53,9 +55,8 @@ def _csr(call: KernelCall, packed: PackedTensor, encoding: Csr) -> Body:
 
     return Body(
         padded_k=padded,
-        padded_n=_padded(call.n),
-        text=lambda tiles: csr_text(
-            call.n, _padded(call.n), padded, call.k, encoding.block_columns, tiles, index, count, dtype
+        text=lambda tiles, stride: csr_text(
+            call.n, stride, padded, call.k, encoding.block_columns, tiles, index, count, dtype
         ),
         name="csr",
         pointers=pointers(packed, ("values", "columns", "counts")),
@@ -63,7 +64,7 @@ def _csr(call: KernelCall, packed: PackedTensor, encoding: Csr) -> Body:
         row_weights=counts.sum(axis=0),
         rows_per_unit=1,
         at_row=at_row,
-        keep=(known,),
+        tables=(known,),
     )
 
 
@@ -72,28 +73,30 @@ def _block(call: KernelCall, packed: PackedTensor, encoding: Block) -> Body:
     padded_k = _padded(-(-call.k // cols) * cols)
     return Body(
         padded_k=padded_k,
-        padded_n=_padded(call.n),
-        text=lambda tiles: block_text(
-            call.n, _padded(call.n), padded_k, rows, cols, tiles, MLIR_DTYPES[call.dtype]
-        ),
+        text=lambda tiles, stride: block_text(call.n, stride, padded_k, rows, cols, tiles, MLIR_DTYPES[call.dtype]),
         name="block",
         pointers=pointers(packed, ("values", "columns", "row_start")),
         row_pointers=0,
-        row_weights=np.diff(packed.buffers["row_start"].numpy().astype(np.int64)) * rows * cols,
+        row_weights=_row_counts(packed) * rows * cols,
         rows_per_unit=rows,
         at_row=lambda _: (),
     )
 
 
+def _row_counts(packed: PackedTensor) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    start: np.ndarray[tuple[int], np.dtype[np.int64]] = packed.buffers["row_start"].numpy().astype(np.int64)
+    return start[1:] - start[:-1]
+
+
 def _nm(call: KernelCall, packed: PackedTensor, encoding: Nm) -> Body:
     shape = NmShape(call.n, call.k, encoding.n, encoding.m)
-    padded_k, padded_n = _padded(shape.padded_columns), _padded(-(-call.n // LANES) * LANES)
-    words = dict(call.schedule)["words"]
+    padded_k = _padded(shape.padded_columns)
     units = -(-call.n // LANES)
     return Body(
         padded_k=padded_k,
-        padded_n=padded_n,
-        text=lambda tiles: nm_tokens_text(shape, padded_k, padded_n, tiles, words, MLIR_DTYPES[call.dtype]),
+        text=lambda tiles, stride: nm_tokens_text(
+            shape, padded_k, stride, tiles, WORDS[tiles], MLIR_DTYPES[call.dtype]
+        ),
         name="nm",
         pointers=pointers(packed, ("values", "control")),
         row_pointers=0,

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
 
+AHEAD = 1024
+"""How far ahead of its use a stream of weights is fetched, in elements: 4 KB of float32."""
+
 
 def csr_text(
     n: int,
@@ -23,8 +26,8 @@ def csr_text(
 ) -> str:
     """``csr(xs, ys, values, columns, counts, start, tile_lo, tile_hi, row_lo, row_hi)``.
 
-    xs [*, padded_k, 16], ys [*, padded_n, 16]; ``start`` [column blocks] is the offset of row ``row_lo``'s first nonzero in
-    each column block. Tiles are taken ``tiles`` at a time: ``tile_hi - tile_lo`` must be a multiple.
+    xs [*, padded_k, 16], ys [*, padded_n, 16]; ``start`` [column blocks] is the offset of row ``row_lo``'s first
+    nonzero in each column block. Tiles are taken ``tiles`` at a time: ``tile_hi - tile_lo`` must be a multiple.
     """
     f = Function(
         "csr",
@@ -66,6 +69,8 @@ def _block(
         out = f.add(y0, f.mul(row.index, f.idx(LANES)))
         at = [f.add(out, f.idx(t * padded_n * LANES)) for t in range(tiles)]
         sums = [f.splat("0.0") if first else f.vload("%ys", a) for a in at]
+        prefetch(f, "%values", begin, 2, dtype)
+        prefetch(f, "%columns", begin, 1, index)
         with f.loop(begin, end, carried=[(s, VEC) for s in sums], hint="p") as nonzero:
             column = f.load_index("%columns", nonzero.index, index)
             x_at = f.add(x0, f.mul(column, f.idx(LANES)))
@@ -78,6 +83,13 @@ def _block(
         for a, total in zip(at, nonzero.results, strict=True):
             f.vstore(total, "%ys", a)
         f.yield_([end], ["index"])
+
+
+def prefetch(f: Function, buffer: str, at: str, lines: int, element: str) -> None:
+    """Fetch lines of a stream :data:`AHEAD` elements on: hardware prefetchers stop at pages and lag behind L3."""
+    for line in range(lines):
+        ahead = f.add(at, f.idx(AHEAD + line * LANES))
+        f.do(f"memref.prefetch {buffer}[{ahead}], read, locality<3>, data : memref<?x{element}>")
 
 
 def load_weight(f: Function, buffer: str, at: str, dtype: str) -> str:

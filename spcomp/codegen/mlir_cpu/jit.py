@@ -1,6 +1,6 @@
 """MLIR text -> machine code, through torch-mlir's pass manager and execution engine.
 
-Equal texts are compiled once per process. Texts of different kernels compile in parallel when asked for together.
+Equal texts are compiled once, for as long as somebody uses them.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import ctypes
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,9 +61,8 @@ class Compiled:
 
 
 _lock = threading.Lock()
-_compiled: dict[str, Compiled] = {}
-_turns: dict[str, threading.Lock] = {}
-"""Two threads that want one text compile it once."""
+_compiled: weakref.WeakValueDictionary[str, Compiled] = weakref.WeakValueDictionary()
+"""By text. Code is freed with the last kernel that uses it."""
 
 
 def available() -> str | None:
@@ -84,24 +83,17 @@ def compile_text(name: str, text: str, pointers: int, scalars: int) -> Compiled:
     """
     with _lock:
         known = _compiled.get(text)
-        turn = _turns.setdefault(text, threading.Lock())
-    if known is not None:
+        if known is None:
+            known = _compiled[text] = _compile(name, text, pointers, scalars)
         return known
-    with turn:
-        if text not in _compiled:
-            _compiled[text] = _compile(name, text, pointers, scalars)
-        return _compiled[text]
 
 
-def compile_all(jobs: Iterable[tuple[str, str, int, int]], workers: int = 2) -> list[Compiled]:
-    """:func:`compile_text` for several jobs at once; MLIR and LLVM release the GIL while they work."""
-    listed = list(jobs)
-    with _lock:
-        new = {job[1]: job for job in listed if job[1] not in _compiled}
-    if len(new) > 1:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(lambda job: compile_text(*job), new.values()))
-    return [compile_text(*job) for job in listed]
+def compile_all(jobs: Iterable[tuple[str, str, int, int]]) -> list[Compiled]:
+    """:func:`compile_text` for several jobs.
+
+    One after the other: torch-mlir's bindings hold the GIL while they compile, two threads were measured no faster.
+    """
+    return [compile_text(*job) for job in jobs]
 
 
 def _compile(name: str, text: str, pointers: int, scalars: int) -> Compiled:

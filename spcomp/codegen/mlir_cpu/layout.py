@@ -20,7 +20,7 @@ def transpose(f: Function, rows: list[str]) -> list[str]:
     """
     singles = [j for q in range(0, LANES, 4) for j in (q, LANES + q, q + 1, LANES + q + 1)]
     pairs = [j for q in range(0, LANES, 4) for j in (q, q + 1, LANES + q, LANES + q + 1)]
-    quads = [*range(0, 4), *range(8, 12), *range(16, 20), *range(24, 28)]
+    quads = [*range(4), *range(8, 12), *range(16, 20), *range(24, 28)]
     for near, lanes, other in ((1, singles, 2), (2, pairs, 2), (4, quads, 4), (8, quads, 4)):
         new = list(rows)
         for i in range(LANES):
@@ -113,23 +113,28 @@ def _pack_block(
         f.vstore(column, "%xs", f.add(base, f.idx(i * LANES)))
 
 
-def unpack_text(features: int, padded: int, bias: bool, activation: str, dtype: str = "f32") -> str:
-    """``unpack(ys[ceil(M/16), padded, 16] of f32, bias[features], y[M, features], M, tile_lo, tile_hi)``.
+def unpack_text(features: int, stride: int, bias: bool, activation: str, dtype: str = "f32") -> str:
+    """``unpack(ys[ceil(M/16), stride, 16] of f32, bias[features], y[M, features], M, tile_lo, tile_hi, n_lo, n_hi)``.
 
-    ``y = activation(ys transposed + bias)``, stored in ``dtype``; rows beyond M are not written.
+    ``y = activation(ys transposed + bias)`` for features n_lo to n_hi (n_lo a multiple of 16), stored in ``dtype``; ys
+    holds feature n_lo first; rows beyond M are not written.
     """
-    f = Function("unpack", (("ys", "f32"), ("bias", "f32"), ("y", dtype)), ("m", "tile_lo", "tile_hi"))
+    f = Function("unpack", (("ys", "f32"), ("bias", "f32"), ("y", dtype)), ("m", "tile_lo", "tile_hi", "n_lo", "n_hi"))
     lanes = f.idx(LANES)
+    whole = features // LANES * LANES
+    stop = f.val(f"arith.minsi %n_hi, {f.idx(whole)} : index", "i")
     with f.loop("%tile_lo", "%tile_hi", hint="tile") as tile:
         row0 = f.mul(tile.index, lanes)
-        in0 = f.mul(tile.index, f.idx(padded * LANES))
+        in0 = f.mul(tile.index, f.idx(stride * LANES))
+        in0 = f.val(f"arith.subi {in0}, {f.mul('%n_lo', lanes)} : index", "i")
         left = f.val(f"arith.subi %m, {row0} : index", "i")
         some = f.val(f"arith.minsi {left}, {lanes} : index", "i")
-        whole = features // LANES * LANES
-        with f.loop(f.idx(0), f.idx(whole), lanes, hint="n") as n:
+        with f.loop("%n_lo", stop, lanes, hint="n") as n:
             _unpack_block(f, row0, n.index, in0, some, features, bias, activation, dtype, LANES)
         if features % LANES:
-            _unpack_block(f, row0, f.idx(whole), in0, some, features, bias, activation, dtype, features - whole)
+            rest = f.val(f"arith.cmpi sgt, %n_hi, {f.idx(whole)} : index", "p")
+            with f.when(rest):
+                _unpack_block(f, row0, f.idx(whole), in0, some, features, bias, activation, dtype, features - whole)
     return f.text()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spcomp.codegen.mlir_cpu.csr import load_weight
+from spcomp.codegen.mlir_cpu.csr import load_weight, prefetch
 from spcomp.codegen.mlir_cpu.epilogue import IVEC, activate
 from spcomp.codegen.mlir_cpu.layout import MASK, store_row
 from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
@@ -113,12 +113,10 @@ def _token_rows(
             control = f.load("%control", f.add(f.mul(here, f.idx(LANES)), r.index), "i32")
             v0 = f.add(f.mul(here, f.idx(shape.slots_per_word * LANES)), r.index)
             x_word = f.add(x0, f.mul(word.index, f.idx(shape.word_columns * LANES)))
+            _prefetch_next(f, shape, here, r.index, dtype)
             new = list(word.carried)
             for slot in range(shape.slots_per_word):
-                field = f.val(f"arith.shrui {control}, {f.const(str(shape.bits * slot), 'i32')} : i32", "q")
-                field = f.val(f"arith.andi {field}, {f.const(str((1 << shape.bits) - 1), 'i32')} : i32", "q")
-                column = f.val(f"arith.index_castui {field} : i32 to index", "i")
-                x_at = f.add(f.add(x_word, f.idx(slot // shape.n * shape.m * LANES)), f.mul(column, f.idx(LANES)))
+                x_at = f.add(f.add(x_word, f.idx(slot // shape.n * shape.m * LANES)), _offset(f, shape, control, slot))
                 weight = load_weight(f, "%values", f.add(v0, f.idx(slot * LANES)), dtype)
                 for t in range(tiles):
                     x = f.vload("%xs", f.add(x_at, f.idx(t * padded_k * LANES)))
@@ -127,6 +125,25 @@ def _token_rows(
             f.yield_(new, [VEC] * len(new))
         for t, a in enumerate(at):
             f.vstore(add_all(f, word.results[t::tiles]), "%ys", a)
+
+
+def _offset(f: Function, shape: NmShape, control: str, slot: int) -> str:
+    """The slot's column within its group, times 16: shifted to where it is needed and masked, no multiplication."""
+    shift = shape.bits * slot - (LANES.bit_length() - 1)
+    op = "shrui" if shift > 0 else "shli"
+    field = f.val(f"arith.{op} {control}, {f.const(str(abs(shift)), 'i32')} : i32", "q") if shift else control
+    mask = ((1 << shape.bits) - 1) * LANES
+    field = f.val(f"arith.andi {field}, {f.const(str(mask), 'i32')} : i32", "q")
+    return f.val(f"arith.index_castui {field} : i32 to index", "i")
+
+
+def _prefetch_next(f: Function, shape: NmShape, here: str, r: str, dtype: str) -> None:
+    """Fetch this word's values of the next sixteen rows, a line a row: sixteen rows read the same lines, in a burst."""
+    ahead = f.add(here, f.idx(shape.words))
+    for slot in range(0, shape.slots_per_word, LANES):
+        line = f.add(f.mul(ahead, f.idx(shape.slots_per_word)), f.add(r, f.idx(slot)))
+        at = f.mul(line, f.idx(LANES))
+        f.do(f"memref.prefetch %values[{at}], read, locality<3>, data : memref<?x{dtype}>")
 
 
 def nm_rows_text(shape: NmShape, tokens: int, bias: bool, activation: str, dtype: str = "f32") -> str:
@@ -155,7 +172,9 @@ def nm_rows_text(shape: NmShape, tokens: int, bias: bool, activation: str, dtype
                 if slot % shape.n == 0:
                     group = f.add(x0, f.idx(slot // shape.n * shape.m))
                     xs = [_spread(f, shape.m, f.add(group, f.idx(t * shape.padded_columns))) for t in range(tokens)]
-                weight = _value_vector(f, f.add(v0, f.idx(slot * LANES)), dtype)
+                at = f.add(v0, f.idx(slot * LANES))
+                weight = _value_vector(f, at, dtype)
+                prefetch(f, "%values", at, 1, dtype)
                 shift = f.const(f"dense<{shape.bits * slot}>", IVEC)
                 picks = f.val(f"arith.shrui {control}, {shift} : {IVEC}", "q") if slot else control
                 for t in range(tokens):

@@ -11,6 +11,7 @@ import ctypes
 import functools
 import logging
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,18 +25,17 @@ MIN_PRODUCTS = 400_000
 """Multiplications (about 10 us of work) below which starting threads costs more than it brings."""
 POINTER = ctypes.sizeof(ctypes.c_void_p)
 
-# data: [omp_get_thread_num, packed entry, threads, then for each thread the address of {count, argument arrays...}]
+# data: [omp_get_thread_num, then for each thread the address of {count, (packed entry, argument array)...}]
 _TRAMPOLINE = """
 llvm.func @_mlir_trampoline(%data: !llvm.ptr) {
-  %one = llvm.mlir.constant(1 : i64) : i64
   %zero = llvm.mlir.constant(0 : i64) : i64
+  %one = llvm.mlir.constant(1 : i64) : i64
+  %two = llvm.mlir.constant(2 : i64) : i64
   %p1 = llvm.getelementptr %data[1] : (!llvm.ptr) -> !llvm.ptr, i64
-  %p2 = llvm.getelementptr %data[2] : (!llvm.ptr) -> !llvm.ptr, i64
   %number = llvm.load %data : !llvm.ptr -> !llvm.ptr
-  %entry = llvm.load %p1 : !llvm.ptr -> !llvm.ptr
   %tid32 = llvm.call %number() : !llvm.ptr, () -> i32
   %tid = llvm.zext %tid32 : i32 to i64
-  %mine = llvm.getelementptr %p2[%tid] : (!llvm.ptr, i64) -> !llvm.ptr, i64
+  %mine = llvm.getelementptr %p1[%tid] : (!llvm.ptr, i64) -> !llvm.ptr, i64
   %list = llvm.load %mine : !llvm.ptr -> !llvm.ptr
   %count = llvm.load %list : !llvm.ptr -> i64
   llvm.br ^head(%zero : i64)
@@ -43,10 +43,15 @@ llvm.func @_mlir_trampoline(%data: !llvm.ptr) {
   %more = llvm.icmp "slt" %i, %count : i64
   llvm.cond_br %more, ^body, ^exit
 ^body:
-  %next = llvm.add %i, %one : i64
-  %at = llvm.getelementptr %list[%next] : (!llvm.ptr, i64) -> !llvm.ptr, i64
-  %arguments = llvm.load %at : !llvm.ptr -> !llvm.ptr
+  %twice = llvm.mul %i, %two : i64
+  %first = llvm.add %twice, %one : i64
+  %second = llvm.add %twice, %two : i64
+  %at0 = llvm.getelementptr %list[%first] : (!llvm.ptr, i64) -> !llvm.ptr, i64
+  %at1 = llvm.getelementptr %list[%second] : (!llvm.ptr, i64) -> !llvm.ptr, i64
+  %entry = llvm.load %at0 : !llvm.ptr -> !llvm.ptr
+  %arguments = llvm.load %at1 : !llvm.ptr -> !llvm.ptr
   llvm.call %entry(%arguments) : !llvm.ptr, (!llvm.ptr) -> ()
+  %next = llvm.add %i, %one : i64
   llvm.br ^head(%next : i64)
 ^exit:
   llvm.return
@@ -55,8 +60,8 @@ llvm.func @_mlir_trampoline(%data: !llvm.ptr) {
 
 
 @functools.cache
-def _pool() -> tuple[object, int, int] | None:
-    """(GOMP_parallel, address of omp_get_thread_num, address of the trampoline), or None where there is no libgomp."""
+def _pool() -> tuple[object, int, jit.Compiled] | None:
+    """(GOMP_parallel, address of omp_get_thread_num, the trampoline), or None where there is no libgomp."""
     folder = Path(torch.__file__).parent / "lib"
     for name in [*map(str, sorted(folder.glob("libgomp*.so*"))), "libgomp.so.1"]:
         try:
@@ -70,7 +75,7 @@ def _pool() -> tuple[object, int, int] | None:
         run.restype = None
         address = ctypes.cast(number, ctypes.c_void_p).value
         assert address is not None
-        return run, address, jit.compile_text("trampoline", _TRAMPOLINE, 1, 0).address
+        return run, address, jit.compile_text("trampoline", _TRAMPOLINE, 1, 0)
     return None
 
 
@@ -83,37 +88,44 @@ def threads_for(products: int) -> int:
 def even(count: int, parts: int) -> list[tuple[int, int]]:
     """``count`` items in ``parts`` ranges whose sizes differ by at most one; empty ones are left in."""
     cuts = [count * i // parts for i in range(parts + 1)]
-    return list(zip(cuts, cuts[1:], strict=False))
+    return list(pairwise(cuts))
 
 
-def balance(weights: np.ndarray[tuple[int], np.dtype[np.int64]], parts: int) -> list[int]:
-    """Cut points (parts + 1 of them) that split items into contiguous ranges of about equal total weight."""
+def balance(weights: np.ndarray[tuple[int], np.dtype[np.int64]], parts: int, multiple: int = 1) -> list[int]:
+    """Cut points (parts + 1 of them) that split items into contiguous ranges of about equal total weight.
+
+    Inner cuts are multiples of ``multiple``.
+    """
     total = np.concatenate([[0], np.cumsum(weights + 1)])
-    inner = [int(np.searchsorted(total, total[-1] * i / parts)) for i in range(1, parts)]
+    inner = [int(np.searchsorted(total, total[-1] * i / parts)) // multiple * multiple for i in range(1, parts)]
     return [0, *inner, len(weights)]
 
 
-def run(function: jit.Compiled, parts: Sequence[Sequence[tuple[int, ...]]]) -> None:
-    """Call ``function`` with every argument tuple of every part, one thread a part, and wait for all."""
+Step = tuple[jit.Compiled, tuple[int, ...]]
+"""A function and its arguments."""
+
+
+def run(parts: Sequence[Sequence[Step]]) -> None:
+    """Make every part's calls in order, one thread a part, and wait for all."""
     pool = _pool()
     if pool is None or len(parts) < 2:
         for part in parts:
-            for arguments in part:
+            for function, arguments in part:
                 function.call(*arguments)
         return
     launch, number, trampoline = pool
     keep: list[object] = []
     lists = []
     for part in parts:
-        pointers = []
-        for arguments in part:
+        pairs: list[int] = []
+        for function, arguments in part:
             cells = (ctypes.c_int64 * len(arguments))(*arguments)
             base = ctypes.addressof(cells)
             array = (ctypes.c_int64 * len(arguments))(*(base + 8 * i for i in range(len(arguments))))
             keep += [cells, array]
-            pointers.append(ctypes.addressof(array))
-        listed = (ctypes.c_int64 * (1 + len(pointers)))(len(pointers), *pointers)
+            pairs += [function.packed_address, ctypes.addressof(array)]
+        listed = (ctypes.c_int64 * (1 + len(pairs)))(len(part), *pairs)
         keep.append(listed)
         lists.append(ctypes.addressof(listed))
-    data = (ctypes.c_int64 * (2 + len(lists)))(number, function.packed_address, *lists)
-    launch(trampoline, ctypes.addressof(data), len(parts), 0)  # type: ignore[operator]
+    data = (ctypes.c_int64 * (1 + len(lists)))(number, *lists)
+    launch(trampoline.address, ctypes.addressof(data), len(parts), 0)  # type: ignore[operator]

@@ -44,7 +44,7 @@ class RowsKernel:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         call, shape = self.call, self.shape
-        y = torch.empty((*x.shape[:-1], call.n), dtype=x.dtype)
+        y = x.new_empty((*x.shape[:-1], call.n))
         if y.numel() == 0:
             return y
         wide = x if x.dtype is torch.float32 else x.float()
@@ -63,6 +63,6 @@ class RowsKernel:
                 if threads == 1:
                     body.call(*arguments, 0, units)
                 else:
-                    parallel.run(body, [[(*arguments, lo, hi)] for lo, hi in parallel.even(units, threads)])
+                    parallel.run([[(body, (*arguments, lo, hi))] for lo, hi in parallel.even(units, threads)])
                 at += size
         return y

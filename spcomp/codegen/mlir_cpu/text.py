@@ -61,7 +61,8 @@ class Function:
         return self.const(str(value), "index")
 
     def splat(self, value: float | str, type_: str = VEC) -> str:
-        literal = value if isinstance(value, str) else f"{value:.9e}"
+        """``value`` in all lanes; integers and zero are given as text."""
+        literal = value if isinstance(value, str) else f"{value:.9e}" if value else "0.0"
         return self.const(f"dense<{literal}>", type_)
 
     def add(self, a: str, b: str) -> str:

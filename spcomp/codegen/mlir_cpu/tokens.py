@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -34,8 +35,8 @@ class Body:
     """What an encoding contributes: the function's text by tile count, its buffers, and its cuts along the rows."""
 
     padded_k: int
-    padded_n: int
-    text: Callable[[int], str]
+    text: Callable[[int, int], str]
+    """(tiles at a time, rows that the buffer of sums holds) -> MLIR text."""
     name: str
     pointers: tuple[int, ...]
     """Addresses of the packed buffers, in argument order after xs and ys."""
@@ -47,11 +48,27 @@ class Body:
     """Rows of W in one unit of ``row_weights``."""
     at_row: Callable[[int], tuple[int, ...]]
     """The further pointers of a range that starts at this unit."""
-    keep: tuple[object, ...] = ()
+    tables: tuple[dict[int, np.ndarray[tuple[int], np.dtype[np.int64]]], ...] = ()
+    """What ``at_row`` points into, filled as it is asked."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A range of (units of) rows of W whose sums fit in half the L2 cache, with the pointers of its start."""
+
+    unit_lo: int
+    unit_hi: int
+    row_lo: int
+    row_hi: int
+    more: tuple[int, ...]
 
 
 class TokensKernel:
-    """``y = activation(x @ W.T + bias)`` for any M. Thread safe: scratch is per thread, the rest is read-only."""
+    """``y = activation(x @ W.T + bias)`` for any M. Thread safe: scratch is per thread, the rest is read-only.
+
+    A panel of up to eight tiles of x is packed; then, chunk by chunk of W's rows, the products are summed into a small
+    buffer that stays in L2 and unpacked into y. Threads share the packed panel and own chunks.
+    """
 
     def __init__(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, body: Body) -> None:
         self.call = call
@@ -59,16 +76,20 @@ class TokensKernel:
         self.body = body
         self.tiles = dict(call.schedule)["tiles"]
         self.bias = torch.zeros(1) if bias is None else bias.detach().to(torch.float32).contiguous()
+        self.panel = max(PANEL_TILES, self.tiles)
+        rows = CHUNK_BYTES // (4 * LANES * self.panel)
+        self.chunk = max(LANES, rows // LANES * LANES)
+        self.stride = self.chunk + 8
         dtype = MLIR_DTYPES[call.dtype]
         jobs: list[Job] = [
             ("pack", pack_text(call.k, body.padded_k, dtype), 2, 3),
-            ("unpack", unpack_text(call.n, body.padded_n, bias is not None, call.epilogue.activation, dtype), 3, 3),
+            ("unpack", unpack_text(call.n, self.stride, bias is not None, call.epilogue.activation, dtype), 3, 5),
         ]
         sizes = self._sizes()
-        jobs += [(body.name, body.text(t), 2 + len(body.pointers) + body.row_pointers, 4) for t in sizes]
+        jobs += [(body.name, body.text(t, self.stride), 2 + len(body.pointers) + body.row_pointers, 4) for t in sizes]
         self.pack, self.unpack, *bodies = jit.compile_all(jobs)
         self.bodies = dict(zip(sizes, bodies, strict=True))
-        self._rows: dict[tuple[int, int], list[list[Row]]] = {}
+        self._chunks: dict[int, list[list[Chunk]]] = {}
         self._bias_ptr = self.bias.data_ptr()
 
     @property
@@ -77,87 +98,90 @@ class TokensKernel:
 
     @property
     def extra_nbytes(self) -> int:
-        return self.bias.nbytes + self.body.row_pointers * 8 * len(self.body.row_weights)
+        return self.bias.nbytes + sum(array.nbytes for table in self.body.tables for array in list(table.values()))
 
     def _sizes(self) -> list[int]:
         """Tile counts that the calls of this row range can need: the schedule's and what covers a remainder."""
         rows = self.call.rows
         if rows.hi is not None and rows.lo == rows.hi:
-            return sorted({t for _, _, t in self._spans(-(-max(1, rows.lo) // LANES))}, reverse=True)
+            tiles = -(-max(1, rows.lo) // LANES)
+            panels = {min(self.panel, tiles), tiles % self.panel or self.panel}
+            return sorted({t for p in panels for _, _, t in self._spans(min(p, tiles))}, reverse=True)
         return [t for t in (16, 8, 4, 2, 1) if t <= self.tiles]
 
     def _spans(self, tiles: int) -> list[tuple[int, int, int]]:
-        """(first tile, last tile, tiles at a time) that cover ``tiles``."""
+        """(first tile, last tile, tiles at a time) that cover ``tiles``; three quarters full counts as full."""
         spans, at, size = [], 0, self.tiles
         while at < tiles:
-            while size > tiles - at:
+            while 4 * (tiles - at) < 3 * size:
                 size //= 2
-            stop = at + (tiles - at) // size * size
+            stop = at + max(1, (tiles - at) // size) * size
             spans.append((at, stop, size))
             at = stop
         return spans
 
-    def _row_ranges(self, threads: int, size: int) -> list[list[Row]]:
-        """For each thread its chunks of rows, balanced by work, each small enough for its sums to stay in L2."""
-        known = self._rows.get((threads, size))
+    def _parts(self, threads: int) -> list[list[Chunk]]:
+        """For each thread its chunks of rows, balanced by work."""
+        known = self._chunks.get(threads)
         if known is not None:
             return known
-        units = len(self.body.row_weights)
-        chunk = max(1, CHUNK_BYTES // (4 * LANES * size * self.body.rows_per_unit))
-        cuts = parallel.balance(self.body.row_weights, threads)
-        made = [
-            [(a, min(a + chunk, hi), self.body.at_row(a)) for a in range(lo, hi, chunk)]
-            for lo, hi in zip(cuts, cuts[1:], strict=False)
-            if hi > lo
-        ]
-        assert not made or made[-1][-1][1] == units
-        self._rows[threads, size] = made
+        per = self.body.rows_per_unit
+        step = max(1, self.chunk // per)
+        cuts = parallel.balance(self.body.row_weights, threads, max(1, LANES // per))
+        made = []
+        for lo, hi in pairwise(cuts):
+            ranges = [(a, min(a + step, hi)) for a in range(lo, hi, step)]
+            made.append([Chunk(a, b, a * per, min(b * per, self.call.n), self.body.at_row(a)) for a, b in ranges])
+        self._chunks[threads] = made
         return made
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         call, body = self.call, self.body
-        y = torch.empty((*x.shape[:-1], call.n), dtype=x.dtype)
-        m = x.numel() // call.k if call.k else y.numel() // max(1, call.n)
+        y = x.new_empty((*x.shape[:-1], call.n))
         if y.numel() == 0:
             return y
+        m = y.numel() // call.n
         x = x.contiguous()
-        panel_bytes = PANEL_TILES * LANES * (body.padded_k + body.padded_n) * 4
-        xs = scratch(panel_bytes)
-        ys = xs + PANEL_TILES * LANES * body.padded_k * 4
-        x_ptr, y_ptr = x.data_ptr(), y.data_ptr()
         threads = parallel.threads_for(m * call.stored)
-        step = PANEL_TILES * LANES
+        xs_bytes = self.panel * LANES * body.padded_k * 4
+        ys_bytes = self.panel * LANES * self.stride * 4
+        xs = scratch(xs_bytes + threads * ys_bytes)
+        x_ptr, y_ptr = x.data_ptr(), y.data_ptr()
+        step = self.panel * LANES
         item = x.element_size()
         for row in range(0, m, step):
-            rows = min(step, m - row)
-            self._panel(x_ptr + row * call.k * item, y_ptr + row * call.n * item, xs, ys, rows, threads)
+            self._panel(
+                x_ptr + row * call.k * item, y_ptr + row * call.n * item, xs, xs + xs_bytes, ys_bytes,
+                min(step, m - row), threads,
+            )  # fmt: skip
         return y
 
-    def _panel(self, x: int, y: int, xs: int, ys: int, m: int, threads: int) -> None:
-        tiles = -(-m // LANES)
-        spans = self._spans(tiles)
+    def _panel(self, x: int, y: int, xs: int, ys: int, ys_bytes: int, m: int, threads: int) -> None:
+        spans = self._spans(-(-m // LANES))
+        tiles = spans[-1][1]  # a padded tile holds zeros and is not stored
+        parts = self._parts(threads)
+        pointers = self.body.pointers
         if threads == 1:
             self.pack.call(x, xs, m, 0, tiles)
-            for lo, hi, size in spans:
-                main = self.bodies[size].call
-                for row_lo, row_hi, more in self._row_ranges(1, size)[0]:
-                    main(xs, ys, *self.body.pointers, *more, lo, hi, row_lo, row_hi)
-            self.unpack.call(ys, self._bias_ptr, y, m, 0, tiles)
+            unpack = self.unpack.call
+            for c in parts[0]:
+                base = ys - c.row_lo * LANES * 4
+                for lo, hi, size in spans:
+                    self.bodies[size].call(xs, base, *pointers, *c.more, lo, hi, c.unit_lo, c.unit_hi)
+                unpack(ys, self._bias_ptr, y, m, 0, tiles, c.row_lo, c.row_hi)
             return
-        by_tiles = parallel.even(tiles, threads)
-        parallel.run(self.pack, [[(x, xs, m, lo, hi)] for lo, hi in by_tiles])
-        for lo, hi, size in spans:
-            ranges = self._row_ranges(threads, size)
-            parallel.run(
-                self.bodies[size],
-                [[(xs, ys, *self.body.pointers, *more, lo, hi, a, b) for a, b, more in part] for part in ranges],
-            )
-        parallel.run(self.unpack, [[(ys, self._bias_ptr, y, m, lo, hi)] for lo, hi in by_tiles])
-
-
-def row_nonzeros(starts: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Counts from offsets."""
-    return np.diff(starts.astype(np.int64))
+        parallel.run([[(self.pack, (x, xs, m, lo, hi))] for lo, hi in parallel.even(tiles, threads)])
+        work: list[list[parallel.Step]] = []
+        for i, part in enumerate(parts):
+            mine = ys + i * ys_bytes
+            steps: list[parallel.Step] = []
+            for c in part:
+                base = mine - c.row_lo * LANES * 4
+                for lo, hi, size in spans:
+                    steps.append((self.bodies[size], (xs, base, *pointers, *c.more, lo, hi, c.unit_lo, c.unit_hi)))
+                steps.append((self.unpack, (mine, self._bias_ptr, y, m, 0, tiles, c.row_lo, c.row_hi)))
+            work.append(steps)
+        parallel.run(work)
 
 
 def pointers(packed: PackedTensor, names: Sequence[str]) -> tuple[int, ...]:

@@ -1,0 +1,155 @@
+"""What every benchmark shares: pinned threads, interleaved timing, hot and cold modes, targets, one JSON line.
+
+Figures are medians; ratios are medians of the ratios of neighbouring runs, with a bootstrap lower bound and an A/A
+control beside them. A benchmark reports: it exits 0 whether or not its targets are met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spcomp.profiling.timing import Ratio, Timing, Work, interleave, ratio
+from spcomp.targets.host import host_cpu
+
+__all__ = [
+    "Benchmark", "Flusher", "Ratio", "Target", "Timing", "Work", "arguments", "interleave", "pin", "prune_", "ratio",
+]  # fmt: skip
+
+COLD_BYTES = 1 << 26
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure's target: at least (``">="``) or at most (``"<="``)."""
+
+    value: float
+    sense: str = ">="
+
+    def met(self, figure: float) -> bool:
+        return figure >= self.value if self.sense == ">=" else figure <= self.value
+
+
+class Flusher:
+    """Reads memory larger than the last-level cache between runs, for cold timings."""
+
+    def __init__(self, nbytes: int = COLD_BYTES) -> None:
+        self.memory = torch.ones(nbytes // 4)
+
+    def __call__(self) -> None:
+        self.memory.sum()
+
+
+@dataclass
+class Benchmark:
+    """One benchmark: its figures, and the targets declared beside the code."""
+
+    name: str
+    targets: Mapping[str, Target]
+    threads: int = 1
+    figures: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def report(self, key: str, value: float, note: str = "") -> None:
+        """Record and print one figure."""
+        self.figures[key] = float(f"{value:.4g}")
+        target = self.targets.get(key)
+        verdict = ""
+        if target is not None:
+            verdict = f"   target {target.sense} {target.value:g}: {'met' if target.met(value) else 'MISSED'}"
+        if note:
+            self.notes[key] = note
+        print(f"{key:<44} {value:>12.4g}{verdict}   {note}", flush=True)
+
+    def finish(self, save: Path | None = None) -> dict[str, Any]:
+        """Print the JSON line (and write it to ``save``)."""
+        result = {
+            "benchmark": self.name,
+            "device": device(),
+            "versions": versions(),
+            "threads": self.threads,
+            "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+            "figures": self.figures,
+            "targets": {
+                key: {
+                    "value": self.figures.get(key),
+                    "target": f"{t.sense} {t.value:g}",
+                    "met": key in self.figures and t.met(self.figures[key]),
+                }
+                for key, t in self.targets.items()
+            },
+        }
+        if save is not None:
+            save.parent.mkdir(parents=True, exist_ok=True)
+            save.write_text(json.dumps(result, indent=1) + "\n")
+        print(json.dumps(result))
+        return result
+
+
+def device() -> str:
+    host = host_cpu()
+    return f"{host.model}, {host.cores} cores, {' '.join(host.features)}, {platform.system()}"
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in ("torch", "torch-mlir", "numpy", "spcomp"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "absent"
+    found["torch"] = torch.__version__
+    return found
+
+
+def arguments(description: str, **extra: Any) -> argparse.Namespace:
+    """``--quick``, ``--threads``, ``--json FILE`` and whatever else a benchmark declares; pins the threads."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="a part of it, under 60 s")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path, default=None, help="write the result here too")
+    for name, options in extra.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", **options)
+    parsed = parser.parse_args()
+    pin(parsed.threads)
+    return parsed
+
+
+def pin(threads: int) -> None:
+    """Use this many threads, on fixed cores where the system allows it."""
+    torch.set_num_threads(threads)
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) > threads:
+            os.sched_setaffinity(0, set(cores[-threads:]))
+
+
+def prune_(module: torch.nn.Module, zeros: float, pattern: str, *, seed: int = 0, skip: Sequence[str] = ()) -> None:
+    """Zero a random share of every linear weight: ``"unstructured"``, ``"2:4"``, or blocks such as ``"8x8"``."""
+    g = torch.Generator().manual_seed(seed)
+    for name, layer in module.named_modules():
+        if not isinstance(layer, torch.nn.Linear) or name in skip or zeros <= 0:
+            continue
+        n, k = layer.weight.shape
+        if pattern == "unstructured":
+            keep = torch.rand(n, k, generator=g) >= zeros
+        elif ":" in pattern:
+            few, group = map(int, pattern.split(":"))
+            ranks = torch.rand(n, -(-k // group), group, generator=g).argsort(-1).argsort(-1)
+            keep = (ranks < few).reshape(n, -1)[:, :k]
+        else:
+            r, c = map(int, pattern.split("x"))
+            blocks = torch.rand(-(-n // r), -(-k // c), generator=g) >= zeros
+            keep = blocks.repeat_interleave(r, 0).repeat_interleave(c, 1)[:n, :k]
+        with torch.no_grad():
+            layer.weight.copy_(torch.where(keep, layer.weight, 0.0))

@@ -1,0 +1,78 @@
+"""The compile-time check of a layer against float64, and what its zeros look like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from spcomp.codegen import dense
+from spcomp.codegen.reference.backend import activate
+from spcomp.codegen.reference.backend import linear as reference_linear
+from spcomp.kernel import Kernel
+from spcomp.passes.base import Site
+from spcomp.passes.infer_sparsity import positive_zeros
+from spcomp.passes.tune import dense_call
+from spcomp.plan import RowRange
+from spcomp.targets.host import host_cpu
+
+CHECK_ROWS = 7
+"""Rows of random input in the compile-time check of a layer: odd on purpose."""
+
+
+def check(site: Site, kernels: Sequence[tuple[RowRange, Kernel]]) -> float:
+    """max|y - y64| / max|y64| over the kernels of a site, on random inputs."""
+    worst = 0.0
+    weight = positive_zeros(site.weight)
+    for rows, kernel in kernels:
+        only = site.domains[0].lo if len(site.domains) == 1 and site.domains[0].hi == site.domains[0].lo else None
+        m = only if only is not None else max(1, rows.lo, min(CHECK_ROWS, rows.hi or CHECK_ROWS))
+        x = torch.randn(m, site.k, generator=torch.Generator().manual_seed(site.slot)).to(weight.dtype)
+        exact = finite_linear(x, weight, site.bias, site.epilogue.activation)
+        worst = max(worst, relative_error(kernel(x), exact))
+    return worst
+
+
+def finite_linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, activation: str) -> torch.Tensor:
+    """The reference in float64; for finite weights one matrix product says the same as skipping zeros."""
+    if not bool(torch.isfinite(weight).all()):
+        return reference_linear(x, weight, bias, activation)
+    y = x.double() @ weight.double().T
+    return activate(y if bias is None else y + bias.double(), activation)
+
+
+def relative_error(y: torch.Tensor, exact: torch.Tensor) -> float:
+    """max|y - exact| / max|exact| over what is finite; infinite where NaN or infinities differ."""
+    if exact.numel() == 0:
+        return 0.0
+    wide = y.double()
+    same = (wide == exact) | (torch.isnan(wide) & torch.isnan(exact))
+    gap = torch.where(same, 0.0, (wide - exact).abs())
+    largest = exact.abs().nan_to_num(0.0, posinf=0.0).max()
+    error = float(gap.max()) / max(float(largest), 1e-30)
+    return error if error == error else float("inf")
+
+
+def dense_error(site: Site) -> float:
+    """The dense program's own error on the same inputs."""
+    call = dense_call(site, RowRange(0, None), host_cpu().target)
+    kernel = dense.MklLinear(call, site.weight, site.bias)
+    return check(site, [(RowRange(0, None), kernel)])
+
+
+def pattern_of(site: Site) -> str:
+    """The tightest pattern that the facts show, as a pattern prints itself."""
+    facts = site.facts
+    if facts.nonzeros == facts.elements:
+        return "dense"
+    found = [f"unstructured {facts.sparsity:.0%}"]
+    for m in (4, 8, 16, 2):
+        n = facts.group_max[1, m]
+        if 0 < n < m and facts.nonzeros / facts.elements > 0.75 * n / m:
+            found.insert(0, f"nm {n}:{m}")
+            break
+    shapes = [(r * c, (r, c)) for r, c in facts.block_counts if facts.block_occupancy(r, c) > 0.98]
+    if shapes and max(shapes)[0] > 1 and facts.sparsity > 0.02:
+        rows, cols = max(shapes)[1]
+        found.insert(0, f"block {rows}x{cols} {facts.sparsity:.0%}")
+    return found[0]

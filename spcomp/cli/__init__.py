@@ -1,0 +1,58 @@
+"""The command line: ``spcomp compile | explain | benchmark | demo``. Importing it loads no torch.
+
+Progress goes to stderr, results to stdout. An error that spcomp raises on purpose prints as one message, exit code 2.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from spcomp.cli.benchmark import benchmark_command
+from spcomp.cli.compile import compile_command
+from spcomp.cli.console import print_error
+from spcomp.cli.demo import demo_command
+from spcomp.cli.explain import explain_command
+from spcomp.errors import SpcompError
+
+
+class _Group(TyperGroup):
+    """Runs a subcommand and turns a :class:`SpcompError` into a message."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SpcompError as error:
+            if ctx.params.get("verbose"):
+                raise
+            print_error(error)
+            raise typer.Exit(2) from error
+
+
+app = typer.Typer(
+    cls=_Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+
+
+@app.callback(help="Compile sparse neural networks, explain what was chosen, and measure it.")
+def _options(
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log every step, and show tracebacks of errors.")] = False,
+) -> None:
+    if verbose:
+        import logging
+
+        logging.basicConfig(format="%(name)s: %(message)s")
+        logging.getLogger("spcomp").setLevel(logging.INFO)
+
+
+app.command("compile")(compile_command)
+app.command("explain")(explain_command)
+app.command("benchmark")(benchmark_command)
+app.command("demo")(demo_command)
+
+
+def main() -> None:
+    """The entry point of ``spcomp``."""
+    app()

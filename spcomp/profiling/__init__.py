@@ -1,0 +1,1 @@
+"""Measuring: interleaved timing, ratios with bounds, and the dense programs that a compiled model is raced against."""

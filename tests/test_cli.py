@@ -1,0 +1,169 @@
+"""The command line: each subcommand, and errors by their words and exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from spcomp.cli import app
+from spcomp.cli.examples import parse_example, with_batch
+from spcomp.errors import InputError
+
+MODELS = """
+import torch
+from torch import nn
+
+def pruned():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 96), nn.ReLU(), nn.Linear(96, 10))
+    for layer in (model[0], model[2]):
+        layer.weight.data *= torch.rand_like(layer.weight) > 0.9
+    return model
+
+def with_example():
+    return pruned(), torch.randn(8, 64)
+
+def nothing():
+    return 3
+"""
+EAGER = ("--engine", "eager")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The test runs in a folder with a module of models, under a name of its own."""
+    name = re.sub(r"\W", "_", f"models_{tmp_path.name}")
+    (tmp_path / f"{name}.py").write_text(MODELS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path
+
+
+@pytest.fixture
+def models(folder: Path) -> str:
+    return next(folder.glob("models_*.py")).stem
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def words(result: Result) -> str:
+    """What went to stderr, with line breaks made spaces."""
+    return " ".join(result.stderr.split())
+
+
+def test_compile_explains_and_saves(models: str, folder: Path) -> None:
+    result = run("compile", f"{models}:with_example", "--out", "model.spc", "--threads", "1", *EAGER)
+    assert result.exit_code == 0, result.stderr
+    assert "linear layers sparse" in result.stdout
+    assert "saved model.spc" in result.stdout
+    assert (folder / "model.spc").stat().st_size > 0
+
+
+def test_compile_takes_examples_and_options(models: str, folder: Path) -> None:
+    result = run(
+        "compile", f"{models}:pruned", "--example", "4x64", "--example", "8x64", "--policy", "off",
+        "--exclude", "2", "--encodings", "csr", "--debug-dir", "dump", *EAGER,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert "0 of 2 linear layers sparse" in result.stdout
+    assert any((folder / "dump").iterdir())
+
+
+def test_explain_in_every_form(models: str, folder: Path) -> None:
+    assert run("compile", f"{models}:with_example", "--out", "model.spc", *EAGER).exit_code == 0
+    table = run("explain", "model.spc", "--html", "model.html")
+    assert table.exit_code == 0, table.stderr
+    assert "64" in table.stdout
+    assert "<table>" in (folder / "model.html").read_text()
+    explained = json.loads(run("explain", "model.spc", "--json").stdout)
+    assert {layer["layer"] for layer in explained["layers"]} == {"0", "2"}
+    plan = json.loads(run("explain", "model.spc", "--plan").stdout)
+    assert {call["layer"] for call in plan["calls"]} == {"0", "2"}
+
+
+def test_benchmark_of_a_factory_and_of_its_artifact(models: str, folder: Path) -> None:
+    short = ("--rounds", "3", "--warmup", "1", "--threads", "1", "--json", "rows.json", *EAGER)
+    result = run("benchmark", f"{models}:with_example", "--batch", "1", "--batch", "8", *short)
+    assert result.exit_code == 0, result.stderr
+    found = json.loads((folder / "rows.json").read_text())
+    assert (found["threads"], found["rounds"], found["warmup"]) == (1, 3, 1)
+    assert {(r["batch"], r["program"]) for r in found["rows"]} == {
+        (batch, program) for batch in (1, 8) for program in ("sparse", "spcomp", "eager")
+    }
+    assert all(r["median_ms"] > 0 and r["spread"] >= 0 for r in found["rows"])
+    assert run("compile", f"{models}:with_example", "--out", "model.spc", *EAGER).exit_code == 0
+    result = run("benchmark", "model.spc", "--example", "8x64", *short)
+    assert result.exit_code == 0, result.stderr
+    assert "spcomp dense" in result.stdout
+
+
+def test_a_pt2_file_is_read_only_when_trusted(models: str, folder: Path) -> None:
+    model = torch.nn.Linear(64, 32).eval()
+    torch.export.save(torch.export.export(model, (torch.randn(4, 64),)), folder / "model.pt2")
+    refused = run("compile", "model.pt2", *EAGER)
+    assert refused.exit_code == 2
+    assert "error: read model.pt2: torch.export.load runs pickled code" in words(refused)
+    assert "Try: --trust" in words(refused)
+    trusted = run("compile", "model.pt2", "--trust", *EAGER)
+    assert trusted.exit_code == 0, trusted.stderr
+    assert "1 linear layers sparse" in trusted.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("compile", "nowhere"), "find the model 'nowhere': no such file, and no factory"),
+        (("compile", "no_such_module:f"), "ModuleNotFoundError: No module named 'no_such_module'"),
+        (("compile", "{models}:missing"), "has no 'missing'"),
+        (("compile", "{models}:nothing"), "it returned a int"),
+        (("compile", "{models}:pruned"), "no example input. Try: --example 1x128x768"),
+        (("compile", "{models}:pruned", "--example", "4 by 64"), "'4 by 64' is no list of sizes"),
+        (("compile", "{models}:pruned", "--example", "4x64:float7"), "the dtype 'float7'"),
+        (("compile", "{models}:with_example", "--policy", "maybe"), "choose a policy: 'maybe'"),
+        (("compile", "{models}:with_example", "--encodings", "zip"), "restrict the encodings: zip"),
+        (("compile", "missing.pt2", "--trust"), "no such file"),
+        (("benchmark", "{models}:pruned", "--batch", "2"), "no example input"),
+    ],
+)
+def test_errors_are_one_message(models: str, arguments: tuple[str, ...], said: str) -> None:
+    result = run(*(a.format(models=models) for a in arguments))
+    assert result.exit_code == 2
+    assert said in words(result)
+    assert "Traceback" not in result.stderr
+    assert not result.stdout
+
+
+def test_an_artifact_that_is_none_is_refused(folder: Path) -> None:
+    (folder / "model.spc").write_bytes(b"not a model at all, but long enough to look")
+    result = run("explain", "model.spc")
+    assert result.exit_code == 2
+    assert "error:" in words(result)
+
+
+def test_verbose_raises(models: str) -> None:
+    result = run("--verbose", "compile", "nowhere")
+    assert isinstance(result.exception, InputError)
+
+
+def test_help_names_every_subcommand() -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    assert all(name in result.stdout for name in ("compile", "explain", "benchmark", "demo"))
+
+
+def test_examples_become_tensors() -> None:
+    x, ids, mask = parse_example("1x128x768, 1x128:int64,1x128:bool")
+    assert (x.shape, x.dtype) == ((1, 128, 768), torch.float32)
+    assert (ids.shape, ids.dtype) == ((1, 128), torch.int64)
+    assert (mask.shape, mask.dtype) == ((1, 128), torch.bool)
+    assert [len(t) for t in with_batch((x, ids), 3)] == [3, 3]
+    with pytest.raises(InputError, match="inputs with one batch size"):
+        with_batch((torch.zeros(2), torch.zeros(3)), 1)
