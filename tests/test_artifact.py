@@ -163,6 +163,9 @@ def test_a_loaded_model_runs_through_inductor_and_hits_its_cache(tmp_path: Path)
     for m in (1, 4, 17):
         x = torch.randn(m, 32)
         same(second(x), first(x))
+    eager = again(first, tmp_path, engine="eager")
+    assert {p.note for p in eager.parts.programs} == {"asked for"}
+    assert {p.note for p in again(eager, tmp_path, engine="inductor").parts.programs} == {""}
 
 
 def test_buffers_that_the_model_writes_are_its_own(tmp_path: Path) -> None:

@@ -317,9 +317,12 @@ def test_calls_that_no_backend_offers_are_tuned_again(saved: Path, tmp_path: Pat
         assert torch.allclose(again(x)["y"], y, atol=1e-4)
 
 
-def test_free_strides_run_where_they_are_checked(saved: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["x", "wide"])
+def test_free_strides_run_where_they_are_checked(source: str, saved: Path, tmp_path: Path) -> None:
     def change(manifest: dict[str, Any]) -> None:
-        calls("aten.as_strided.default", [{"node": "x"}, [1 << 20], [1]])(manifest)
+        calls("aten.expand.default", [{"node": "x"}, [1 << 14, -1, -1]])(manifest)
+        manifest["programs"][0]["graph"][-2]["name"] = "wide"
+        calls("aten.as_strided.default", [{"node": source}, [1 << 20], [1]])(manifest)
         manifest["programs"][0]["graph"][-1]["args"] = [{"tuple": [{"node": "evil"}]}]
 
     model = spcomp.load(forge(saved, tmp_path / "strides", change), engine="auto")

@@ -232,9 +232,12 @@ def unproven(program: Program) -> str | None:
             return f"{node.name} reads or writes at free strides"
         if node.target is not aten.as_strided.default:
             continue
-        view, source = node.meta["val"], node.args[0].meta["val"]
-        held = source.numel() * source.element_size()
-        reach = sum((n - 1) * s for n, s in zip(view.shape, view.stride(), strict=True)) + 1 + view.storage_offset()
-        if not statically_known_true(reach * view.element_size() <= held):
+        if not statically_known_true(_reach(node.meta["val"]) <= _reach(node.args[0].meta["val"])):
             return f"{node.name} reads at free strides that cannot be checked ahead"
     return None
+
+
+def _reach(view: torch.Tensor) -> Any:
+    """Elements of its storage that a view needs. Neither its own number (``expand`` repeats) nor the storage's (a fake
+    one grows where ``as_strided`` leaves it) says so."""
+    return sum((n - 1) * s for n, s in zip(view.shape, view.stride(), strict=True)) + 1 + view.storage_offset()
