@@ -19,6 +19,8 @@ from spcomp.plan import RowRange
 
 NEVER_SLOWER = 0.97
 """Compiled over best dense may not fall below this at any measured row count."""
+DOUBTFUL = 0.75
+"""A refusal for being slower is looked at again where sparse reached at least this share of dense."""
 CLOSE = 1.02
 """Within this factor of the fastest, fewer bytes win."""
 SECOND = 1.1
@@ -94,6 +96,18 @@ def choose(
         f"M = {', '.join(map(str, measured))}",
         tuple(kept),
     )
+
+
+def doubtful(choice: Choice, measured: Mapping[int, Mapping[str, float]], candidates: Sequence[Candidate]) -> list[int]:
+    """Row counts to measure again before sparse is given up: those where it was slower, if nowhere by much."""
+    if choice.sparse or not candidates:
+        return []
+    names = {c.name for c in candidates}
+    ratios = {
+        m: best_dense_seconds(seconds) / min((s for name, s in seconds.items() if name in names), default=math.inf)
+        for m, seconds in measured.items()
+    }
+    return [m for m, r in ratios.items() if r < NEVER_SLOWER] if min(ratios.values()) >= DOUBTFUL else []
 
 
 def dense_choice(measured: Mapping[int, Mapping[str, float]], reason: str) -> Choice:

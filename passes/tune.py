@@ -1,7 +1,8 @@
 """Measure the candidates of one layer at its row counts, next to every dense member, and choose.
 
 The likeliest few of ``propose`` are packed, compiled and timed; the same statistics on the same machine are not timed
-twice. Where two neighbouring row counts have different winners, the middle is measured before the split is believed.
+twice, unless sparse would be refused by a little: then the doubtful row counts are. Where two neighbouring row counts
+have different winners, the middle is measured before the split is believed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from spcomp.encodings.dense import Dense
 from spcomp.encodings.pack import PackedTensor, pack
 from spcomp.kernel import Backend, Kernel
 from spcomp.passes.base import Site
-from spcomp.passes.choose import Choice, choose, dense_choice, open_gaps
+from spcomp.passes.choose import Choice, choose, dense_choice, doubtful, open_gaps
 from spcomp.passes.infer_sparsity import positive_zeros
 from spcomp.passes.propose import Candidate, call_for, points_of, propose
 from spcomp.plan import KernelCall, RowRange
@@ -96,6 +97,9 @@ class _SitePlan:
         for m in self.points:
             self._measure(m)
         choice = self._choose()
+        for m in doubtful(choice, self.measured, self.candidates):
+            self._measure(m, again=True)
+            choice = self._choose()
         for _ in range(3):
             gaps = open_gaps(choice, self.measured)
             if not gaps or len(self.measured) + len(gaps) > MAX_POINTS:
@@ -130,7 +134,7 @@ class _SitePlan:
         )
         return tiles == best
 
-    def _measure(self, m: int) -> None:
+    def _measure(self, m: int, *, again: bool = False) -> None:
         site = self.site
         usable = [c for c in self.candidates if self._usable(c, m)]
         dense = _dense_names(self.p, site, m)
@@ -149,6 +153,7 @@ class _SitePlan:
             frozenset(filed.values()),
             cold_bytes=self.cold,
             warm=warm,
+            again=again,
         )
         self.measured[m] = {name: seconds[file] for name, file in filed.items() if file in seconds}
 

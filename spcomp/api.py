@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from spcomp import ops
+from spcomp import guard as guarding
 from spcomp.build import analyse, assemble, build_all, compile_rest, dense_built, lower, make_planner
 from spcomp.capture import Captured, Example, capture, check_model, from_exported
-from spcomp.compiled import CompiledModule, Parts, Program
+from spcomp.compiled import CompiledModule, Parts
 from spcomp.errors import InputError, WeightError
 from spcomp.options import Engine, Options, Policy
 from spcomp.passes.base import PassContext, Site
@@ -24,8 +23,6 @@ from spcomp.report.debug import Dump
 from spcomp.signature import Constant
 
 log = logging.getLogger("spcomp")
-GUARD_ROUNDS = 7
-GUARD_MARGIN = 0.97
 MAX_SYMBOLS = 2
 """Dynamic sizes for which a program for "this one is 1" is captured too."""
 
@@ -172,11 +169,11 @@ def build_parts(captured: Sequence[Captured], options: Options, say: Callable[[s
             b if not b.decision.sparse else dense_built(planner, b, s, "the whole model was not faster sparse")
             for b, s in zip(built, sites, strict=True)
         ]
-        speedups = _guard(parts, tuple(a.slot for a in alternatives), captured)
-        if min(speedups) < GUARD_MARGIN:
-            parts = assemble(
-                programs, alternatives, tensors, options, (f"guard: sparse was {min(speedups):.2f}x of dense",)
-            )
+        worst, speedups = guarding.slowest_speedup(
+            parts, tuple(a.slot for a in alternatives), [c.flat for c in captured]
+        )
+        if worst < guarding.MARGIN:
+            parts = assemble(programs, alternatives, tensors, options, (f"guard: sparse was {worst:.2f}x of dense",))
         else:
             shown = ", ".join(f"{s:.2f}x" for s in speedups)
             parts.notes = (f"guard: {shown} of the best dense program, whole model, example inputs",)
@@ -194,26 +191,3 @@ def _state_names(
     known |= {identity(s.bias): s.bias_name for s in sites if s.bias is not None and s.bias_name is not None}
     known |= {identity(s.weight): s.weight_name for s in sites}
     return {name: known[identity(t)] for name, t in state.items() if identity(t) in known}
-
-
-def _guard(parts: Parts, dense: ops.KernelTable, captured: Sequence[Captured]) -> list[float]:
-    """Whole-model speed-up over the dense table, for every program, interleaved on its example inputs."""
-    import time
-
-    found = []
-    for program, example in zip(parts.programs, captured, strict=True):
-        tensors = [parts.tensors[name].clone() for name in program.lifted]
-
-        def run(
-            table: ops.KernelTable, program: Program = program, tensors: Any = tensors, flat: Any = example.flat
-        ) -> float:
-            start = time.perf_counter()
-            with torch.no_grad(), ops.active(table):
-                program.run(*tensors, *flat)
-            return time.perf_counter() - start
-
-        for table in (parts.table, dense):
-            run(table)
-        pairs = [(run(parts.table), run(dense)) for _ in range(GUARD_ROUNDS)]
-        found.append(statistics.median(d for _, d in pairs) / statistics.median(s for s, _ in pairs))
-    return found

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
-from spcomp.passes.choose import NEVER_SLOWER, Choice, choose, open_gaps
+from spcomp.passes.choose import NEVER_SLOWER, Choice, choose, doubtful, open_gaps
 from spcomp.passes.propose import Candidate, points_of
 from spcomp.plan import RowRange
 
@@ -144,3 +144,16 @@ def test_open_gaps_asks_for_the_middle() -> None:
 )
 def test_points_of(domains: list[RowRange], points: list[int]) -> None:
     assert points_of(domains) == points
+
+
+# --- doubtful ---------------------------------------------------------------------------------------------------------
+
+
+def test_near_refusals_are_looked_at_again_and_clear_ones_are_not() -> None:
+    near = {1: times(1, csr=1.1), 64: times(4, csr=1.0), 512: times(1, csr=1.2)}
+    assert doubtful(pick(near, CSR), near, [CSR]) == [1, 512]
+    clear = {1: times(1, csr=2.0), 64: times(1, csr=1.1)}
+    assert doubtful(pick(clear, CSR), clear, [CSR]) == []
+    fine = {1: times(4, csr=1.0)}
+    assert doubtful(pick(fine, CSR), fine, [CSR]) == []
+    assert doubtful(pick(near), near, []) == []

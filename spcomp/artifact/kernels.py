@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -11,6 +9,7 @@ from typing import Any
 
 import torch
 
+from spcomp import guard as guarding
 from spcomp import ops
 from spcomp.build import Built, assemble, build_all, dense_built, make_planner, site_from, versions
 from spcomp.codegen import dense
@@ -29,8 +28,6 @@ from spcomp.targets.host import host_cpu
 Planned = tuple[SlotRecord, tuple[KernelCall, ...]]
 BUILDERS = 2
 """Threads that generate kernels."""
-GUARD_ROUNDS = 7
-GUARD_MARGIN = 0.97
 _ROWS = (1, 2, 4, 8, 15, 16, 32, 64, 128, 256, 512)
 """Row counts that between them make a backend offer every schedule it has."""
 
@@ -135,28 +132,12 @@ def retune(
         dense_built(planner, b, s, "the whole model was not faster sparse") if b.decision.sparse else b
         for b, s in zip(built, sites, strict=True)
     ]
-    speedup = min(_speedup(parts, p, tuple(d.slot for d in dense_ones)) for p in programs)
-    if speedup < GUARD_MARGIN:
+    inputs = [[_example(leaf, p.hints) for leaf in p.signature.leaves] for p in programs]
+    speedup, _ = guarding.slowest_speedup(parts, tuple(d.slot for d in dense_ones), inputs)
+    if speedup < guarding.MARGIN:
         return assemble(programs, dense_ones, tensors, options, (*notes, f"guard: sparse was {speedup:.2f}x of dense"))
     parts.notes = (*notes, f"guard: {speedup:.2f}x of the best dense program, whole model, made-up inputs")
     return parts
-
-
-def _speedup(parts: Parts, program: Program, other: ops.KernelTable) -> float:
-    """Time of one program with ``other`` over its time as it is, interleaved, on inputs made up to fit."""
-    tensors = [parts.tensors[name].clone() for name in program.lifted]
-    flat = [_example(leaf, program.hints) for leaf in program.signature.leaves]
-
-    def run(table: ops.KernelTable) -> float:
-        start = time.perf_counter()
-        with torch.no_grad(), ops.active(table):
-            program.run(*tensors, *flat)
-        return time.perf_counter() - start
-
-    for table in (parts.table, other):
-        run(table)
-    pairs = [(run(parts.table), run(other)) for _ in range(GUARD_ROUNDS)]
-    return statistics.median(d for _, d in pairs) / statistics.median(s for s, _ in pairs)
 
 
 def _example(leaf: Any, hints: Mapping[str, int]) -> Any:

@@ -37,17 +37,21 @@ class Tuner:
         *,
         cold_bytes: int,
         warm: Callable[[], object] | None = None,
+        again: bool = False,
     ) -> dict[str, float]:
         """Median seconds of every named callable; from the cache if all of ``names`` are there.
 
         ``work`` builds the callables, and is not called on a cache hit. ``cold_bytes`` of other data are read before
         every run; ``warm`` is called after that, to bring back what the layer before would have left in the caches.
+        ``again`` measures whether or not the cache knows, and keeps the lesser times.
         """
         full = {**key, "host": self.host.digest, "versions": self.versions, "threads": torch.get_num_threads()}
         known = self.cache.get(full)
-        if known is not None and names <= known.keys():
+        if known is not None and names <= known.keys() and not again:
             return {name: known[name] for name in names}
         measured = self.time(work(), cold_bytes=cold_bytes, warm=warm)
+        if again and known is not None:  # other work on the machine only ever adds time
+            measured = {name: min(s, known.get(name, s)) for name, s in measured.items()}
         self.cache.put(full, {**(known or {}), **measured})
         return measured
 
