@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import spcomp
-from spcomp import api, build
+from spcomp import build
 from spcomp.compiled import CompiledModule
 from spcomp.errors import CaptureError, PolicyError, WeightError
 from spcomp.plan import KernelPlan, RowRange
@@ -118,7 +118,7 @@ def test_include_exclude_and_encodings() -> None:
 def test_the_guard_hands_out_the_faster(monkeypatch: pytest.MonkeyPatch, speed: float, kept: bool) -> None:
     forced_choice = spcomp.passes.tune.choose  # type: ignore[attr-defined]
     monkeypatch.setattr("spcomp.passes.tune.choose", lambda *a, **k: forced_choice(*a, **{**k, "force": True}))
-    monkeypatch.setattr(api, "_guard", lambda *_: [speed])
+    monkeypatch.setattr("spcomp.guard.slowest_speedup", lambda *_: (speed, [speed]))
     model = mlp(64, 8)
     compiled = spcomp.compile(model, torch.randn(3, 64), engine="eager", encodings=["csr"])
     (decision,) = compiled.explain().decisions
