@@ -54,6 +54,7 @@ def measure(bench: Benchmark, key: str, model: nn.Module, *, rounds: int, flush:
         f"lower bound {gain.lower:.2f}, A/A {control.value:.3f}"
     )
     bench.report(f"{key}_speedup", gain.value, note)
+    bench.report(f"{key}_over_torch_compile", ratio(times["inductor"], times["compiled"]).value)
     if cold is not None:
         note = f"{1e3 * cold['compiled'].median:.2f} ms, {best} {1e3 * cold[best].median:.2f} ms, all caches flushed"
         bench.report(f"{key}_flushed_speedup", ratio(cold[best], cold["compiled"]).value, note)
