@@ -1,9 +1,11 @@
-"""The best dense program for one linear layer: :func:`best_dense`. Tuner, guard and benchmarks all call it.
+"""The best dense program for one linear layer. :func:`best_dense` is it for one row count, measured on its own.
+
+The tuner times :func:`dense_members` next to the sparse candidates and takes the fastest; the guard uses that choice.
 
 Members: ``mkl`` (``F.linear`` on the plain weight), ``onednn`` (weight reordered once, epilogue fused) and ``gemv``
 (our own streaming kernel, M <= 4). Inductor's own GEMM template is no member: on 768 x 768 and 3072 x 768 at M = 1 to
-256 it was never the fastest of the four (1.2 to 3 times slower than oneDNN, docs/decisions.md), and every shape would
-cost a C++ compilation.
+256 it took 1.1 to 3 times as long as the fastest of the others (docs/decisions.md), and every shape would cost a C++
+compilation.
 """
 
 from __future__ import annotations

@@ -23,7 +23,6 @@ log = logging.getLogger("spcomp.parallel")
 
 MIN_PRODUCTS = 400_000
 """Multiplications (about 10 us of work) below which starting threads costs more than it brings."""
-POINTER = ctypes.sizeof(ctypes.c_void_p)
 
 # data: [omp_get_thread_num, then for each thread the address of {count, (packed entry, argument array)...}]
 _TRAMPOLINE = """
