@@ -98,6 +98,8 @@ class TokensKernel:
 
     @property
     def extra_nbytes(self) -> int:
+        for threads in {1, torch.get_num_threads()}:
+            self._parts(threads)  # what calls would make, whether there was one or not
         return self.bias.nbytes + sum(array.nbytes for table in self.body.tables for array in list(table.values()))
 
     def _sizes(self) -> list[int]:
