@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import fx
 
+from spcomp.conv_shape import ConvShape
 from spcomp.encodings.pack import PackedTensor
 from spcomp.errors import PassError
 from spcomp.kernel import Backend
@@ -16,11 +17,45 @@ from spcomp.plan import Epilogue, RowRange
 from spcomp.sparsity.facts import SparsityFacts
 
 
+@dataclass(frozen=True)
+class Norm:
+    """A BatchNorm in eval mode, folded into a convolution: names of its parameters and buffers, and of the
+    convolution's own bias."""
+
+    weight: str | None
+    bias: str | None
+    mean: str
+    var: str
+    eps: float
+    conv_bias: str | None = None
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(n for n in (self.weight, self.bias, self.mean, self.var, self.conv_bias) if n is not None)
+
+    def fold(self, state: Mapping[str, torch.Tensor], dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """(scale [n], shift [n]) of ``(y + conv_bias - mean) / sqrt(var + eps) * weight + bias``, in float64 inside."""
+        scale = (state[self.var].double() + self.eps).rsqrt()
+        if self.weight is not None:
+            scale = scale * state[self.weight].double()
+        shift = -state[self.mean].double() * scale
+        if self.conv_bias is not None:
+            shift = shift + state[self.conv_bias].double() * scale
+        if self.bias is not None:
+            shift = shift + state[self.bias].double()
+        return scale.detach().to(dtype), shift.detach().to(dtype)
+
+
+def input_size(conv: ConvShape) -> tuple[int, ...]:
+    """Shape of one image of a convolution's input."""
+    return (conv.channels, conv.width) if conv.dims == 1 else (conv.channels, conv.height, conv.width)
+
+
 @dataclass(eq=False)
 class Site:
-    """One linear layer as the planner sees it: a constant weight, an epilogue, and the row counts it will meet.
+    """One layer as the planner sees it: a constant weight, an epilogue, and the row counts it will meet.
 
-    All uses of the same weight, bias and activation, in every captured program, share one site and one slot.
+    A convolution's weight is held as the matrix of its :class:`~spcomp.conv_shape.ConvShape`. All uses of the same
+    constants with the same fused operators, in every captured program, share one site and one slot.
     """
 
     slot: int
@@ -33,6 +68,38 @@ class Site:
     bias_name: str | None
     domains: list[RowRange] = field(default_factory=list)
     uses: int = 0
+    conv: ConvShape | None = None
+    original: torch.Tensor | None = None
+    """The model's own weight, where ``weight`` is a matrix made of it."""
+    scale: torch.Tensor | None = None
+    """Of a folded BatchNorm, [n]; its shift is in ``bias``."""
+    norm: Norm | None = None
+    constants: dict[str, torch.Tensor] = field(default_factory=dict)
+    """What ``norm`` names, kept for the state of the compiled model."""
+
+    @property
+    def op(self) -> str:
+        return "linear" if self.conv is None else "conv"
+
+    @property
+    def inputs(self) -> int:
+        """Elements of the input for each of ``pixels`` rows."""
+        return self.k if self.conv is None else self.conv.inputs
+
+    @property
+    def pixels(self) -> int:
+        """Rows that come together: the output pixels of an image, or 1."""
+        return 1 if self.conv is None else self.conv.pixels
+
+    def example(self, m: int, generator: torch.Generator | None = None) -> tuple[torch.Tensor, ...]:
+        """Random inputs of ``m`` rows: x, and a residual where there is one."""
+        leading = (m,) if self.conv is None else (m // self.pixels,)
+        last = (self.k,) if self.conv is None else input_size(self.conv)
+        x = torch.randn(*leading, *last, generator=generator).to(self.weight.dtype)
+        if not self.epilogue.residual:
+            return (x,)
+        size = (self.n,) if self.conv is None else self.conv.size(self.n)
+        return x, torch.randn(*leading, *size, generator=generator).to(self.weight.dtype)
 
     @property
     def dtype(self) -> str:

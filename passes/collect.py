@@ -1,7 +1,10 @@
-"""Find the linear layers that can be compiled, with the activation that follows them.
+"""Find the layers that can be compiled, with what follows them and can be fused.
 
 before:  %y : aten.linear(%x, %w, %b); %z : aten.gelu(%y)        (%y has no other user)
 after:   the same graph; ctx.sites knows (%w, %b, gelu) and the row counts M it will meet here
+
+before:  %y : aten.conv2d(%x, %w); %n : aten.batch_norm(%y, ...); %s : aten.add(%n, %r); %z : aten.relu(%s)
+after:   the same graph; ctx.sites knows (%w, the BatchNorm as scale and shift, a residual, relu)
 
 The graph is changed by ``lower`` only, when kernels have been chosen.
 """
@@ -14,7 +17,9 @@ from typing import ClassVar
 import torch
 from torch import fx
 
-from spcomp.passes.base import PassContext, Site, attribute
+from spcomp.encodings.matrix import matrix_of
+from spcomp.passes.base import Norm, PassContext, Site, attribute
+from spcomp.passes.conv import conv_shape, fused, is_conv
 from spcomp.plan import Epilogue, RowRange
 from spcomp.sparsity.annotation import of
 
@@ -23,11 +28,20 @@ aten = torch.ops.aten
 
 @dataclass(frozen=True)
 class Match:
-    """A linear node and what its kernel would replace: the last node is the activation, or the linear itself."""
+    """A node with a weight and what its kernel would replace, up to ``last`` (which may be the node itself)."""
 
-    linear: fx.Node
+    node: fx.Node
     last: fx.Node
     activation: str
+    norm: fx.Node | None = None
+    add: fx.Node | None = None
+    residual: fx.Node | None = None
+
+    @property
+    def chain(self) -> tuple[fx.Node, ...]:
+        """The nodes that go, last one first."""
+        found = dict.fromkeys(n for n in (self.last, self.add, self.norm, self.node) if n is not None)
+        return tuple(found)
 
 
 def activation_of(node: fx.Node) -> str | None:
@@ -45,24 +59,47 @@ def activation_of(node: fx.Node) -> str | None:
 
 
 def matches(gm: fx.GraphModule) -> list[Match]:
-    """Linear layers with measured constant weights, in graph order."""
-    found = []
+    """Layers with measured constant weights, in graph order."""
+    found: list[Match] = []
     written = _written(gm)
+    taken: set[fx.Node] = set()
     for node in gm.graph.nodes:
-        if node.target is not aten.linear.default or node.args[1].op != "get_attr" or of(node.args[1]) is None:
+        if node.target is not aten.linear.default and not is_conv(node):
             continue
-        if len(node.args) > 2 and node.args[2] is not None and node.args[2].op != "get_attr":
+        if node.args[1].op != "get_attr" or of(node.args[1]) is None or not _constant_bias(node):
             continue
-        constants = [attribute(gm, a) for a in node.args[1:] if a is not None]
+        constants = [attribute(gm, a) for a in node.args[1:3] if a is not None]
         if any(c.untyped_storage().data_ptr() in written for c in constants):
             continue
         value = node.meta.get("val")
         if not isinstance(value, torch.Tensor) or value.dtype != attribute(gm, node.args[1]).dtype:
             continue
-        users = list(node.users)
-        activation = activation_of(users[0]) if len(users) == 1 else None
-        found.append(Match(node, users[0] if activation else node, activation or "none"))
+        match = _fused_linear(node)
+        if is_conv(node):
+            if conv_shape(node) is None:
+                continue
+            match = _fused_conv(gm, node, written, taken)
+        taken.update(match.chain)
+        found.append(match)
     return found
+
+
+def _constant_bias(node: fx.Node) -> bool:
+    bias = node.args[2] if len(node.args) > 2 else None
+    return bias is None or (isinstance(bias, fx.Node) and bias.op == "get_attr")
+
+
+def _fused_linear(node: fx.Node) -> Match:
+    activation = activation_of(next(iter(node.users))) if len(node.users) == 1 else None
+    return Match(node, next(iter(node.users)) if activation else node, activation or "none")
+
+
+def _fused_conv(gm: fx.GraphModule, node: fx.Node, written: set[int], taken: set[fx.Node]) -> Match:
+    norm, add, residual, end = fused(gm, node, written, taken)
+    user = next(iter(end.users)) if len(end.users) == 1 else None
+    activation = activation_of(user) if user is not None else None
+    last = user if activation and user is not None else end
+    return Match(node, last, activation or "none", norm, add, residual)
 
 
 def _written(gm: fx.GraphModule) -> set[int]:
@@ -93,44 +130,78 @@ def identity(tensor: torch.Tensor) -> tuple[object, ...]:
 
 
 def site_key(gm: fx.GraphModule, match: Match) -> tuple[object, ...]:
-    """Identity of a site: the memory of weight and bias, and the activation."""
-    weight = attribute(gm, match.linear.args[1])  # type: ignore[arg-type]
-    bias = _bias(gm, match.linear)
-    return identity(weight), None if bias is None else identity(bias), match.activation
+    """Identity of a site: the memory of all its constants, its geometry, and what is fused."""
+    weight = attribute(gm, match.node.args[1])  # type: ignore[arg-type]
+    bias = _bias(gm, match.node)
+    key = identity(weight), None if bias is None else identity(bias), match.activation
+    if not is_conv(match.node):
+        return key
+    norm = None if match.norm is None else identity(attribute(gm, match.norm.args[3]))  # type: ignore[arg-type]
+    return *key, conv_shape(match.node), norm, match.residual is not None
 
 
 @dataclass(frozen=True)
-class CollectLinear:
+class Collect:
     """Fill ``ctx.sites``."""
 
-    name: ClassVar[str] = "collect-linear"
+    name: ClassVar[str] = "collect"
 
     def run(self, gm: fx.GraphModule, ctx: PassContext) -> fx.GraphModule:
         for match in matches(gm):
             key = site_key(gm, match)
-            weight_node = match.linear.args[1]
-            assert isinstance(weight_node, fx.Node)
-            facts = of(weight_node)
-            assert facts is not None
-            bias = _bias(gm, match.linear)
             site = ctx.sites.get(key)
             if site is None:
-                target = str(weight_node.target)
-                site = ctx.sites[key] = Site(
-                    slot=len(ctx.sites),
-                    layer=target.removesuffix(".weight"),
-                    weight=attribute(gm, weight_node).detach(),
-                    bias=None if bias is None else bias.detach(),
-                    epilogue=Epilogue(bias is not None, match.activation),
-                    facts=facts,
-                    weight_name=target,
-                    bias_name=None if bias is None else str(match.linear.args[2].target),  # type: ignore[union-attr]
-                )
-            domain = rows_of(match.linear)
+                site = ctx.sites[key] = _site(gm, match, len(ctx.sites))
+            domain = rows_of(match.node, site.pixels)
             site.uses += 1
             if domain not in site.domains:
                 site.domains.append(domain)
         return gm
+
+
+def _site(gm: fx.GraphModule, match: Match, slot: int) -> Site:
+    weight_node = match.node.args[1]
+    assert isinstance(weight_node, fx.Node)
+    facts = of(weight_node)
+    assert facts is not None
+    target = str(weight_node.target)
+    weight, bias = attribute(gm, weight_node).detach(), _bias(gm, match.node)
+    bias_name = None if bias is None else str(match.node.args[2].target)  # type: ignore[union-attr]
+    scale, norm = None, None
+    if match.norm is not None:
+        norm, state = norm_of(gm, match.norm, bias_name, bias)
+        scale, bias = norm.fold(state, weight.dtype)
+        bias_name = None
+    conv = conv_shape(match.node) if is_conv(match.node) else None
+    return Site(
+        slot=slot,
+        layer=target.removesuffix(".weight"),
+        weight=weight if conv is None else matrix_of(weight),
+        bias=None if bias is None else bias.detach(),
+        epilogue=Epilogue(bias is not None, match.activation, scale is not None, match.residual is not None),
+        facts=facts,
+        weight_name=target,
+        bias_name=bias_name,
+        conv=conv,
+        original=None if conv is None else weight,
+        scale=scale,
+        norm=norm,
+        constants={} if match.norm is None else state,
+    )
+
+
+def norm_of(
+    gm: fx.GraphModule, node: fx.Node, conv_bias: str | None, bias: torch.Tensor | None
+) -> tuple[Norm, dict[str, torch.Tensor]]:
+    """A BatchNorm's names and constants, the convolution's own bias among them."""
+    nodes = [a if isinstance(a, fx.Node) else None for a in node.args[1:5]]
+    weight, shift, mean, var = (None if n is None else str(n.target) for n in nodes)
+    state = {str(n.target): attribute(gm, n).detach() for n in nodes if n is not None}
+    if conv_bias is not None and bias is not None:
+        state[conv_bias] = bias.detach()
+    assert mean is not None
+    assert var is not None
+    return Norm(weight, shift, mean, var, float(node.args[7]), conv_bias), state  # type: ignore[arg-type]
 
 
 def _bias(gm: fx.GraphModule, node: fx.Node) -> torch.Tensor | None:
@@ -141,12 +212,13 @@ def _bias(gm: fx.GraphModule, node: fx.Node) -> torch.Tensor | None:
     return bias
 
 
-def rows_of(node: fx.Node) -> RowRange:
-    """Row counts M that a linear node meets: one, or from the smallest (every dynamic size at its least) upwards."""
+def rows_of(node: fx.Node, pixels: int = 1) -> RowRange:
+    """Row counts M that a node meets: one, or from the smallest (every dynamic size at its least) upwards."""
     x = node.args[0]
     assert isinstance(x, fx.Node)
-    least, dynamic = 1, False
-    for size in x.meta["val"].shape[:-1]:
+    shape = x.meta["val"].shape
+    least, dynamic = pixels, False
+    for size in shape[:1] if is_conv(node) else shape[:-1]:
         if isinstance(size, int):
             least *= size
         else:

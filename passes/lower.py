@@ -20,8 +20,8 @@ import torch
 from torch import fx
 
 from spcomp import ops
-from spcomp.passes.base import PassContext, attribute
-from spcomp.passes.collect import matches, site_key
+from spcomp.passes.base import PassContext, Site, attribute
+from spcomp.passes.collect import Match, matches, site_key
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,25 @@ class Lower:
             site = ctx.sites.get(site_key(gm, match))
             if site is None:
                 continue
-            x = match.linear.args[0]
-            with gm.graph.inserting_before(match.linear):
-                node = gm.graph.call_function(ops.LINEAR, (x, site.slot, site.n))
+            with gm.graph.inserting_before(match.node if match.residual is None else match.last):
+                node = gm.graph.create_node("call_function", *call_of(match, site))
             node.meta = {k: v for k, v in match.last.meta.items() if k in ("val", "nn_module_stack", "stack_trace")}
             match.last.replace_all_uses_with(node)
-            if match.last is not match.linear:
-                gm.graph.erase_node(match.last)
-            gm.graph.erase_node(match.linear)
+            for gone in match.chain:
+                gm.graph.erase_node(gone)
             changed = True
         if not changed and "lifted" in gm.meta and not any(_is_tensor(gm, n) for n in gm.graph.nodes):
             return gm
         gm.graph.eliminate_dead_code(is_impure_node=_impure)
         return lift(gm)
+
+
+def call_of(match: Match, site: Site) -> tuple[Any, tuple[Any, ...]]:
+    """(target, arguments) of the op that stands for a layer."""
+    x = match.node.args[0]
+    if site.conv is None:
+        return ops.LINEAR, (x, site.slot, site.n)
+    return ops.CONV, (x, match.residual, site.slot, list(site.conv.size(site.n)))
 
 
 def _is_tensor(gm: fx.GraphModule, node: fx.Node) -> bool:

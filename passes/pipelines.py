@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spcomp.passes.base import Pass
-from spcomp.passes.collect import CollectLinear
+from spcomp.passes.collect import Collect
 from spcomp.passes.flatten import Flatten
 from spcomp.passes.infer_sparsity import InferSparsity
 from spcomp.passes.lower import Lower
@@ -11,7 +11,7 @@ from spcomp.passes.lower import Lower
 ANALYSE: tuple[Pass, ...] = (
     Flatten(),  # first: every later pass sees one flat tuple of outputs
     InferSparsity(),  # facts before anyone asks about them
-    CollectLinear(),  # needs facts; the graph is still undecomposed ATen here
+    Collect(),  # needs facts; the graph is still undecomposed ATen here
 )
 LOWER: tuple[Pass, ...] = (
     Lower(),  # last: kernels have been chosen by now

@@ -24,6 +24,8 @@ BUCKETS = (RowRange(1, 1), RowRange(2, 15), RowRange(16, 127), RowRange(128, Non
 """Row buckets, tuned at both edges."""
 LARGE_ROWS = 512
 """Upper edge at which an unbounded bucket is tuned."""
+MANY_IMAGES = 4
+"""Images of the upper point at which a convolution of a dynamic batch is tuned."""
 KEEP = 3
 """Encodings measured for a layer."""
 NEAR = 1.6
@@ -46,9 +48,17 @@ class Candidate:
         return f"{self.backend} {self.encoding} {dict(self.schedule)}"
 
 
-def points_of(domains: Iterable[RowRange]) -> list[int]:
-    """Row counts to measure at: static ones, and both edges of every bucket that a dynamic range touches."""
+def points_of(domains: Iterable[RowRange], pixels: int = 1) -> list[int]:
+    """Row counts to measure at: static ones, and both edges of every bucket that a dynamic range touches.
+
+    Rows that come ``pixels`` at a time are measured at one image and at several.
+    """
     found: set[int] = set()
+    if pixels > 1:
+        for domain in domains:
+            least = max(pixels, domain.lo)
+            found |= {least} if domain.hi == domain.lo else {least, MANY_IMAGES * least}
+        return sorted(found)
     for domain in domains:
         if domain.hi == domain.lo:
             found.add(max(1, domain.lo))
@@ -95,6 +105,8 @@ def call_for(site: Site, candidate: Candidate, rows: RowRange, target: str, pack
         backend=candidate.backend,
         target=target,
         schedule=candidate.schedule,
+        op=site.op,
+        conv=site.conv,
     )
 
 
@@ -117,7 +129,7 @@ def propose(
     for encoding in encodings_for(site.facts):
         if only is not None and encoding.name not in only:
             continue
-        key = KernelKey("linear", encoding.name, site.dtype, target)
+        key = KernelKey(site.op, encoding.name, site.dtype, target)
         found: dict[str, Candidate] = {}
         best = dict.fromkeys(points, math.inf)
         for name, backend in backends.items():

@@ -44,7 +44,7 @@ class Dense(Protocol):
         ...
 
 
-BestDense = Callable[[KernelCall, torch.Tensor, torch.Tensor | None, Sequence[int]], Dense]
+BestDense = Callable[[KernelCall, torch.Tensor, torch.Tensor | None, Sequence[int], torch.Tensor | None], Dense]
 
 
 @dataclass(eq=False)
@@ -91,7 +91,7 @@ class Planned:
 class _SitePlan:
     def __init__(self, planner: Planner, site: Site, sparse: bool) -> None:
         self.p, self.site, self.sparse = planner, site, sparse
-        self.points = points_of(site.domains)
+        self.points = points_of(site.domains, site.pixels)
         self.cold = max(0, planner.total_weight_bytes - site.weight.nbytes)
         self.candidates: list[Candidate] = (
             propose(
@@ -105,7 +105,7 @@ class _SitePlan:
         self.kernels: dict[str, Kernel] = {}
         self.whole = self._whole()
         self.dense = planner.best_dense(
-            dense_call(site, self.whole, planner.target), site.weight, site.bias, self.points
+            dense_call(site, self.whole, planner.target), site.weight, site.bias, self.points, site.scale
         )
 
     def _whole(self) -> RowRange:
@@ -160,11 +160,12 @@ class _SitePlan:
         site = self.site
         usable = [c for c in self.candidates if self._usable(c, m)]
         dense = [DENSE + name for name in self.dense.names(m)]
-        x = torch.randn(m, site.k).to(site.weight.dtype)
+        x = site.example(m)
 
         def warm() -> None:
-            x.sum()
-            x.new_empty(m, site.n).zero_()  # the block of memory that the result will be given
+            for t in x:
+                t.sum()
+            x[0].new_empty(m, site.n).zero_()  # the block of memory that the result will be given
             self.p.rewarm()
 
         filed = {c.name: f"{c.name} stores {_coarse(c.stored / site.facts.elements)}" for c in usable}
@@ -180,17 +181,19 @@ class _SitePlan:
         self.measured[m] = {name: seconds[file] for name, file in filed.items() if file in seconds}
 
     def _work(
-        self, usable: Sequence[Candidate], dense: Sequence[str], x: torch.Tensor
+        self, usable: Sequence[Candidate], dense: Sequence[str], x: tuple[torch.Tensor, ...]
     ) -> dict[str, Callable[[], object]]:
         for candidate in usable:
             if candidate.name not in self.kernels:
                 packed = self.p.pack(self.site, candidate)
                 call = call_for(self.site, candidate, self.whole, self.p.target, packed.digest)
-                self.kernels[candidate.name] = self.p.backends[candidate.backend].build(call, packed, self.site.bias)
+                self.kernels[candidate.name] = self.p.backends[candidate.backend].build(
+                    call, packed, self.site.bias, self.site.scale
+                )
         kernels = self.kernels | {name: self.dense.member(name.removeprefix(DENSE)) for name in dense}
 
         def at(kernel: Kernel) -> Callable[[], object]:
-            return lambda: kernel(x)
+            return lambda: kernel(*x)
 
         return {name: at(kernels[name]) for name in [*(c.name for c in usable), *dense]}
 
@@ -217,7 +220,8 @@ def _key(site: Site, m: int, cold: int) -> dict[str, object]:
         "k": site.k,
         "m": m,
         "dtype": site.dtype,
-        "epilogue": [site.epilogue.bias, site.epilogue.activation],
+        "epilogue": [site.epilogue.bias, site.epilogue.activation, site.epilogue.residual],
+        "conv": None if site.conv is None else site.conv.to_dict(),
         "density": _coarse(facts.density),
         "spread": round(facts.row_spread, 1),
         "cold": _coarse(cold),

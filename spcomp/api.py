@@ -152,7 +152,7 @@ def build_parts(captured: Sequence[Captured], options: Options, say: Callable[[s
         say(f"analysing program {i + 1} of {len(captured)}")
         graphs.append(analyse(program, ctx))
     if not ctx.sites and options.policy == "force":
-        raise WeightError("compile sparse (policy='force')", "no linear layer with a constant weight", "policy='auto'")
+        raise WeightError("compile sparse (policy='force')", "no layer with a constant weight", "policy='auto'")
     sites = sorted(ctx.sites.values(), key=lambda s: s.slot)
     built = build_all(sites, options, lambda layer: say(f"planning {layer}"))
     tensors: dict[str, torch.Tensor] = {}
@@ -189,5 +189,5 @@ def _state_names(
     """The names of the model's state -> the name under which the compiled model knows the same memory."""
     known = {identity(tensor): name for name, tensor in tensors.items()}
     known |= {identity(s.bias): s.bias_name for s in sites if s.bias is not None and s.bias_name is not None}
-    known |= {identity(s.weight): s.weight_name for s in sites}
+    known |= {identity(s.weight if s.original is None else s.original): s.weight_name for s in sites}
     return {name: known[identity(t)] for name, t in state.items() if identity(t) in known}

@@ -17,7 +17,7 @@ from spcomp.codegen import dense, inductor
 from spcomp.codegen.fake import refake
 from spcomp.codegen.mlir_cpu.scratch import touch
 from spcomp.codegen.table import BACKENDS
-from spcomp.compiled import Parts, Program, SlotRecord
+from spcomp.compiled import Parts, Program
 from spcomp.cost.analytic import CostModel
 from spcomp.cost.cache import TuneCache
 from spcomp.cost.tuner import Tuner
@@ -32,6 +32,7 @@ from spcomp.passes.pipelines import ANALYSE, LOWER
 from spcomp.passes.propose import Candidate, call_for
 from spcomp.passes.tune import Planned, Planner
 from spcomp.plan import KernelCall, KernelPlan, RowRange
+from spcomp.record import SlotRecord
 from spcomp.report.decision import LayerDecision, RangeDecision
 from spcomp.sparsity.measure import measure
 from spcomp.targets.host import host_cpu, release_memory
@@ -137,7 +138,7 @@ def _kernels(planner: Planner, planned: Planned) -> tuple[list[tuple[RowRange, K
         candidate = planned.candidates[name]
         packed = planner.pack(site, candidate)
         call = call_for(site, candidate, _served(rows, site), planner.target, packed.digest)
-        made.append((rows, planner.backends[candidate.backend].build(call, packed, site.bias)))
+        made.append((rows, planner.backends[candidate.backend].build(call, packed, site.bias, site.scale)))
         calls.append(replace(call, rows=rows))
     return made, calls
 
@@ -157,14 +158,14 @@ def _built(
     error: float,
 ) -> Built:
     site, choice = planned.site, planned.choice
-    slot = ops.SlotKernels(tuple(r.lo for r, _ in kernels), tuple(k for _, k in kernels), site.k)
+    slot = ops.SlotKernels(tuple(r.lo for r, _ in kernels), tuple(k for _, k in kernels), site.inputs, site.pixels)
     packed = {
         str(c.encoding): planner.pack(site, c) for c in planned.candidates.values() if c.encoding in choice.encodings
     }
     has_dense = any(is_dense(name) for _, name in choice.ranges)
     record = SlotRecord(
         site.slot, site.layer, site.weight_name, site.bias_name, site.epilogue, site.bias, tuple(packed.values()),
-        site.weight if has_dense else None, tuple(site.domains),
+        site.weight if has_dense else None, tuple(site.domains), site.conv, site.scale, site.norm,
     )  # fmt: skip
     ranges = tuple(_range_decision(planner, planned, rows, name) for rows, name in choice.ranges)
     members = {name for _, name in choice.ranges if is_dense(name)}
@@ -220,6 +221,9 @@ def lower(gm: fx.GraphModule, captured: Captured, ctx: PassContext, tensors: dic
                 name += "_"
         tensors.setdefault(name, tensor.detach())
         names.append(name)
+    for site in ctx.sites.values():
+        for name, tensor in site.constants.items():
+            tensors.setdefault(name, tensor)  # folded away, but part of the model's state
     hints = captured.signature.sizes(captured.flat)
     return Program(captured.signature, gm, tuple(names), gm, "eager", hints=hints)
 
@@ -262,7 +266,7 @@ def site_from(record: SlotRecord, weight: torch.Tensor, bias: torch.Tensor | Non
     """A site to plan again, from a slot that was compiled before."""
     return Site(
         record.slot, record.layer, weight, bias, record.epilogue, measure(positive_zeros(weight)), record.weight_name,
-        record.bias_name, list(record.domains),
+        record.bias_name, list(record.domains), conv=record.conv, scale=record.scale, norm=record.norm,
     )  # fmt: skip
 
 

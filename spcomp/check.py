@@ -9,11 +9,15 @@ import torch
 from spcomp.codegen import dense
 from spcomp.codegen.reference.backend import activate
 from spcomp.codegen.reference.backend import linear as reference_linear
+from spcomp.codegen.reference.conv import conv as reference_conv
+from spcomp.codegen.reference.conv import finish
+from spcomp.conv_shape import ConvShape
+from spcomp.encodings.matrix import weight_of
 from spcomp.kernel import Kernel
 from spcomp.passes.base import Site
 from spcomp.passes.infer_sparsity import positive_zeros
 from spcomp.passes.tune import dense_call
-from spcomp.plan import RowRange
+from spcomp.plan import Epilogue, RowRange
 from spcomp.targets.host import host_cpu
 
 CHECK_ROWS = 7
@@ -27,10 +31,32 @@ def check(site: Site, kernels: Sequence[tuple[RowRange, Kernel]]) -> float:
     for rows, kernel in kernels:
         only = site.domains[0].lo if len(site.domains) == 1 and site.domains[0].hi == site.domains[0].lo else None
         m = only if only is not None else max(1, rows.lo, min(CHECK_ROWS, rows.hi or CHECK_ROWS))
-        x = torch.randn(m, site.k, generator=torch.Generator().manual_seed(site.slot)).to(weight.dtype)
-        exact = finite_linear(x, weight, site.bias, site.epilogue.activation)
-        worst = max(worst, relative_error(kernel(x), exact))
+        m = max(1, m // site.pixels) * site.pixels
+        x = site.example(m, torch.Generator().manual_seed(site.slot))
+        exact = finite(x, weight, site.bias, site.epilogue, site.conv, site.scale)
+        worst = max(worst, relative_error(kernel(*x), exact))
     return worst
+
+
+def finite(
+    x: Sequence[torch.Tensor],
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    epilogue: Epilogue,
+    conv: ConvShape | None = None,
+    scale: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """What a layer means for these inputs (x, and a residual), in float64. weight: the matrix [n, k]."""
+    if conv is None:
+        return finite_linear(x[0], weight, bias, epilogue.activation)
+    residual = x[1] if len(x) > 1 else None
+    if not bool(torch.isfinite(weight).all()):
+        return reference_conv(x[0], weight, conv, bias, epilogue.activation, scale, residual)
+    kernel = weight_of(weight.double(), conv.weight_shape)
+    stride, padding, dilation = (list(p[2 - conv.dims :]) for p in (conv.stride, conv.padding, conv.dilation))
+    run = torch.nn.functional.conv2d if conv.dims == 2 else torch.nn.functional.conv1d
+    y = run(x[0].double(), kernel, None, stride=stride, padding=padding, dilation=dilation)
+    return finish(y, bias, epilogue.activation, scale, residual)
 
 
 def finite_linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, activation: str) -> torch.Tensor:
@@ -56,7 +82,7 @@ def relative_error(y: torch.Tensor, exact: torch.Tensor) -> float:
 def dense_error(site: Site) -> float:
     """The dense program's own error on the same inputs."""
     call = dense_call(site, RowRange(0, None), host_cpu().target)
-    kernel = dense.MklLinear(call, site.weight, site.bias)
+    kernel = dense.best_dense(call, site.weight, site.bias, [site.pixels], site.scale)
     return check(site, [(RowRange(0, None), kernel)])
 
 

@@ -16,9 +16,9 @@ from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from spcomp import ops
-from spcomp.encodings.pack import PackedTensor
 from spcomp.errors import InputError, StateError
-from spcomp.plan import Epilogue, KernelPlan, RowRange
+from spcomp.plan import KernelPlan
+from spcomp.record import SlotRecord
 from spcomp.report.decision import LayerDecision
 from spcomp.report.explain import Explanation
 from spcomp.signature import Signature, bind
@@ -39,29 +39,6 @@ class Program:
     note: str = ""
     """Why it is not Inductor, where it is not."""
     hints: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class SlotRecord:
-    """What a slot of the kernel table computes and where its weight came from."""
-
-    slot: int
-    layer: str
-    weight_name: str
-    bias_name: str | None
-    epilogue: Epilogue
-    bias: torch.Tensor | None
-    packed: tuple[PackedTensor, ...]
-    """Every encoding kept for this slot; empty when dense."""
-    weight: torch.Tensor | None
-    """The dense weight, where a dense kernel serves."""
-    domains: tuple[RowRange, ...]
-
-    def dense_weight(self) -> torch.Tensor:
-        """The weight [n, k] as it was (bit-equal but for -0.0); a view of the dense one or a new tensor."""
-        if self.weight is not None:
-            return self.weight
-        return self.packed[0].unpack()
 
 
 @dataclass(eq=False)
@@ -158,6 +135,8 @@ class CompiledModule(nn.Module):
         for tensor in parts.tensors.values():
             seen[tensor.untyped_storage().data_ptr()] = tensor.nbytes
         for record in parts.slots:
+            if record.conv is not None and record.weight is not None:
+                seen[record.weight.untyped_storage().data_ptr()] = record.weight.nbytes
             for packed in record.packed:
                 for buffer in packed.buffers.values():
                     seen[buffer.untyped_storage().data_ptr()] = buffer.nbytes
@@ -215,7 +194,7 @@ class CompiledModule(nn.Module):
             return {}
         state = {name: t for name, t in parts.tensors.items() if not name.startswith("_lifted_tensor_")}
         for record in parts.slots:
-            state[record.weight_name] = record.dense_weight()
+            state[record.weight_name] = record.original_weight()
             if record.bias_name is not None and record.bias is not None:
                 state[record.bias_name] = record.bias
         if parts.state_names:
@@ -268,9 +247,7 @@ class CompiledModule(nn.Module):
         if self._parts is None:
             return "CompiledModule(captured at its first call)"
         sparse = sum(d.sparse for d in self._parts.decisions)
-        return (
-            f"CompiledModule({sparse} of {len(self._parts.decisions)} linear layers sparse, {self.nbytes / 1e6:.1f} MB)"
-        )
+        return f"CompiledModule({sparse} of {len(self._parts.decisions)} layers sparse, {self.nbytes / 1e6:.1f} MB)"
 
     def _repr_html_(self) -> str:
         return self.explain()._repr_html_() if self._parts is not None else repr(self)

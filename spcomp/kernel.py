@@ -33,7 +33,10 @@ class Kernel(Protocol):
         ...
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """x [..., k] -> y [..., n], contiguous, in the call's dtype."""
+        """x [..., k] -> y [..., n], contiguous, in the call's dtype; of a convolution x [B, C, ...] -> y [B, n, ...].
+
+        A residual (of y's shape) is a second argument, where the epilogue says so.
+        """
         ...
 
 
@@ -58,6 +61,8 @@ class Backend(Protocol):
         """The schedules worth trying for this call at M = ``m`` rows, the likeliest first."""
         ...
 
-    def build(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None) -> Kernel:
-        """Generate and compile. Raises :class:`spcomp.errors.KernelError`."""
+    def build(
+        self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, scale: torch.Tensor | None = None
+    ) -> Kernel:
+        """Generate and compile; bias and scale [n] as the epilogue says. Raises :class:`spcomp.errors.KernelError`."""
         ...

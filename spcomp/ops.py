@@ -1,6 +1,8 @@
-"""The custom op that stands for a compiled linear layer in a graph, and the table it looks its kernel up in.
+"""The custom ops that stand for compiled layers in a graph, and the table they look their kernels up in.
 
-``spcomp::linear_v1(Tensor x, int slot, int n) -> Tensor``. The slot is a position in the kernel table of the
+``spcomp::linear_v1(Tensor x, int slot, int n) -> Tensor`` and
+``spcomp::conv_v1(Tensor x, Tensor? residual, int slot, int[] size) -> Tensor``, size being (n, height, width) or
+(n, width) of one image of the result. The slot is a position in the kernel table of the
 :class:`CompiledModule` that is running; the table is found through a context variable, so nothing is process-global
 and compiled graphs can be cached and shared between models of one architecture. The version is part of the name
 because Inductor's cache does not see changed lowerings.
@@ -27,6 +29,8 @@ class SlotKernels:
     starts: tuple[int, ...]
     kernels: tuple[Kernel, ...]
     k: int
+    """Elements of x that make ``rows`` rows: the features of one, or the input planes of one image."""
+    rows: int = 1
 
     def __post_init__(self) -> None:
         if not self.starts or list(self.starts) != sorted(set(self.starts)) or len(self.starts) != len(self.kernels):
@@ -36,10 +40,10 @@ class SlotKernels:
         """The kernel for ``m`` rows; below the first start the first one serves."""
         return self.kernels[max(0, bisect_right(self.starts, m) - 1)]
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+    def __call__(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
         if len(self.kernels) == 1:
-            return self.kernels[0](x)
-        return self.pick(x.numel() // self.k)(x)
+            return self.kernels[0](*(x, *residual))
+        return self.pick(x.numel() // self.k * self.rows)(*(x, *residual))
 
 
 KernelTable = Sequence[SlotKernels]
@@ -65,14 +69,24 @@ def active(table: KernelTable) -> Iterator[None]:
 
 def linear(x: torch.Tensor, *, slot: int, n: int) -> torch.Tensor:
     """Run the kernel of ``slot``: x [..., k] -> [..., n]."""
+    return _table()[slot](x)
+
+
+def conv(x: torch.Tensor, residual: torch.Tensor | None, *, slot: int, size: Sequence[int]) -> torch.Tensor:
+    """Run the kernel of ``slot``: x [B, C, ...] (and a residual like the result) -> [B, *size]."""
+    found = _table()[slot]
+    return found(x) if residual is None else found(x, residual)
+
+
+def _table() -> KernelTable:
     table = _active.get()
     if table is None:
         raise KernelError(
-            "run a compiled linear layer",
+            "run a compiled layer",
             "no compiled model is running in this thread",
             "call the CompiledModule; its graph does not run on its own",
         )
-    return table[slot](x)
+    return table
 
 
 _library = torch.library.Library("spcomp", "DEF")  # type: ignore[no-untyped-call]
@@ -85,4 +99,14 @@ def _fake(x: torch.Tensor, slot: int, n: int) -> torch.Tensor:
     return x.new_empty((*x.shape[:-1], n))
 
 
+_library.define("conv_v1(Tensor x, Tensor? residual, int slot, int[] size) -> Tensor")  # type: ignore[no-untyped-call]
+_library.impl("conv_v1", lambda x, r, slot, size: conv(x, r, slot=slot, size=size), "CPU")  # type: ignore[no-untyped-call]
+
+
+@torch.library.register_fake("spcomp::conv_v1")  # type: ignore[untyped-decorator]
+def _fake_conv(x: torch.Tensor, residual: torch.Tensor | None, slot: int, size: Sequence[int]) -> torch.Tensor:
+    return x.new_empty((x.shape[0], *size))
+
+
+CONV = torch.ops.spcomp.conv_v1.default
 LINEAR = torch.ops.spcomp.linear_v1.default

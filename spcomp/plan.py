@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from spcomp.conv_shape import ConvShape
 from spcomp.encodings.spec import ITEM_BYTES, Encoding
 from spcomp.encodings.table import encoding_from_dict, encoding_to_dict
 from spcomp.errors import EncodingError, PlanError
@@ -52,10 +53,15 @@ class RowRange:
 
 @dataclass(frozen=True)
 class Epilogue:
-    """What happens to a row of the product before it is stored: ``activation(product + bias)``."""
+    """What happens to a row of the product before it is stored: ``activation(product * scale + bias + residual)``.
+
+    Scale and bias have one number for each output feature; the residual is a tensor like the result.
+    """
 
     bias: bool = False
     activation: str = "none"
+    scale: bool = False
+    residual: bool = False
 
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
@@ -97,6 +103,8 @@ class KernelCall:
     target: str
     schedule: Schedule = ()
     op: str = "linear"
+    conv: ConvShape | None = None
+    """The geometry, where ``op`` is ``"conv"``; then a row is an output pixel and k = R * S * C."""
 
     @property
     def key(self) -> KernelKey:
@@ -115,14 +123,18 @@ class KernelCall:
         return 2 * m * self.stored
 
     def activation_nbytes(self, m: int) -> int:
-        """x read once and y written once."""
-        return m * (self.n + self.k) * ITEM_BYTES[self.dtype]
+        """x read once and y written once (and a residual read once)."""
+        inputs = m * self.k if self.conv is None else -(-m // self.conv.pixels) * self.conv.inputs
+        return (inputs + m * self.n * (1 + self.epilogue.residual)) * ITEM_BYTES[self.dtype]
 
     def dense_weight_nbytes(self) -> int:
         return self.n * self.k * ITEM_BYTES[self.dtype]
 
     def to_dict(self) -> dict[str, Any]:
         data = asdict(self)
+        for parent, name in ((data, "conv"), (data["epilogue"], "scale"), (data["epilogue"], "residual")):
+            if not parent[name]:
+                del parent[name]  # as plans were before there were such things: their digests stand
         data["encoding"] = encoding_to_dict(self.encoding)
         data["schedule"] = dict(self.schedule)
         return data
@@ -134,6 +146,7 @@ class KernelCall:
             fields["rows"] = RowRange(**fields["rows"])
             fields["epilogue"] = Epilogue(**fields["epilogue"])
             fields["encoding"] = encoding_from_dict(fields["encoding"])
+            fields["conv"] = None if fields.get("conv") is None else ConvShape.from_dict(fields["conv"])
             fields["schedule"] = tuple(sorted(fields["schedule"].items()))
             call = cls(**fields)
         except (KeyError, TypeError, AttributeError, EncodingError) as error:
@@ -154,6 +167,8 @@ class KernelCall:
                 return f"{name} is {getattr(self, name)!r}, not a text"
         if self.dtype not in ITEM_BYTES:
             return f"dtype is {self.dtype!r}, not one of {', '.join(ITEM_BYTES)}"
+        if (self.op == "conv") != (self.conv is not None) or (self.conv is not None and self.conv.k != self.k):
+            return f"op is {self.op!r} with the geometry {self.conv}"
         if any(type(value) is not int for _, value in self.schedule):
             return f"schedule {dict(self.schedule)} has a value that is no whole number"
         return None

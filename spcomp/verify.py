@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,9 +11,12 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from spcomp import ops
-from spcomp.check import finite_linear, relative_error
-from spcomp.compiled import Parts, SlotRecord
+from spcomp.check import finite, relative_error
+from spcomp.codegen.dense import best_dense
+from spcomp.compiled import Parts
+from spcomp.encodings.dense import Dense
 from spcomp.errors import InputError
+from spcomp.record import SlotRecord
 from spcomp.report.verification import LayerCheck, Verification
 from spcomp.signature import bind
 from spcomp.tolerance import TOLERANCES
@@ -29,14 +32,15 @@ class _Watched:
     checks: list[LayerCheck]
     k: int = field(default=0)
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.slot(x)
-        m = x.numel() // max(1, self.slot.k)
-        weight = self.record.dense_weight()
-        exact = finite_linear(x, weight, self.record.bias, self.record.epilogue.activation)
-        dense = torch.nn.functional.linear(x, weight, self.record.bias)
-        plain = finite_linear(x, weight, self.record.bias, "none")
-        limit = max(TOLERANCES[self.dtype], 2 * relative_error(dense, plain))
+    def __call__(self, *x: torch.Tensor) -> torch.Tensor:
+        y = self.slot(*x)
+        m = x[0].numel() // max(1, self.slot.k) * self.slot.rows
+        record = self.record
+        weight = record.dense_weight()
+        exact = finite(x, weight, record.bias, record.epilogue, record.conv, record.scale)
+        call = replace(self.slot.pick(m).call, encoding=Dense(), backend="dense")
+        dense = best_dense(call, weight, record.bias, [m], record.scale)(*x)
+        limit = max(TOLERANCES[self.dtype], 2 * relative_error(dense, exact))
         kernel = self.slot.pick(m)
         name = f"{kernel.call.backend} {kernel.call.encoding}"
         self.checks.append(LayerCheck(self.record.layer, name, m, relative_error(y, exact), limit))

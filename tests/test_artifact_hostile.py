@@ -183,8 +183,8 @@ def test_any_altered_byte_is_found(
 def test_other_versions_of_the_form_are_named(
     saved: Path, tmp_path: Path, refused: Callable[..., ArtifactError]
 ) -> None:
-    for version in (2, 0, "1", True, None):
-        refused(forge(saved, tmp_path / "v", sets(version, "version")), "reads version 1")
+    for version in (1, 0, "2", True, None):
+        refused(forge(saved, tmp_path / "v", sets(version, "version")), "reads version 2")
     refused(forge(saved, tmp_path / "v", sets("onnx", "format")), "of the format 'onnx'")
 
 

@@ -68,10 +68,10 @@ def test_small_bert() -> None:
             assert relative(found.pooler_output, wanted.pooler_output.double()) < 2e-5
 
 
-def test_convolutions_stay_and_the_head_is_compiled() -> None:
+def test_convolutions_may_stay_dense_and_the_head_is_compiled() -> None:
     model = prune(ConvNet())
-    compiled = spcomp.compile(model, torch.randn(4, 1, 12, 12), torch.randn(6, 1, 12, 12), **SPARSE)
-    assert [d.layer for d in compiled.explain().decisions] == ["fc"]
+    compiled = spcomp.compile(model, torch.randn(4, 1, 12, 12), torch.randn(6, 1, 12, 12), **SPARSE, exclude="conv")
+    assert [(d.layer, d.sparse) for d in compiled.explain().decisions] == [("conv", False), ("fc", True)]
     for batch in (0, 1, 3):
         agrees(compiled, model, torch.randn(batch, 1, 12, 12))
 
@@ -219,7 +219,7 @@ def test_the_first_call_captures() -> None:
     with pytest.raises(spcomp.SpcompError, match=r"not been captured yet. Try: call it once, or give compile"):
         compiled.explain()
     agrees(compiled, model, torch.randn(3, 64))
-    assert "1 of 1 linear layers sparse" in repr(compiled)
+    assert "1 of 1 layers sparse" in repr(compiled)
     agrees(compiled, model, torch.randn(3, 64))
 
 

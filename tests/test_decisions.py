@@ -65,8 +65,8 @@ def test_force_names_layer_value_and_reason() -> None:
         match=r"compile 0 sparse \(policy='force'\): 0.0% zeros; no sparse encoding fits this weight. Try: pruning",
     ):
         spcomp.compile(model.eval(), torch.randn(3, 64), **FORCE)
-    with pytest.raises(WeightError, match=r"no linear layer with a constant weight. Try: policy='auto'"):
-        spcomp.compile(nn.Conv2d(1, 1, 1).eval(), torch.randn(1, 1, 4, 4), **FORCE)
+    with pytest.raises(WeightError, match=r"no layer with a constant weight. Try: policy='auto'"):
+        spcomp.compile(nn.Conv2d(2, 2, 1, groups=2).eval(), torch.randn(1, 2, 4, 4), **FORCE)
 
 
 def test_force_keeps_the_budget() -> None:
@@ -162,7 +162,7 @@ def test_explain_has_everything_that_was_promised(large: tuple[nn.Module, Compil
     assert rows["kernel"].startswith("mlir_cpu csr")
     assert min(rows["measured_us"], rows["predicted_us"], rows["dense_us"]) > 0
     text = str(found)
-    for word in (*COLUMNS, "unstructured 90%", "runner-up", "2 of 2 linear layers sparse", found.digest, "512 x 512"):
+    for word in (*COLUMNS, "unstructured 90%", "runner-up", "2 of 2 layers sparse", found.digest, "512 x 512"):
         assert word in text, word
     assert str(found) == text
     assert all(c.digest == found.digest for c in [compiled.plan, KernelPlan.from_json(compiled.plan.to_json())])
@@ -193,7 +193,7 @@ def test_bytes(large: tuple[nn.Module, CompiledModule]) -> None:
     assert compiled.nbytes <= 0.2 * dense
     packed = sum(p.nbytes for r in compiled.parts.slots for p in r.packed)
     assert packed <= compiled.nbytes
-    assert repr(compiled) == f"CompiledModule(2 of 2 linear layers sparse, {compiled.nbytes / 1e6:.1f} MB)"
+    assert repr(compiled) == f"CompiledModule(2 of 2 layers sparse, {compiled.nbytes / 1e6:.1f} MB)"
 
 
 def test_the_plan_names_every_call(large: tuple[nn.Module, CompiledModule]) -> None:
@@ -210,7 +210,7 @@ def test_the_plan_names_every_call(large: tuple[nn.Module, CompiledModule]) -> N
 def test_debug_dir_has_graphs_and_sources(tmp_path: Path) -> None:
     spcomp.compile(mlp(64, 48, 8), torch.randn(3, 64), **FORCE, debug_dir=tmp_path / "new" / "dump")
     names = sorted(p.name for p in (tmp_path / "new" / "dump").glob("*.py"))
-    assert names == ["00-flatten.py", "01-infer-sparsity.py", "02-collect-linear.py", "03-lower.py"]
+    assert names == ["00-flatten.py", "01-infer-sparsity.py", "02-collect.py", "03-lower.py"]
     lowered = (tmp_path / "new" / "dump" / "03-lower.py").read_text()
     assert lowered.count("torch.ops.spcomp.linear_v1") == 2
     sources = list((tmp_path / "new" / "dump" / "kernels").glob("*.mlir"))

@@ -14,7 +14,7 @@ from spcomp import ops
 from spcomp.capture import Captured, Example, capture
 from spcomp.errors import PassError
 from spcomp.passes.base import PassContext, attribute, describe, run_passes, verify
-from spcomp.passes.collect import CollectLinear, matches
+from spcomp.passes.collect import Collect, matches
 from spcomp.passes.flatten import Flatten
 from spcomp.passes.infer_sparsity import InferSparsity, positive_zeros
 from spcomp.passes.lower import Lower
@@ -85,18 +85,18 @@ def test_golden_graphs(golden: Golden) -> None:
 
     ctx.dump = dump
     lowered = run_passes(ANALYSE + LOWER, program.gm, ctx)
-    assert stages["infer-sparsity"] == stages["collect-linear"] == stages["flatten"], "analysis changes no graph"
+    assert stages["infer-sparsity"] == stages["collect"] == stages["flatten"], "analysis changes no graph"
     sites = [
         f"{s.slot} {s.layer} {s.n}x{s.k} {s.epilogue} rows {[str(d) for d in s.domains]}" for s in ctx.sites.values()
     ]
     golden("pass_flatten.txt", f"before:\n{code['captured']}\n\nafter:\n{code['flatten']}")
-    golden("pass_collect.txt", f"before and after:\n{stages['collect-linear']}\n\nsites:\n" + "\n".join(sites))
+    golden("pass_collect.txt", f"before and after:\n{stages['collect']}\n\nsites:\n" + "\n".join(sites))
     lifted = ", ".join(lowered.meta["lifted"])
     golden("pass_lower.txt", f"before:\n{stages['flatten']}\n\nafter:\n{stages['lower']}\n\nlifted: {lifted}")
 
 
 def test_passes_print_as_their_options() -> None:
-    assert [describe(p) for p in ANALYSE + LOWER] == ["flatten", "infer-sparsity", "collect-linear", "lower"]
+    assert [describe(p) for p in ANALYSE + LOWER] == ["flatten", "infer-sparsity", "collect", "lower"]
 
 
 # --- meaning ----------------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_nothing_to_do_returns_the_same_object() -> None:
     version = str(flat.graph)
     assert Flatten().run(flat, ctx) is flat
     assert InferSparsity().run(flat, ctx) is flat
-    assert CollectLinear().run(flat, PassContext()) is flat
+    assert Collect().run(flat, PassContext()) is flat
     assert str(flat.graph) == version
     lowered = Lower().run(flat, ctx)
     assert Lower().run(lowered, ctx) is lowered

@@ -18,7 +18,7 @@ import torch
 from spcomp import ops
 from spcomp.errors import ArtifactError
 
-OWN = "spcomp.linear_v1.default"
+OWN = {"spcomp.linear_v1.default": ops.LINEAR, "spcomp.conv_v1.default": ops.CONV}
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{
         f"operator.{name}": getattr(operator, name)
@@ -68,7 +68,7 @@ def _known() -> frozenset[str]:
 
 def refusal(target: str) -> str | None:
     """Why a saved graph may not call ``target`` (``aten.add.Tensor``), or None if it may."""
-    if target == OWN or target in FUNCTIONS:
+    if target in OWN or target in FUNCTIONS:
         return None
     match = _OPERATOR.fullmatch(target)
     if match is None:
@@ -89,8 +89,8 @@ def resolve(target: str, node: str) -> Callable[..., Any]:
             "read the graph of a saved model", f"{node} calls {target[:120]!r}: {reason}",
             "a file written by save() of this version; do not trust this one",
         )  # fmt: skip
-    if target == OWN:
-        return ops.LINEAR
+    if target in OWN:
+        return OWN[target]
     if target in FUNCTIONS:
         return FUNCTIONS[target]
     _, name, overload = target.split(".")

@@ -14,7 +14,7 @@ from spcomp import ops
 from spcomp.build import Built, assemble, build_all, dense_built, make_planner, site_from, versions
 from spcomp.codegen import dense
 from spcomp.codegen.table import BACKENDS
-from spcomp.compiled import Parts, Program, SlotRecord
+from spcomp.compiled import Parts, Program
 from spcomp.encodings.dense import Dense
 from spcomp.errors import KernelError, PolicyError
 from spcomp.kernel import Kernel
@@ -22,6 +22,7 @@ from spcomp.options import Options
 from spcomp.passes.choose import DENSE, is_dense
 from spcomp.passes.propose import points_of
 from spcomp.plan import KernelCall, RowRange
+from spcomp.record import SlotRecord
 from spcomp.report.decision import LayerDecision
 from spcomp.signature import Constant, evaluate
 from spcomp.targets.host import host_cpu
@@ -56,8 +57,13 @@ def rebuild(record: SlotRecord, calls: Sequence[KernelCall], decision: LayerDeci
             kernels.append(best.member(call.backend.removeprefix(DENSE)))
         else:
             kernels.append(_sparse(call, record))
-    slot = ops.SlotKernels(tuple(c.rows.lo for c in calls), tuple(kernels), calls[0].k)
+    slot = ops.SlotKernels(tuple(c.rows.lo for c in calls), tuple(kernels), *_inputs(calls[0]))
     return Built(slot, record, tuple(calls), decision)
+
+
+def _inputs(call: KernelCall) -> tuple[int, int]:
+    """Elements of x, and the rows that they make."""
+    return (call.k, 1) if call.conv is None else (call.conv.inputs, call.conv.pixels)
 
 
 class Jobs:
@@ -81,7 +87,9 @@ class Jobs:
 def _dense(call: KernelCall, record: SlotRecord) -> dense.BestDense:
     assert record.weight is not None
     whole = replace(call, rows=RowRange(0, None), backend="dense", encoding=Dense())
-    return dense.best_dense(whole, record.weight, record.bias, points_of(record.domains))
+    return dense.best_dense(
+        whole, record.weight, record.bias, points_of(record.domains, _inputs(call)[1]), record.scale
+    )
 
 
 def _sparse(call: KernelCall, record: SlotRecord) -> Kernel:
@@ -96,7 +104,7 @@ def _sparse(call: KernelCall, record: SlotRecord) -> Kernel:
     if call.schedule not in offered:
         found = f"no schedule {dict(call.schedule)} here"
         raise KernelError(f"build the kernel of {call.layer}", found, "tuning again")
-    return backend.build(replace(call, rows=rows), packed, record.bias)
+    return backend.build(replace(call, rows=rows), packed, record.bias, record.scale)
 
 
 def retune(

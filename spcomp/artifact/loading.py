@@ -19,10 +19,11 @@ from spcomp.artifact.records import bad, check_graph, read_program, read_record,
 from spcomp.artifact.saving import FORMAT, VERSION, unplain
 from spcomp.build import Built, assemble, compile_rest
 from spcomp.codegen import inductor
-from spcomp.compiled import CompiledModule, Program, SlotRecord
+from spcomp.compiled import CompiledModule, Program
 from spcomp.errors import ArtifactError, KernelError, SpcompError
 from spcomp.options import Engine, Options
 from spcomp.plan import KernelCall, KernelPlan
+from spcomp.record import SlotRecord
 from spcomp.report.decision import LayerDecision
 
 log = logging.getLogger("spcomp")
@@ -71,10 +72,9 @@ def load(
         notes = tuple(str(note) for note in manifest["notes"])
         names = {str(name): str(known) for name, known in manifest["state_names"].items()}
         _check_decisions(decisions, plan)
-        sizes = [(d.n, d.k, d.dtype) for d in decisions]
         say("checking the graph")
         for program in programs:
-            check_graph(program, tensors, sizes)
+            check_graph(program, tensors, [calls[0] for _, calls in records])
         reason = another_machine(manifest["versions"], manifest["host"], plan.threads)
     except ArtifactError:
         raise

@@ -15,10 +15,13 @@ from spcomp.artifact.pool import Views
 from spcomp.artifact.saving import unplain
 from spcomp.artifact.trees import load_tree
 from spcomp.codegen.fake import refake
-from spcomp.compiled import Program, SlotRecord
+from spcomp.compiled import Program
+from spcomp.conv_shape import ConvShape
 from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor
 from spcomp.errors import ArtifactError
+from spcomp.passes.base import Norm, input_size
 from spcomp.plan import Epilogue, KernelCall, RowRange, TensorSpec
+from spcomp.record import SlotRecord
 from spcomp.signature import Constant, Signature, evaluate
 
 ENGINES = ("inductor", "eager")
@@ -111,10 +114,14 @@ def read_record(
         tuple(_read_packed(p, views, pool) for p in data["packed"]),
         None if data["weight"] is None else pool.get(views[data["weight"]]),
         tuple(RowRange(*d) for d in data["domains"]),
+        None if data["conv"] is None else ConvShape.from_dict(data["conv"]),
+        None if data["scale"] is None else pool.get(views[data["scale"]]),
+        None if data["norm"] is None else _read_norm(unplain(data["norm"])),
     )  # fmt: skip
     first = calls[0]
     where = f"the layer {str(record.layer)[:80]}"
     names = [record.layer, record.weight_name, *([] if record.bias_name is None else [record.bias_name])]
+    names += [] if record.norm is None else record.norm.names()
     if not all(isinstance(name, str) for name in names) or not record.domains:
         raise bad(where, "no names or no row counts")
     if any(type(v) is not int for d in record.domains for v in (d.lo, d.hi) if v is not None):
@@ -128,8 +135,11 @@ def read_record(
         raise bad(where, f"a dense weight of shape {tuple(record.weight.shape)}, the plan says {shape}")
     if (record.bias is not None) != record.epilogue.bias:
         raise bad(where, "a bias where there is none, or none where there is one")
-    if record.bias is not None and (record.bias.dtype is not dtype or tuple(record.bias.shape) != (first.n,)):
-        raise bad(where, f"a bias of shape {tuple(record.bias.shape)}, the plan says {(first.n,)}")
+    if (record.scale is not None) != record.epilogue.scale:
+        raise bad(where, "a scale where there is none, or none where there is one")
+    for kind, vector in (("bias", record.bias), ("scale", record.scale)):
+        if vector is not None and (vector.dtype is not dtype or tuple(vector.shape) != (first.n,)):
+            raise bad(where, f"a {kind} of shape {tuple(vector.shape)}, the plan says {(first.n,)}")
     if record.weight is None and not record.packed:
         raise bad(where, "no weight")
     if any(p.shape != shape or p.dtype != first.dtype for p in record.packed):
@@ -147,7 +157,7 @@ def _check_call(call: KernelCall, record: SlotRecord, first: KernelCall, where: 
     )
     rows = (call.rows.lo, 0 if call.rows.hi is None else call.rows.hi)
     counts = (call.nonzeros, call.stored, call.weight_nbytes, *rows, *(v for _, v in call.schedule))
-    if not same or call.epilogue != record.epilogue or call.op != "linear":
+    if not same or call.epilogue != record.epilogue or call.conv != record.conv:
         raise bad(where, "a plan that is of another layer")
     if any(type(v) is not int or not 0 <= v < _LARGEST for v in counts) or not isinstance(call.backend, str):
         raise bad(where, f"a call with the numbers {str(counts)[:80]}")
@@ -156,6 +166,13 @@ def _check_call(call: KernelCall, record: SlotRecord, first: KernelCall, where: 
             raise bad(where, "a dense kernel without a dense weight")
     elif all(p.encoding != call.encoding or p.nonzeros != call.nonzeros for p in record.packed):
         raise bad(where, f"a call on {call.encoding}, which is not in the file")
+
+
+def _read_norm(data: Mapping[str, Any]) -> Norm:
+    norm = Norm(**data)
+    if not isinstance(norm.mean, str) or not isinstance(norm.var, str) or not isinstance(norm.eps, float):
+        raise bad("a BatchNorm", f"{str(data)[:120]}")
+    return norm
 
 
 def _read_packed(data: Mapping[str, Any], views: Mapping[str, Any], pool: Views) -> PackedTensor:
@@ -192,10 +209,10 @@ def written(program: Program) -> set[str]:
     return found
 
 
-def check_graph(program: Program, tensors: Mapping[str, torch.Tensor], sizes: Sequence[tuple[int, int, str]]) -> None:
+def check_graph(program: Program, tensors: Mapping[str, torch.Tensor], calls: Sequence[KernelCall]) -> None:
     """Run the graph on fake tensors (nothing is computed) and hold every kernel's input against its weight.
 
-    ``sizes``: n, k and dtype of each slot. Kernels read memory by address: an input of another width must not reach
+    ``calls``: one of each slot. Kernels read memory by address: an input of another width must not reach
     them. Leaves ``meta["val"]`` on every node.
     """
     lifted = [tensors[name] for name in program.lifted]
@@ -206,19 +223,44 @@ def check_graph(program: Program, tensors: Mapping[str, torch.Tensor], sizes: Se
         first = str(error).splitlines()[0][:200] if str(error) else ""
         raise bad("the graph", f"operators that do not fit together ({type(error).__name__}: {first})") from error
     for node in program.gm.graph.nodes:
-        if node.target is not ops.LINEAR:
+        if node.target not in (ops.LINEAR, ops.CONV):
             continue
         match node.args:
-            case (torch.fx.Node() as x, int() as slot, int() as n) if not node.kwargs and 0 <= slot < len(sizes):
-                value = x.meta.get("val")
-                if _fits(value, n, *sizes[slot]):
+            case (torch.fx.Node() as x, int() as slot, int() as n) if not node.kwargs and 0 <= slot < len(calls):
+                if _fits(x.meta.get("val"), n, calls[slot]):
+                    continue
+            case (torch.fx.Node() as x, residual, int() as slot, size) if not node.kwargs and 0 <= slot < len(calls):
+                other = residual.meta.get("val") if isinstance(residual, torch.fx.Node) else None
+                if (residual is None) == (other is None) and _fits_conv(x.meta.get("val"), other, size, calls[slot]):
                     continue
         raise bad("the graph", f"{node.name}, which calls a kernel with an input that is not its own")
 
 
-def _fits(value: Any, n: int, rows: int, columns: int, dtype: str) -> bool:
-    """Whether an input is one that the kernel of a (rows x columns) weight was made for."""
-    if not isinstance(value, torch.Tensor) or not value.dim() or type(value.shape[-1]) is not int:
+def _fits_conv(value: Any, residual: Any, size: Any, call: KernelCall) -> bool:
+    """Whether planes (and a residual) are those that a convolution's kernel was made for."""
+    if call.conv is None or not isinstance(value, torch.Tensor) or not value.dim():
+        return False
+    planes = input_size(call.conv)
+    if tuple(value.shape[1:]) != planes or str(value.dtype) != f"torch.{call.dtype}":
+        return False
+    if not isinstance(size, list | tuple) or tuple(size) != call.conv.size(call.n):
+        return False
+    if not call.epilogue.residual:
+        return residual is None
+    if not isinstance(residual, torch.Tensor) or residual.dtype is not value.dtype:
+        return False
+    return tuple(residual.shape[1:]) == tuple(size) and statically_known_true(residual.shape[0] == value.shape[0])
+
+
+def _fits(value: Any, n: int, call: KernelCall) -> bool:
+    """Whether an input is one that the kernel of an (n x k) weight was made for."""
+    rows, columns, dtype = call.n, call.k, call.dtype
+    if (
+        call.conv is not None
+        or not isinstance(value, torch.Tensor)
+        or not value.dim()
+        or type(value.shape[-1]) is not int
+    ):
         return False
     return (n, value.shape[-1], str(value.dtype)) == (rows, columns, f"torch.{dtype}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from spcomp.artifact.graph import graph_to_json
 from spcomp.artifact.pool import Pool
 from spcomp.artifact.trees import dump_tree
 from spcomp.build import versions
-from spcomp.compiled import Parts, Program, SlotRecord
+from spcomp.compiled import Parts, Program
+from spcomp.record import SlotRecord
 from spcomp.targets.host import host_cpu
 
 FORMAT = "spcomp-compiled-model"
-VERSION = 1
+VERSION = 2
 
 
 def save(parts: Parts, path: str | Path) -> Path:
@@ -67,10 +69,13 @@ def _slot(pool: Pool, record: SlotRecord) -> dict[str, Any]:
         "layer": record.layer,
         "weight_name": record.weight_name,
         "bias_name": record.bias_name,
-        "epilogue": {"bias": record.epilogue.bias, "activation": record.epilogue.activation},
+        "epilogue": asdict(record.epilogue),
+        "conv": None if record.conv is None else record.conv.to_dict(),
+        "norm": None if record.norm is None else plain(asdict(record.norm)),
         "domains": [[d.lo, d.hi] for d in record.domains],
         "weight": None if record.weight is None else pool.add(f"{at}/weight", record.weight),
         "bias": None if record.bias is None else pool.add(f"{at}/bias", record.bias),
+        "scale": None if record.scale is None else pool.add(f"{at}/scale", record.scale),
         "packed": [
             {
                 "manifest": packed.manifest(),

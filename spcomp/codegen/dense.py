@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from spcomp.codegen.dense_conv import conv_member, conv_members
 from spcomp.codegen.mlir_cpu import jit, parallel
 from spcomp.codegen.mlir_cpu.gemv import gemv_text
 from spcomp.codegen.reference.backend import activate
@@ -136,7 +137,15 @@ class BestDense:
     Members are built when they are first asked for. Until :meth:`settle` has been told what they take, MKL serves.
     """
 
-    def __init__(self, call: KernelCall, weight: torch.Tensor, bias: torch.Tensor | None, rows: Sequence[int]) -> None:
+    def __init__(
+        self,
+        call: KernelCall,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        rows: Sequence[int],
+        scale: torch.Tensor | None = None,
+    ) -> None:
+        self.scale = scale
         self.call = call
         self.weight = weight
         self.bias = bias
@@ -146,6 +155,8 @@ class BestDense:
 
     def names(self, m: int) -> tuple[str, ...]:
         """The members that can take ``m`` rows."""
+        if self.call.conv is not None:
+            return conv_members(self.call.dtype)
         if self.call.n == 0 or self.call.k == 0:
             return ("mkl",)
         return tuple(name for name in MEMBERS if serves(name, m, self.call.dtype))
@@ -158,6 +169,8 @@ class BestDense:
 
     def _build(self, name: str) -> Kernel:
         call, weight, bias = self.call, self.weight, self.bias
+        if call.conv is not None and name in self.names(0):
+            return conv_member(name, call, weight, bias, self.scale, max(1, *self.rows) // call.conv.pixels)
         if any(name in self.names(m) for m in self.rows):
             match name:
                 case "mkl":
@@ -175,11 +188,19 @@ class BestDense:
         """
         found: dict[int, dict[str, float]] = {}
         for m in self.rows:
-            x = torch.randn(m, self.call.k).to(self.weight.dtype)
-            work = {name: functools.partial(self.member(name), x) for name in self.names(m)}
+            x = self._example(m)
+            work = {name: functools.partial(self.member(name), *x) for name in self.names(m)}
             found[m] = (measure or _interleaved)(work)
         self.settle(found)
         return found
+
+    def _example(self, m: int) -> tuple[torch.Tensor, ...]:
+        conv = self.call.conv
+        if conv is None:
+            return (torch.randn(m, self.call.k).to(self.weight.dtype),)
+        planes = (conv.channels, *(conv.height, conv.width)[2 - conv.dims :])
+        sizes = [planes, conv.size(self.call.n)][: 1 + self.call.epilogue.residual]
+        return tuple(torch.randn(m // conv.pixels, *size).to(self.weight.dtype) for size in sizes)
 
     def settle(self, measured: Mapping[int, Mapping[str, float]]) -> None:
         """Serve each row count by the fastest member there; drop members that win nowhere."""
@@ -190,7 +211,7 @@ class BestDense:
         """The member that serves ``m`` rows: the fastest at the nearest measured row count that can take them."""
         able = self.names(m)
         near = sorted(self._winners, key=lambda p: abs(p - m))
-        return next((self._winners[p] for p in near if self._winners[p] in able), "mkl")
+        return next((self._winners[p] for p in near if self._winners[p] in able), "mkl" if "mkl" in able else able[0])
 
     @property
     def source(self) -> str:
@@ -200,18 +221,26 @@ class BestDense:
     def extra_nbytes(self) -> int:
         return sum(k.extra_nbytes for k in self._built.values())
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        k = self.call.k
-        return self.member(self.winner(x.numel() // k if k else 0))(x)
+    def __call__(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
+        k, conv = self.call.k, self.call.conv
+        m = len(x) * conv.pixels if conv is not None else x.numel() // k if k else 0
+        return self.member(self.winner(m))(x, *residual)
 
 
-def best_dense(call: KernelCall, weight: torch.Tensor, bias: torch.Tensor | None, rows: Sequence[int]) -> BestDense:
+def best_dense(
+    call: KernelCall,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    rows: Sequence[int],
+    scale: torch.Tensor | None = None,
+) -> BestDense:
     """The best dense program for this call at the row counts it will meet.
 
-    weight [n, k], bias [n] or None, in the call's dtype. Whoever has an own way to time (the tuner, next to sparse
-    candidates) times ``member(name)`` for ``names(m)`` and calls ``settle``; everybody else calls ``measure()``.
+    weight [n, k], bias and scale [n] or None, in the call's dtype. Whoever has an own way to time (the tuner,
+    next to sparse candidates) times ``member(name)`` for ``names(m)`` and calls ``settle``; everybody else calls
+    ``measure()``.
     """
-    return BestDense(call, weight, bias, rows)
+    return BestDense(call, weight, bias, rows, scale)
 
 
 def _interleaved(work: Mapping[str, Callable[[], object]]) -> dict[str, float]:

@@ -53,6 +53,21 @@ def register() -> None:
         node = bound.output_node()
         return node[0] if isinstance(node, tuple) else node
 
+    plain = ExternKernelChoice(ops.conv, None, name="spcomp_conv_v1", has_out_variant=False)
+
+    @register_lowering(ops.CONV, type_promotion_kind=None)
+    def lower_conv(x: Any, residual: Any, slot: int, size: Sequence[int]) -> Any:
+        given = [x] if residual is None else [x, residual]
+        given = [ir.ExternKernel.require_contiguous(ir.ExternKernel.realize_input(t)) for t in given]
+        shape = [given[0].get_size()[0], *size]
+        layout = ir.FixedLayout(
+            given[0].get_device(), given[0].get_dtype(), shape, ir.FlexibleLayout.contiguous_strides(shape)
+        )
+        more = {"residual": None} if residual is None else {}
+        bound = plain.bind(given, layout, **more, slot=slot, size=list(size))  # type: ignore[no-untyped-call]
+        node = bound.output_node()
+        return node[0] if isinstance(node, tuple) else node
+
 
 def prepare() -> None:
     """Import and find out what :func:`compile_graph` needs; worth doing while other threads generate kernels."""

@@ -73,7 +73,7 @@ class Explanation:
     def summary(self) -> str:
         sparse = sum(d.sparse for d in self.decisions)
         return (
-            f"{sparse} of {len(self.decisions)} linear layers sparse; {_bytes(self.nbytes)} resident, "
+            f"{sparse} of {len(self.decisions)} layers sparse; {_bytes(self.nbytes)} resident, "
             f"{_bytes(self.dense_nbytes)} dense; rest of the graph: {', '.join(self.engines)}; plan {self.digest}"
         )
 

@@ -63,7 +63,9 @@ class MlirCpu:
             case _:
                 return []
 
-    def build(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None) -> Kernel:
+    def build(
+        self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, scale: torch.Tensor | None = None
+    ) -> Kernel:
         if "tokens" in dict(call.schedule):
             return RowsKernel(call, packed, bias)
         return TokensKernel(call, packed, bias, body_of(call, packed))

@@ -86,5 +86,7 @@ class Reference:
     def schedules(self, call: KernelCall, m: int) -> Sequence[Schedule]:
         return [()]
 
-    def build(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None) -> Kernel:
+    def build(
+        self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, scale: torch.Tensor | None = None
+    ) -> Kernel:
         return ReferenceKernel(call, packed, bias)

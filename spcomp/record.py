@@ -1,0 +1,44 @@
+"""`SlotRecord`: what a slot of the kernel table computes and where its weight came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from spcomp.conv_shape import ConvShape
+from spcomp.encodings.matrix import weight_of
+from spcomp.encodings.pack import PackedTensor
+from spcomp.passes.base import Norm
+from spcomp.plan import Epilogue, RowRange
+
+
+@dataclass(frozen=True, eq=False)
+class SlotRecord:
+    """One compiled layer apart from its kernels."""
+
+    slot: int
+    layer: str
+    weight_name: str
+    bias_name: str | None
+    epilogue: Epilogue
+    bias: torch.Tensor | None
+    packed: tuple[PackedTensor, ...]
+    """Every encoding kept for this slot; empty when dense."""
+    weight: torch.Tensor | None
+    """The dense weight, where a dense kernel serves."""
+    domains: tuple[RowRange, ...]
+    conv: ConvShape | None = None
+    scale: torch.Tensor | None = None
+    norm: Norm | None = None
+
+    def dense_weight(self) -> torch.Tensor:
+        """The weight [n, k] as it was (bit-equal but for -0.0); a view of the dense one or a new tensor."""
+        if self.weight is not None:
+            return self.weight
+        return self.packed[0].unpack()
+
+    def original_weight(self) -> torch.Tensor:
+        """:meth:`dense_weight` in the shape that the model has it in."""
+        matrix = self.dense_weight()
+        return matrix if self.conv is None else weight_of(matrix, self.conv.weight_shape)
