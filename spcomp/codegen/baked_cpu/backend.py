@@ -25,9 +25,10 @@ PANEL_TILES = 8
 MOST_PANEL_TILES = 32
 FEWEST_ROWS = 16
 """Below this M a tile is mostly padding, and the code costs more bytes than indices do."""
-BLOCK_PRODUCTS = 2048
-"""Nonzeros that a block of code should have: about 20 KB, which stays in the instruction cache over the tiles."""
-COLUMNS = (128, 256, 512, 1024)
+SPARSE = 0.15
+"""Up to this density, reading x from the L2 cache for every group is what takes time: a block then has four groups."""
+BLOCKS = ((1, 2048, (64, 128, 256)), (4, 3072, (128, 256, 384)))
+"""Groups in a block; nonzeros that it may have, so that its code stays in the instruction cache; columns to choose from."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,17 @@ class BakedCpu:
         if m < FEWEST_ROWS or call.encoding.name not in ENCODINGS:
             return []
         density = call.nonzeros / max(1, call.n * call.k)
-        columns = max(c for c in COLUMNS if c == COLUMNS[0] or c * density * GROUP_ROWS <= BLOCK_PRODUCTS)
-        return [(("columns", columns), ("panel", PANEL_TILES), ("rows", GROUP_ROWS))]
+        groups, most, choice = BLOCKS[density <= SPARSE]
+        fitting = [c for c in choice if c * density * GROUP_ROWS * groups <= most]
+        columns = max(fitting, default=choice[0])
+        return [(("columns", columns), ("groups", groups), ("panel", PANEL_TILES), ("rows", GROUP_ROWS))]
 
     def build(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None) -> Kernel:
         schedule = dict(call.schedule)
-        limits = {"columns": 1 << 16, "panel": MOST_PANEL_TILES, "rows": 30}
+        limits = {"columns": 1 << 16, "groups": 4, "panel": MOST_PANEL_TILES, "rows": 30}
         if schedule.keys() != limits.keys() or any(not 1 <= schedule[key] <= limits[key] for key in limits):
             raise KernelError(
                 f"bake {call.layer} into code", f"the schedule {schedule}",
-                f"columns, panel and rows, from 1 to {', '.join(map(str, limits.values()))}",
+                f"columns, groups, panel and rows, from 1 to {', '.join(map(str, limits.values()))}",
             )  # fmt: skip
         return TokensKernel(call, packed, bias, baked_body(call, packed))

@@ -69,29 +69,18 @@ class Baked:
         return self.code_nbytes + self.weights.mapped_nbytes + self.entries.nbytes + tables
 
 
-def floats(bits: NDArray[np.generic], dtype: str) -> NDArray[np.float32]:
-    """Raw bits of float32, bfloat16 or float16 as float32, exactly."""
-    match dtype:
-        case "float32":
-            return bits.view(np.float32)
-        case "bfloat16":
-            return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
-        case _:
-            return bits.view(np.float16).astype(np.float32)
-
-
 def unit_rows(n: int) -> int:
     return SMALL_UNIT_ROWS if n <= SMALL_N else UNIT_ROWS
 
 
-def bake(packed: PackedTensor, rows: int, columns: int) -> Baked:
-    """Emit the blocks of a packed weight, groups of ``rows`` x ``columns`` columns. The dense weight is made in passing."""
+def bake(packed: PackedTensor, rows: int, columns: int, groups: int) -> Baked:
+    """Emit the blocks of a packed weight, as :func:`~spcomp.codegen.baked_cpu.emit.emit` does. The dense weight is made in passing."""
     bits = packed.unpack_bits()
     step = unit_rows(len(bits))
     blocks = []
     for lo in range(0, max(1, len(bits)), step):
         part = bits[lo : lo + step]
-        blocks.append(emit(floats(part, packed.dtype), part != 0, rows, columns))
+        blocks.append(emit(part, packed.dtype, rows, columns, groups))
     weights = Region(sum(b.weights.nbytes for b in blocks))
     entries = np.zeros((sum(len(b.code_bytes) for b in blocks), ENTRY_WORDS), np.int64)
     starts = np.cumsum([0, *(len(b.code_bytes) for b in blocks)])
@@ -104,6 +93,8 @@ def bake(packed: PackedTensor, rows: int, columns: int) -> Baked:
         mine[:, 3] = (i * step + b.first_row) * LANES * FLOAT_BYTES
         mine[:, 4] = b.code_bytes
         mine[:, 5] = b.weight_bytes
+        mine[:, 6] = b.code_fetched
+        mine[:, 7] = b.weights_fetched
         weights.write(weights_at, b.weights)
         code_at += b.code.size
         weights_at += b.weights.nbytes
@@ -138,7 +129,7 @@ def place(baked: Baked, padded_k: int, stride: int) -> Compiled:
 def baked_body(call: KernelCall, packed: PackedTensor) -> Body:
     """The middle of a token kernel for this call, its weight baked in. Raises :class:`KernelError` by :class:`Region`."""
     schedule = dict(call.schedule)
-    baked = bake(packed, schedule["rows"], schedule["columns"])
+    baked = bake(packed, schedule["rows"], schedule["columns"], schedule["groups"])
     padded_k = padded_columns(call.k)
     return Body(
         padded_k=padded_k,

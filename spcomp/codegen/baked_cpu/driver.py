@@ -3,15 +3,16 @@
 ``driver(xs, ys, first, end, tile_lo, tile_hi)``, and just before it an entry that takes an array of pointers to these six
 arguments. ``first`` to ``end`` is a table of blocks, one line each (:data:`ENTRY_WORDS` 64-bit words): address of the
 code, address of weight 128, offset into a tile of x of column 128 of the block, offset into a tile of ys, bytes of code,
-bytes of weights, two unused. One more line follows ``end``: the block that will be needed next.
+bytes of weights, bytes of the next block's code and of its weights that a call fetches itself. One more line follows ``end``: the block that will be needed next.
 
-While the tiles of a block are multiplied, the lines of the next block's code and weights are fetched, spread evenly over
-the tiles so that the queues for prefetches do not fill. One or two tiles are too few for that: there the lines are read.
+While the tiles of a block are multiplied, the lines of the next block's code and weights are fetched: by the block itself,
+spread over its multiply-adds so that the queues for prefetches do not fill. Where there are fewer tiles than that was made
+for, the driver fetches the rest, spread over the tiles. One or two tiles are too few: there it reads the lines.
 """
 
 from __future__ import annotations
 
-from spcomp.codegen.baked_cpu.emit import LINE_BYTES, MIDDLE, WEIGHTS, X, Y
+from spcomp.codegen.baked_cpu.emit import LINE_BYTES, MIDDLE, NEXT_CODE, NEXT_WEIGHTS, WEIGHTS, X, Y
 from spcomp.codegen.x86 import encoder as x86
 from spcomp.codegen.x86.encoder import FLOAT_BYTES, Condition, Gpr, Mem
 from spcomp.codegen.x86.program import Program
@@ -24,7 +25,7 @@ FEW_TILES = 2
 _SAVED = (Gpr.RBX, Gpr.RBP, Gpr.R12, Gpr.R13, Gpr.R14, Gpr.R15)
 _XS, _YS, _ENTRY, _END, _TILES, _LEFT = Gpr.R12, Gpr.R13, Gpr.R14, Gpr.R15, Gpr.RBX, Gpr.RBP
 _TILE_X, _TILE_Y = Gpr.R10, Gpr.R11
-_CODE, _CODE_END, _DATA, _STOP = Gpr.R8, Gpr.R9, Gpr.RCX, Gpr.RAX
+_CODE, _CODE_END, _DATA, _STOP = NEXT_CODE, Gpr.R9, NEXT_WEIGHTS, Gpr.RAX
 _CODE_STEP, _DATA_STEP, _DATA_END = (Mem(Gpr.RSP, 8 * i) for i in range(3))
 _FRAME_BYTES = 24
 
@@ -80,10 +81,14 @@ def _unpack_arguments(p: Program) -> None:
 def _aim(p: Program) -> None:
     """Where the next block's code and weights lie, and how many bytes of each to fetch in every tile."""
     for word, step in ((4, _CODE_STEP), (5, _DATA_STEP)):
-        # step = ceil(ceil(bytes / 64) / tiles) * 64
+        # step = max(0, ceil(ceil(bytes / 64) / tiles) * 64 - what a call fetches itself)
         p.add(x86.mov(Gpr.RAX, _entry(word, 1)), x86.add_immediate(Gpr.RAX, LINE_BYTES - 1))
         p.add(x86.shift_right(Gpr.RAX, 6), x86.add(Gpr.RAX, _TILES), x86.sub_immediate(Gpr.RAX, 1))
         p.add(x86.mov_immediate(Gpr.RDX, 0), x86.divide(_TILES), x86.imul(Gpr.RAX, Gpr.RAX, LINE_BYTES))
+        p.add(x86.sub(Gpr.RAX, _entry(word + 2)))
+        p.jump(f"some {word}", Condition.GE)
+        p.add(x86.mov_immediate(Gpr.RAX, 0))
+        p.label(f"some {word}")
         p.add(x86.mov_store(step, Gpr.RAX))
     p.add(x86.mov(_CODE, _entry(0, 1)), x86.mov(_CODE_END, _CODE), x86.add(_CODE_END, _entry(4, 1)))
     p.add(x86.mov(_DATA, _entry(1, 1)), x86.sub_immediate(_DATA, MIDDLE * FLOAT_BYTES))
