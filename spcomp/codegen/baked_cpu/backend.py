@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import torch
 
 from spcomp.codegen.baked_cpu.body import baked_body
+from spcomp.codegen.baked_cpu.driver import ENTRY_BYTES
+from spcomp.codegen.baked_cpu.emit import INSTRUCTION_BYTES, LINE_BYTES, SPREAD_TILES
 from spcomp.codegen.mlir_cpu import jit
 from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, TokensKernel
 from spcomp.codegen.x86 import memory
+from spcomp.codegen.x86.encoder import FLOAT_BYTES
 from spcomp.encodings.pack import PackedTensor
 from spcomp.errors import KernelError
 from spcomp.kernel import Kernel
@@ -25,10 +28,22 @@ PANEL_TILES = 8
 MOST_PANEL_TILES = 32
 FEWEST_ROWS = 16
 """Below this M a tile is mostly padding, and the code costs more bytes than indices do."""
-SPARSE = 0.15
-"""Up to this density, reading x from the L2 cache for every group is what takes time: a block then has four groups."""
-BLOCKS = ((1, 2048, (64, 128, 256)), (4, 3072, (128, 256, 384)))
-"""Groups in a block; nonzeros that it may have, so that its code stays in the instruction cache; columns to choose from."""
+BLOCKS = (
+    (0.15, 4, (128, 192, 256, 384)),
+    (0.3, 2, (64, 128, 256)),
+    (1.0, 1, (64, 128, 256)),
+)
+"""Up to which density, groups of a block, and columns to choose from. The sparser, the more of the time goes into reading x
+from the L2 cache, which is done once a block."""
+BLOCK_PRODUCTS = 3000
+"""Nonzeros that a block may have: its code, 10 bytes each, should stay in the instruction cache from tile to tile."""
+
+
+def expected_loads(call: KernelCall) -> float:
+    """Columns of x that all groups together load for sixteen rows: those with a nonzero, positions taken as random."""
+    rows = dict(call.schedule)["rows"]
+    density = min(1.0, call.nonzeros / max(1, call.n * call.k))
+    return call.n / rows * call.k * (1 - (1 - density) ** rows)
 
 
 @dataclass(frozen=True)
@@ -52,10 +67,20 @@ class BakedCpu:
         if m < FEWEST_ROWS or call.encoding.name not in ENCODINGS:
             return []
         density = call.nonzeros / max(1, call.n * call.k)
-        groups, most, choice = BLOCKS[density <= SPARSE]
-        fitting = [c for c in choice if c * density * GROUP_ROWS * groups <= most]
+        groups, choice = next((g, c) for most, g, c in BLOCKS if density <= most)
+        fitting = [c for c in choice if c * density * GROUP_ROWS * groups <= BLOCK_PRODUCTS]
         columns = max(fitting, default=choice[0])
         return [(("columns", columns), ("groups", groups), ("panel", PANEL_TILES), ("rows", GROUP_ROWS))]
+
+    def extra_nbytes(self, call: KernelCall) -> int:
+        """Code, weights and tables; within a few percent where nonzeros are spread evenly."""
+        schedule = dict(call.schedule)
+        loads, segments = expected_loads(call), call.n / schedule["rows"] * max(1.0, call.k / schedule["columns"])
+        multiplies = call.nonzeros * (INSTRUCTION_BYTES + FLOAT_BYTES)
+        fetches = (call.nonzeros + loads) * INSTRUCTION_BYTES * INSTRUCTION_BYTES / LINE_BYTES / SPREAD_TILES
+        sums = 2 * call.n * max(1.0, call.k / schedule["columns"]) * INSTRUCTION_BYTES
+        tables = segments / schedule["groups"] * (3 * ENTRY_BYTES + LINE_BYTES / 2)
+        return int(multiplies + loads * INSTRUCTION_BYTES + fetches + sums + tables) + 2 * memory.PAGE_BYTES
 
     def build(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None) -> Kernel:
         schedule = dict(call.schedule)

@@ -28,6 +28,8 @@ SMALL_UNIT_ROWS = 80
 SMALL_N = 1024
 _DRIVER_BYTES = 1024
 """Room for the driver in front of the blocks."""
+_SPARE_BYTES = 8
+"""The driver may read that far past the last instruction when it brings code into the cache."""
 _SIGNATURE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 4)
 
 Ints = NDArray[np.int64]
@@ -99,7 +101,7 @@ def bake(packed: PackedTensor, rows: int, columns: int, groups: int) -> Baked:
         code_at += b.code.size
         weights_at += b.weights.nbytes
     weights.seal(executable=False)
-    products = np.array([np.count_nonzero(bits[lo : lo + step]) for lo in range(0, max(1, len(bits)), step)])
+    products = np.array([b.products for b in blocks])
     return Baked(blocks, entries, starts, products, weights)
 
 
@@ -108,7 +110,7 @@ def place(baked: Baked, padded_k: int, stride: int) -> Compiled:
     start = time.perf_counter()
     head, plain, packed_entry = driver(padded_k * ZMM_BYTES, stride * ZMM_BYTES)
     assert len(head) <= _DRIVER_BYTES
-    code = Region(_DRIVER_BYTES + sum(b.code.size for b in baked.blocks))
+    code = Region(_DRIVER_BYTES + sum(b.code.size for b in baked.blocks) + _SPARE_BYTES)
     code.write(0, head)
     at = _DRIVER_BYTES
     for b in baked.blocks:

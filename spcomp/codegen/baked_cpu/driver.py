@@ -23,7 +23,7 @@ FEW_TILES = 2
 """Up to here the next block is read instead of prefetched."""
 
 _SAVED = (Gpr.RBX, Gpr.RBP, Gpr.R12, Gpr.R13, Gpr.R14, Gpr.R15)
-_XS, _YS, _ENTRY, _END, _TILES, _LEFT = Gpr.R12, Gpr.R13, Gpr.R14, Gpr.R15, Gpr.RBX, Gpr.RBP
+_XS, _YS, _ENTRY, _END, _TILES, _LEFT = Gpr.R12, Gpr.R13, Gpr.R14, Gpr.R15, Gpr.R8, Gpr.RBP
 _TILE_X, _TILE_Y = Gpr.R10, Gpr.R11
 _CODE, _CODE_END, _DATA, _STOP = NEXT_CODE, Gpr.R9, NEXT_WEIGHTS, Gpr.RAX
 _CODE_STEP, _DATA_STEP, _DATA_END = (Mem(Gpr.RSP, 8 * i) for i in range(3))
@@ -41,9 +41,9 @@ def driver(x_tile_bytes: int, y_tile_bytes: int) -> tuple[bytes, int, int]:
     plain = len(p.code)
     p.add(*(x86.push(r) for r in _SAVED), x86.sub_immediate(Gpr.RSP, _FRAME_BYTES))
     p.add(x86.mov(_XS, Gpr.RDI), x86.mov(_YS, Gpr.RSI), x86.mov(_ENTRY, Gpr.RDX), x86.mov(_END, Gpr.RCX))
-    p.add(x86.mov(_TILES, Gpr.R9), x86.sub(_TILES, Gpr.R8))
     p.add(x86.imul(_STOP, Gpr.R8, x_tile_bytes), x86.add(_XS, _STOP))
     p.add(x86.imul(_STOP, Gpr.R8, y_tile_bytes), x86.add(_YS, _STOP))
+    p.add(x86.sub(Gpr.R9, Gpr.R8), x86.mov(_TILES, Gpr.R9))
     p.add(x86.cmp_immediate(_TILES, 0))
     p.jump("end", Condition.LE)
     p.label("block")

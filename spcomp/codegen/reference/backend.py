@@ -86,5 +86,8 @@ class Reference:
     def schedules(self, call: KernelCall, m: int) -> Sequence[Schedule]:
         return [()]
 
+    def extra_nbytes(self, call: KernelCall) -> int:
+        return 0
+
     def build(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None) -> Kernel:
         return ReferenceKernel(call, packed, bias)

@@ -240,7 +240,9 @@ def _integer(opcode: int, reg: Gpr, source: Gpr | Mem) -> bytes:
 
 def imul(reg: Gpr, source: Gpr, value: int) -> bytes:
     """``imul r64, r64, imm32``."""
-    return bytes([_rex(reg, source), 0x69, 0xC0 | (reg & 7) << 3 | source & 7]) + value.to_bytes(4, "little", signed=True)
+    return bytes([_rex(reg, source), 0x69, 0xC0 | (reg & 7) << 3 | source & 7]) + value.to_bytes(
+        4, "little", signed=True
+    )
 
 
 def shift_right(reg: Gpr, bits: int) -> bytes:
@@ -286,6 +288,10 @@ def _indirect(extension: int, target: Gpr | Mem) -> bytes:
 
 def ret() -> bytes:
     return b"\xc3"
+
+
+def nop() -> bytes:
+    return b"\x90"
 
 
 def trap() -> bytes:
