@@ -2,8 +2,9 @@
 
 measured: {M: {kernel: seconds}}  ->  ranges: rows 1: nm {tokens 1}; rows 2-15: nm {tokens 8}; rows 16+: nm {tiles 8}
 
-A set of encodings (one, or two) is kept if its bytes, generated code included, fit the budget and its best kernel is nowhere slower than the
-best dense program; among those the fastest on (geometric) average wins. Otherwise the best dense program itself serves.
+A set of encodings (one, or two) is kept if its bytes, generated code included, fit the budget and its best kernel is
+nowhere slower than the best dense program; among those the fastest on (geometric) average wins. Otherwise the best
+dense program itself serves.
 """
 
 from __future__ import annotations

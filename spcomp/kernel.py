@@ -59,8 +59,10 @@ class Backend(Protocol):
         ...
 
     def extra_nbytes(self, call: KernelCall) -> int:
-        """Predicted bytes that a kernel of this call keeps beyond the packed weight, such as generated code; 0 where they
-        do not grow with the weight."""
+        """Predicted bytes that a kernel of this call keeps beyond the packed weight, such as generated code.
+
+        0 where they do not grow with the weight.
+        """
         ...
 
     def build(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None) -> Kernel:

@@ -9,9 +9,8 @@ import torch
 
 from spcomp.codegen.baked_cpu.body import baked_body
 from spcomp.codegen.baked_cpu.driver import ENTRY_BYTES
-from spcomp.codegen.baked_cpu.emit import INSTRUCTION_BYTES, LINE_BYTES, SPREAD_TILES
+from spcomp.codegen.baked_cpu.emit import LINE_BYTES, SPREAD_TILES, STEP_BYTES
 from spcomp.codegen.mlir_cpu import jit
-from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, TokensKernel
 from spcomp.codegen.x86 import memory
 from spcomp.codegen.x86.encoder import FLOAT_BYTES
@@ -33,8 +32,8 @@ BLOCKS = (
     (0.3, 2, (64, 128, 256)),
     (1.0, 1, (64, 128, 256)),
 )
-"""Up to which density, groups of a block, and columns to choose from. The sparser, the more of the time goes into reading x
-from the L2 cache, which is done once a block."""
+"""Up to which density, groups of a block, and columns to choose from. The sparser, the more of the time goes into
+reading x from the L2 cache, which is done once a block."""
 BLOCK_PRODUCTS = 3000
 """Nonzeros that a block may have: its code, 10 bytes each, should stay in the instruction cache from tile to tile."""
 
@@ -76,11 +75,11 @@ class BakedCpu:
         """Code, weights and tables; within a few percent where nonzeros are spread evenly."""
         schedule = dict(call.schedule)
         loads, segments = expected_loads(call), call.n / schedule["rows"] * max(1.0, call.k / schedule["columns"])
-        multiplies = call.nonzeros * (INSTRUCTION_BYTES + FLOAT_BYTES)
-        fetches = (call.nonzeros + loads) * INSTRUCTION_BYTES * INSTRUCTION_BYTES / LINE_BYTES / SPREAD_TILES
-        sums = 2 * call.n * max(1.0, call.k / schedule["columns"]) * INSTRUCTION_BYTES
+        multiplies = call.nonzeros * (STEP_BYTES + FLOAT_BYTES)
+        fetches = (call.nonzeros + loads) * STEP_BYTES * STEP_BYTES / LINE_BYTES / SPREAD_TILES
+        sums = 2 * call.n * max(1.0, call.k / schedule["columns"]) * STEP_BYTES
         tables = segments / schedule["groups"] * (3 * ENTRY_BYTES + LINE_BYTES / 2)
-        return int(multiplies + loads * INSTRUCTION_BYTES + fetches + sums + tables) + 2 * memory.PAGE_BYTES
+        return int(multiplies + loads * STEP_BYTES + fetches + sums + tables) + 2 * memory.PAGE_BYTES
 
     def build(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None) -> Kernel:
         schedule = dict(call.schedule)

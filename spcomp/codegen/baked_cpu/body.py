@@ -22,7 +22,7 @@ from spcomp.encodings.pack import PackedTensor
 from spcomp.plan import KernelCall
 
 UNIT_ROWS = 112
-"""Rows of W that are emitted together, and the grain in which threads share them: whole groups of 28, a multiple of 16."""
+"""Rows of W that are emitted together, and the grain in which threads share them: four groups of 28, seven times 16."""
 SMALL_UNIT_ROWS = 80
 """The same below :data:`SMALL_N` rows, where a coarser grain would leave threads uneven: three groups of 26 or 27."""
 SMALL_N = 1024
@@ -76,7 +76,7 @@ def unit_rows(n: int) -> int:
 
 
 def bake(packed: PackedTensor, rows: int, columns: int, groups: int) -> Baked:
-    """Emit the blocks of a packed weight, as :func:`~spcomp.codegen.baked_cpu.emit.emit` does. The dense weight is made in passing."""
+    """The blocks of a packed weight, as :func:`~spcomp.codegen.baked_cpu.emit.emit` makes them."""
     bits = packed.unpack_bits()
     step = unit_rows(len(bits))
     blocks = []
@@ -129,7 +129,7 @@ def place(baked: Baked, padded_k: int, stride: int) -> Compiled:
 
 
 def baked_body(call: KernelCall, packed: PackedTensor) -> Body:
-    """The middle of a token kernel for this call, its weight baked in. Raises :class:`KernelError` by :class:`Region`."""
+    """The middle of a token kernel for this call, its weight baked in. Raises as :class:`Region` does."""
     schedule = dict(call.schedule)
     baked = bake(packed, schedule["rows"], schedule["columns"], schedule["groups"])
     padded_k = padded_columns(call.k)

@@ -1,13 +1,22 @@
 """The loop around the blocks, in machine code too: blocks x tiles of sixteen rows, fetching the next block ahead.
 
-``driver(xs, ys, first, end, tile_lo, tile_hi)``, and just before it an entry that takes an array of pointers to these six
-arguments. ``first`` to ``end`` is a table of blocks, one line each (:data:`ENTRY_WORDS` 64-bit words): address of the
-code, address of weight 128, offset into a tile of x of column 128 of the block, offset into a tile of ys, bytes of code,
-bytes of weights, bytes of the next block's code and of its weights that a call fetches itself. One more line follows ``end``: the block that will be needed next.
+``driver(xs, ys, first, end, tile_lo, tile_hi)``, and just before it an entry that takes an array of pointers to these
+six arguments. ``first`` to ``end`` is a table of blocks, one line each (:data:`ENTRY_WORDS` 64-bit words):
 
-While the tiles of a block are multiplied, the lines of the next block's code and weights are fetched: by the block itself,
-spread over its multiply-adds so that the queues for prefetches do not fill. Where there are fewer tiles than that was made
-for, the driver fetches the rest, spread over the tiles. One or two tiles are too few: there it reads the lines.
+0. address of the code
+1. address of weight 128
+2. offset into a tile of x of the block's column 128, bytes
+3. offset into a tile of ys of the block's first row, bytes
+4. bytes of code
+5. bytes of weights
+6. bytes of the next block's code that a call fetches itself
+7. bytes of the next block's weights that a call fetches itself
+
+One more line follows ``end``: the block that will be needed next.
+
+While the tiles of a block are multiplied, the lines of the next block's code and weights are fetched: by the block
+itself, spread over its multiply-adds so that the queues for prefetches do not fill. Where there are fewer tiles than
+that was made for, the driver fetches the rest, spread over the tiles. For one or two tiles it reads them.
 """
 
 from __future__ import annotations
@@ -35,7 +44,7 @@ def _entry(word: int, ahead: int = 0) -> Mem:
 
 
 def driver(x_tile_bytes: int, y_tile_bytes: int) -> tuple[bytes, int, int]:
-    """``(code, offset of the entry with plain arguments, offset of the one with an array)`` for tiles of these sizes."""
+    """``(code, offset of the entry with plain arguments, of the one with an array)`` for tiles of so many bytes."""
     p = Program()
     _unpack_arguments(p)
     plain = len(p.code)

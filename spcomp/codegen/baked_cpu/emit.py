@@ -43,7 +43,7 @@ MOST_ROWS = 128
 """Rows of sums that displacements of one byte reach."""
 LINE_BYTES = 64
 LINE_WEIGHTS = LINE_BYTES // FLOAT_BYTES
-INSTRUCTION_BYTES = 7
+STEP_BYTES = 7
 """Bytes of an instruction with a vector operand in memory at such a displacement; the others are made as long."""
 
 Ints = NDArray[np.signedinteger[Any]]
@@ -91,12 +91,12 @@ def _tables() -> _Tables:
     sums, x, weight = Mem(Y, ZMM_BYTES), Mem(X, ZMM_BYTES), Mem(WEIGHTS, FLOAT_BYTES)
     nop = x86.nop()
     return _Tables(
-        clear=stream.table((nop + x86.vpxord(r, r, r) for r in every), INSTRUCTION_BYTES),
-        load_sum=stream.open_table((x86.vmovups_load(r, sums) for r in every), INSTRUCTION_BYTES),
-        store_sum=stream.open_table((x86.vmovups_store(sums, r) for r in every), INSTRUCTION_BYTES),
-        load_x=stream.open_table((x86.vmovups_load(r, x) for r in every), INSTRUCTION_BYTES),
+        clear=stream.table((nop + x86.vpxord(r, r, r) for r in every), STEP_BYTES),
+        load_sum=stream.open_table((x86.vmovups_load(r, sums) for r in every), STEP_BYTES),
+        store_sum=stream.open_table((x86.vmovups_store(sums, r) for r in every), STEP_BYTES),
+        load_x=stream.open_table((x86.vmovups_load(r, x) for r in every), STEP_BYTES),
         multiply=stream.open_table(
-            (x86.vfmadd231ps(r, v, weight, broadcast=True) for v in every for r in every), INSTRUCTION_BYTES
+            (x86.vfmadd231ps(r, v, weight, broadcast=True) for v in every for r in every), STEP_BYTES
         ),
         bump_x=np.uint64(stream.word(x86.add_immediate(X, WINDOW * ZMM_BYTES)) & 0xFFFFFF),
         bump_weights=np.uint64(stream.word(x86.add_immediate(WEIGHTS, WINDOW * FLOAT_BYTES))),
@@ -104,7 +104,7 @@ def _tables() -> _Tables:
         fetch_weights=np.uint64(
             stream.word(x86.prefetch(Mem(NEXT_WEIGHTS), 0) + x86.add_immediate(NEXT_WEIGHTS, LINE_BYTES))
         ),
-        ret=np.uint64(stream.word(x86.ret() + x86.trap() * (INSTRUCTION_BYTES - 1))),
+        ret=np.uint64(stream.word(x86.ret() + x86.trap() * (STEP_BYTES - 1))),
     )
 
 
@@ -179,7 +179,7 @@ def emit(bits: NDArray[Any], dtype: str, rows: int, columns: int, groups: int) -
     nz = _nonzeros(np.ascontiguousarray(bits), rows, columns, groups)
     down = len(nz.sizes)
     words, ends, fetched = _words(nz)
-    code_bytes = np.diff(ends, prepend=0) * INSTRUCTION_BYTES
+    code_bytes = np.diff(ends, prepend=0) * STEP_BYTES
     first = nz.first[::groups]
     count = np.diff(first)
     weight_bytes = -(-count // LINE_WEIGHTS) * LINE_BYTES
@@ -189,7 +189,7 @@ def emit(bits: NDArray[Any], dtype: str, rows: int, columns: int, groups: int) -
     weights[number + np.repeat(weight_start // FLOAT_BYTES - first[:-1], count)] = floats(nz.bits, dtype)
     heights = nz.sizes.sum(axis=1)
     return Blocks(
-        code=stream.join(words, INSTRUCTION_BYTES),
+        code=stream.join(words, STEP_BYTES),
         weights=weights,
         code_start=np.cumsum(code_bytes) - code_bytes,
         code_bytes=code_bytes,
@@ -221,7 +221,7 @@ def _words(nz: _Nonzeros) -> tuple[stream.Words, Ints, tuple[Ints, Ints]]:
         (
             loads,
             stream.displaced(
-                t.load_x[_x_register(np.arange(1, len(loads) + 1), size)], _reach(nz.column[loads]), INSTRUCTION_BYTES
+                t.load_x[_x_register(np.arange(1, len(loads) + 1), size)], _reach(nz.column[loads]), STEP_BYTES
             ),
         ),
         (_spread(first, (np.diff(first) - 1).clip(0) >> _WINDOW_BITS, WINDOW), t.bump_weights),
@@ -245,18 +245,16 @@ def _words(nz: _Nonzeros) -> tuple[stream.Words, Ints, tuple[Ints, Ints]]:
     words = np.empty(int(ends[-1]), np.uint64)
     number = np.arange(len(at), dtype=np.int32) - np.repeat(first[:-1].astype(np.int32), np.diff(first))
     select = _x_register(np.cumsum(new, dtype=np.int32), size) * REGISTERS + nz.row
-    words[at] = stream.displaced(t.multiply[select], _reach(number), INSTRUCTION_BYTES)
+    words[at] = stream.displaced(t.multiply[select], _reach(number), STEP_BYTES)
     for (index, what), far in zip(ahead, distance, strict=True):
         words[at[index] - far] = what
     # sums: cleared or loaded, stored
     register = np.arange(int(size.sum())) - np.repeat(np.cumsum(size) - size, size)
     y_row = register + np.repeat(np.repeat(np.cumsum(nz.sizes, axis=1) - nz.sizes, across, axis=0).reshape(-1), size)
     fresh = np.repeat(np.arange(segments) // groups % across == 0, size)
-    begin = np.where(fresh, t.clear[register], stream.displaced(t.load_sum[register], y_row, INSTRUCTION_BYTES))
+    begin = np.where(fresh, t.clear[register], stream.displaced(t.load_sum[register], y_row, STEP_BYTES))
     words[np.repeat(start, size) + register] = begin
-    words[np.repeat(start + size + body, size) + register] = stream.displaced(
-        t.store_sum[register], y_row, INSTRUCTION_BYTES
-    )
+    words[np.repeat(start + size + body, size) + register] = stream.displaced(t.store_sum[register], y_row, STEP_BYTES)
     words[ends[last] - 1] = t.ret
     return words, ends[last], lines
 
@@ -288,9 +286,7 @@ def _lines_ahead(first: Ints, loads: Ints) -> tuple[Ints, Ints]:
     """Lines of code and of weights that each block fetches for the next one, taken to be of about its size."""
     count = np.diff(first)
     share = LINE_BYTES * SPREAD_TILES
-    return -(-(count + np.diff(np.searchsorted(loads, first))) * INSTRUCTION_BYTES // share), -(
-        -count * FLOAT_BYTES // share
-    )
+    return -(-(count + np.diff(np.searchsorted(loads, first))) * STEP_BYTES // share), -(-count * FLOAT_BYTES // share)
 
 
 def _spread(first: Ints, times: Ints, every: int = 0) -> Ints:

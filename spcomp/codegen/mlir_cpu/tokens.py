@@ -34,8 +34,8 @@ class Body:
 
     padded_k: int
     compile: Callable[[int, int], jit.Compiled]
-    """(tiles at a time, rows that the buffer of sums holds) -> ``function(xs, ys, *pointers, *range's pointers, tile_lo,
-    tile_hi, unit_lo, unit_hi)``."""
+    """(tiles at a time, rows that the buffer of sums holds) -> ``function(xs, ys, *pointers, *range's pointers,
+    tile_lo, tile_hi, unit_lo, unit_hi)``."""
     pointers: tuple[int, ...]
     """Addresses of the packed buffers, in argument order after xs and ys."""
     row_weights: np.ndarray[tuple[int], np.dtype[np.int64]]

@@ -1,8 +1,8 @@
 """One x86-64 instruction at a time: the AVX-512 and integer instructions that generated kernels are made of.
 
 Every function returns the bytes of one instruction. Formats and opcodes after the Intel 64 and IA-32 Architectures
-Software Developer's Manual, volume 2 (EVEX prefix: section 2.7; compressed displacements: table 2-34). General registers
-are :class:`Gpr`, vector registers are numbers from 0 to 31. Tests compare with a disassembler.
+Software Developer's Manual, volume 2 (EVEX prefix: section 2.7; displacements of one byte: section 2.7.5). General
+registers are :class:`Gpr`, vector registers are numbers from 0 to 31. Tests compare with a disassembler.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Many instructions at once, with numpy: each is a 64-bit word, and all of a stream have the same length.
 
 Families of instructions that differ in registers alone come from tables made with the scalar encoder; an 8-bit
-displacement is or-ed into the last byte. Nothing here loops over instructions in Python. A shorter instruction is joined
-with a ``nop`` to make up the length, or with another instruction.
+displacement is or-ed into the last byte. Nothing here loops over instructions in Python. A shorter instruction is
+joined with a ``nop`` to make up the length, or with another instruction.
 """
 
 from __future__ import annotations
