@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import spcomp
-from benchmarks.dense import onednn_inductor, plain_inductor
+from benchmarks.dense import best_dense_inductor, plain_inductor
 from benchmarks.harness import Benchmark, Flusher, Target, arguments, interleave, prune_, ratio
 from benchmarks.models import BertLayer, bert_chain
 from spcomp.check import relative_error
@@ -38,16 +38,16 @@ def measure(bench: Benchmark, key: str, model: nn.Module, *, rounds: int, flush:
     with torch.no_grad():
         exact = copy.deepcopy(model).double()(x.double())
         bench.report(f"{key}_error", relative_error(compiled(x), exact))
-        dense, plain = onednn_inductor(model, TOKENS), plain_inductor(model)
+        dense, plain = best_dense_inductor(model, TOKENS), plain_inductor(model)
         work = {
             "compiled": lambda: compiled(x),
-            "onednn": lambda: dense(x),
+            "best dense": lambda: dense(x),
             "inductor": lambda: plain(x),
             "control": lambda: compiled(x),
         }
         times = interleave(work, rounds=rounds, warmup=3)
         cold = interleave(work, rounds=9, flush=Flusher()) if flush else None
-    best = min(("onednn", "inductor"), key=lambda name: times[name].median)
+    best = min(("best dense", "inductor"), key=lambda name: times[name].median)
     gain, control = ratio(times[best], times["compiled"]), ratio(times["control"], times["compiled"])
     note = (
         f"{1e3 * times['compiled'].median:.2f} ms, {best} {1e3 * times[best].median:.2f} ms, "

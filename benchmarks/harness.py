@@ -19,7 +19,9 @@ from typing import Any
 
 import torch
 
+from spcomp.cost.cache import default_folder
 from spcomp.profiling.timing import Ratio, Timing, Work, interleave, ratio
+from spcomp.targets.amx import avoid_broken_amx
 from spcomp.targets.host import host_cpu
 
 __all__ = [
@@ -122,6 +124,7 @@ def arguments(description: str, **extra: Any) -> argparse.Namespace:
         parser.add_argument(f"--{name.replace('_', '-')}", **options)
     parsed = parser.parse_args()
     pin(parsed.threads)
+    avoid_broken_amx(default_folder())
     return parsed
 
 

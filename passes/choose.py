@@ -28,6 +28,10 @@ SECOND = 1.1
 """A second copy of the weight in another encoding must be worth at least this factor on average."""
 
 
+DENSE = "dense."
+"""What the names of best dense's members begin with."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """Which kernel (by name; ``dense.<member>`` for dense ones) serves which rows, and why."""
@@ -42,7 +46,7 @@ class Choice:
 
 
 def is_dense(name: str) -> bool:
-    return name.startswith("dense.")
+    return name.startswith(DENSE)
 
 
 def best_dense_seconds(seconds: Mapping[str, float]) -> float:

@@ -10,23 +10,41 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 
 from spcomp.cost.analytic import CostModel
 from spcomp.cost.tuner import Tuner
-from spcomp.encodings.dense import Dense
+from spcomp.encodings.dense import Dense as DenseEncoding
 from spcomp.encodings.pack import PackedTensor, pack
 from spcomp.kernel import Backend, Kernel
 from spcomp.passes.base import Site
-from spcomp.passes.choose import Choice, choose, dense_choice, doubtful, open_gaps
+from spcomp.passes.choose import DENSE, Choice, choose, dense_choice, doubtful, is_dense, open_gaps
 from spcomp.passes.infer_sparsity import positive_zeros
 from spcomp.passes.propose import Candidate, call_for, points_of, propose
 from spcomp.plan import KernelCall, RowRange
 
 MAX_POINTS = 12
-DenseMembers = Callable[..., Mapping[str, Kernel]]
-Serves = Callable[[str, int, str], bool]
+
+
+class Dense(Protocol):
+    """The best dense program of one layer, as the code generators make it."""
+
+    def names(self, m: int) -> Sequence[str]:
+        """Members that can take ``m`` rows."""
+        ...
+
+    def member(self, name: str) -> Kernel:
+        """One of them."""
+        ...
+
+    def settle(self, measured: Mapping[int, Mapping[str, float]]) -> None:
+        """Told the seconds of every member by row count, it becomes the fastest."""
+        ...
+
+
+BestDense = Callable[[KernelCall, torch.Tensor, torch.Tensor | None, Sequence[int]], Dense]
 
 
 @dataclass(eq=False)
@@ -37,8 +55,7 @@ class Planner:
     target: str
     model: CostModel
     tuner: Tuner
-    dense_members: DenseMembers
-    serves: Serves
+    best_dense: BestDense
     rewarm: Callable[[], object]
     """Touches the scratch memory that kernels share, as the layer before would have."""
     total_weight_bytes: int
@@ -67,7 +84,8 @@ class Planned:
     choice: Choice
     measured: dict[int, dict[str, float]]
     candidates: dict[str, Candidate]
-    kernels: dict[str, Kernel]
+    dense: Dense
+    """Settled by what was measured."""
 
 
 class _SitePlan:
@@ -86,6 +104,9 @@ class _SitePlan:
         self.measured: dict[int, dict[str, float]] = {}
         self.kernels: dict[str, Kernel] = {}
         self.whole = self._whole()
+        self.dense = planner.best_dense(
+            dense_call(site, self.whole, planner.target), site.weight, site.bias, self.points
+        )
 
     def _whole(self) -> RowRange:
         """All rows the site can meet: what kernels are compiled for while tuning."""
@@ -108,7 +129,8 @@ class _SitePlan:
                 self._measure(m)
             self.measured = dict(sorted(self.measured.items()))
             choice = self._choose()
-        return Planned(self.site, choice, self.measured, {c.name: c for c in self.candidates}, self.kernels)
+        self.dense.settle({m: _dense_seconds(found) for m, found in self.measured.items()})
+        return Planned(self.site, choice, self.measured, {c.name: c for c in self.candidates}, self.dense)
 
     def _choose(self) -> Choice:
         if not self.sparse:
@@ -139,7 +161,7 @@ class _SitePlan:
     def _measure(self, m: int, *, again: bool = False) -> None:
         site = self.site
         usable = [c for c in self.candidates if self._usable(c, m)]
-        dense = _dense_names(self.p, site, m)
+        dense = [DENSE + name for name in self.dense.names(m)]
         x = torch.randn(m, site.k).to(site.weight.dtype)
 
         def warm() -> None:
@@ -167,27 +189,22 @@ class _SitePlan:
                 packed = self.p.pack(self.site, candidate)
                 call = call_for(self.site, candidate, self.whole, self.p.target, packed.digest)
                 self.kernels[candidate.name] = self.p.backends[candidate.backend].build(call, packed, self.site.bias)
-        missing = [name for name in dense if name not in self.kernels]
-        if missing:
-            made = self.p.dense_members(
-                dense_call(self.site, self.whole, self.p.target), self.site.weight, self.site.bias, self.points
-            )
-            self.kernels |= {f"dense.{name}": kernel for name, kernel in made.items()}
+        kernels = self.kernels | {name: self.dense.member(name.removeprefix(DENSE)) for name in dense}
 
         def at(kernel: Kernel) -> Callable[[], object]:
             return lambda: kernel(x)
 
-        return {name: at(self.kernels[name]) for name in [*(c.name for c in usable), *dense] if name in self.kernels}
+        return {name: at(kernels[name]) for name in [*(c.name for c in usable), *dense]}
 
 
-def _dense_names(planner: Planner, site: Site, m: int) -> list[str]:
-    from_members = ("mkl", "onednn", "gemv")
-    return [f"dense.{name}" for name in from_members if planner.serves(name, m, site.dtype)]
+def _dense_seconds(seconds: Mapping[str, float]) -> dict[str, float]:
+    """{member: seconds} of what was measured."""
+    return {name.removeprefix(DENSE): s for name, s in seconds.items() if is_dense(name)}
 
 
 def dense_call(site: Site, rows: RowRange, target: str) -> KernelCall:
     """The dense call of a site."""
-    candidate = Candidate(Dense(), "dense", (), site.weight.nbytes, site.facts.elements)
+    candidate = Candidate(DenseEncoding(), "dense", (), site.weight.nbytes, site.facts.elements)
     return call_for(site, candidate, rows, target)
 
 

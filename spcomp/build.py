@@ -26,11 +26,11 @@ from spcomp.errors import CaptureError, PolicyError
 from spcomp.kernel import Kernel
 from spcomp.options import Options
 from spcomp.passes.base import PassContext, Site, run_passes
-from spcomp.passes.choose import Choice, best_dense_seconds, dense_choice, is_dense
+from spcomp.passes.choose import DENSE, Choice, best_dense_seconds, dense_choice, is_dense
 from spcomp.passes.infer_sparsity import positive_zeros
 from spcomp.passes.pipelines import ANALYSE, LOWER
 from spcomp.passes.propose import Candidate, call_for
-from spcomp.passes.tune import Planned, Planner, dense_call
+from spcomp.passes.tune import Planned, Planner
 from spcomp.plan import KernelCall, KernelPlan, RowRange
 from spcomp.report.decision import LayerDecision, RangeDecision
 from spcomp.sparsity.measure import measure
@@ -72,8 +72,7 @@ def make_planner(options: Options, total_weight_bytes: int) -> Planner:
         target=host.target,
         model=CostModel(host, host_peaks(cache.folder)),
         tuner=Tuner(host, cache, versions()),
-        dense_members=dense.dense_members,
-        serves=dense.serves,
+        best_dense=dense.best_dense,
         rewarm=touch,
         total_weight_bytes=total_weight_bytes,
         budget=options.memory_budget,
@@ -114,7 +113,7 @@ def build_site(planner: Planner, site: Site, options: Options) -> Built:
 
 
 def replace_choice(planned: Planned, choice: Choice) -> Planned:
-    return Planned(planned.site, choice, planned.measured, planned.candidates, planned.kernels)
+    return Planned(planned.site, choice, planned.measured, planned.candidates, planned.dense)
 
 
 def dense_built(planner: Planner, built: Built, planned_site: Site, reason: str) -> Built:
@@ -129,22 +128,11 @@ def _kernels(planner: Planner, planned: Planned) -> tuple[list[tuple[RowRange, K
     site = planned.site
     made: list[tuple[RowRange, Kernel]] = []
     calls = []
-    by_dense: dict[str, Kernel] = {}
     for rows, name in planned.choice.ranges:
         if is_dense(name):
-            member = name.removeprefix("dense.")
-            if member not in by_dense:
-                known = planned.kernels.get(name)
-                points = list(planned.measured)
-                by_dense[member] = (
-                    known
-                    or dense.dense_members(
-                        dense_call(site, RowRange(0, None), planner.target), site.weight, site.bias, points, (member,)
-                    )[member]
-                )
             candidate = Candidate(Dense(), name, (), site.weight.nbytes, site.facts.elements)
             calls.append(call_for(site, candidate, rows, planner.target, site.facts.digest))
-            made.append((rows, by_dense[member]))
+            made.append((rows, planned.dense.member(name.removeprefix(DENSE))))
             continue
         candidate = planned.candidates[name]
         packed = planner.pack(site, candidate)

@@ -13,6 +13,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from spcomp.targets.amx import avoid_broken_amx
+
 GOLDEN = Path(__file__).parent / "golden"
 Golden = Callable[[str, str], None]
 
@@ -28,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)
+    avoid_broken_amx(Path(tempfile.gettempdir()) / "spcomp-test-machine")
     config.stash[_cache_dir] = os.environ["SPCOMP_CACHE_DIR"] = tempfile.mkdtemp(prefix="spcomp-test-cache-")
 
 

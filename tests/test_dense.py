@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from spcomp.codegen import dense
-from spcomp.codegen.dense import GemvLinear, best_dense, dense_members, serves
+from spcomp.codegen.dense import BestDense, GemvLinear, best_dense, serves
 from spcomp.codegen.reference.backend import linear as reference
+from spcomp.errors import KernelError
+from spcomp.kernel import Kernel
 from spcomp.plan import ACTIVATIONS, Epilogue
 from spcomp.tolerance import TOLERANCES
 from tests.kernels import dense_call, inputs, relative
 
-Work = dict[str, Callable[[], object]]
+Work = Mapping[str, Callable[[], object]]
+
+
+def members_of(best: BestDense) -> dict[str, Kernel]:
+    """Every member that can take one of the rows it was made for."""
+    return {name: best.member(name) for m in best.rows for name in best.names(m)}
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -26,7 +33,7 @@ def test_every_member_agrees_with_torch(dtype: str, activation: str, with_bias: 
     weight, bias = inputs(n, k, dtype=dtype), inputs(n, dtype=dtype, seed=2) if with_bias else None
     call = dense_call(n, k, dtype, Epilogue(with_bias, activation))
     rows = [1, 4, 20]
-    members = dense_members(call, weight, bias, rows)
+    members = members_of(best_dense(call, weight, bias, rows))
     wanted = {"mkl"} | {name for name in ("onednn", "gemv") if any(serves(name, m, dtype) for m in rows)}
     assert set(members) == wanted
     for name, kernel in members.items():
@@ -66,7 +73,7 @@ def test_gemv_on_two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_default_dtype_is_nobodys_business() -> None:
-    members = dense_members(dense_call(9, 20), inputs(9, 20), None, [2])
+    members = members_of(best_dense(dense_call(9, 20), inputs(9, 20), None, [2]))
     x = inputs(2, 20)
     wanted = {name: kernel(x) for name, kernel in members.items()}
     torch.set_default_dtype(torch.bfloat16)
@@ -88,7 +95,10 @@ def test_who_serves_what() -> None:
 def test_without_onednn_and_torch_mlir_mkl_remains(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dense, "onednn_works", lambda: False)
     monkeypatch.setattr(dense.jit, "available", lambda: "not here")
-    assert set(dense_members(dense_call(4, 4), inputs(4, 4), None, [1])) == {"mkl"}
+    best = best_dense(dense_call(4, 4), inputs(4, 4), None, [1])
+    assert set(members_of(best)) == {"mkl"}
+    with pytest.raises(KernelError, match="no member 'gemv' here"):
+        best.member("gemv")
 
 
 @pytest.mark.parametrize("winner", ["onednn", "mkl", "gemv"])
@@ -102,21 +112,33 @@ def test_best_dense_is_the_fastest_by_measurement(winner: str) -> None:
     if not (serves("gemv", 2, "float32") and serves("onednn", 2, "float32")):
         pytest.skip("a member is missing here")
     weight, bias, x = inputs(6, 8), inputs(6, seed=2), inputs(2, 8, seed=3)
-    best = best_dense(dense_call(6, 8, epilogue=Epilogue(True, "relu")), weight, bias, 2, measure)
-    assert best.member == winner
-    assert best.seconds[winner] == 1.0
+    best = best_dense(dense_call(6, 8, epilogue=Epilogue(True, "relu")), weight, bias, [2])
+    assert best.measure(measure)[2][winner] == 1.0
+    assert best.winner(2) == winner
     assert torch.allclose(best(x), F.linear(x, weight, bias).relu(), atol=1e-5)
+    assert best.source == f"// rows 2: {winner}"
 
 
 def test_best_dense_measures_by_itself() -> None:
+    best = best_dense(dense_call(6, 8), inputs(6, 8), None, [1, 7])
+    seconds = best.measure()
+    assert "gemv" not in seconds[7]
+    assert all(seconds[m][best.winner(m)] == min(seconds[m].values()) > 0 for m in (1, 7))
+
+
+def test_best_dense_serves_every_row_count_by_who_can() -> None:
     weight = inputs(6, 8)
-    best = best_dense(dense_call(6, 8), weight, None, 7)
-    assert "gemv" not in best.seconds
-    assert best.seconds[best.member] == min(best.seconds.values()) > 0
+    best = best_dense(dense_call(6, 8), weight, None, [1, 7])
+    best.settle({1: {"gemv": 1.0, "mkl": 2.0}, 7: {"mkl": 1.0, "onednn": 2.0}})
+    if serves("gemv", 1, "float32"):
+        assert [best.winner(m) for m in (0, 1, 3, 5, 100)] == ["mkl", "gemv", "gemv", "mkl", "mkl"]
+    for m in (0, 1, 3, 5, 100):
+        x = inputs(m, 8, seed=m)
+        assert torch.allclose(best(x), F.linear(x, weight), atol=1e-5)
 
 
 @pytest.mark.parametrize(("n", "k"), [(0, 8), (8, 0)])
 def test_empty_weights(n: int, k: int) -> None:
-    members = dense_members(dense_call(n, k), torch.zeros(n, k), None, [1, 8])
+    members = members_of(best_dense(dense_call(n, k), torch.zeros(n, k), None, [1, 8]))
     assert set(members) == {"mkl"}
     assert torch.equal(members["mkl"](torch.ones(3, k)), torch.zeros(3, n))

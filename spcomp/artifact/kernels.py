@@ -19,6 +19,7 @@ from spcomp.encodings.dense import Dense
 from spcomp.errors import KernelError, PolicyError
 from spcomp.kernel import Kernel
 from spcomp.options import Options
+from spcomp.passes.choose import DENSE, is_dense
 from spcomp.passes.propose import points_of
 from spcomp.plan import KernelCall, RowRange
 from spcomp.report.decision import LayerDecision
@@ -49,13 +50,10 @@ def another_machine(saved_versions: str, saved_host: Mapping[str, Any], saved_th
 def rebuild(record: SlotRecord, calls: Sequence[KernelCall], decision: LayerDecision) -> Built:
     """The kernels that the plan names, nothing measured. Raises :class:`KernelError` for one that cannot be built."""
     kernels: list[Kernel] = []
-    members: dict[str, Kernel] = {}
+    best = _dense(calls[0], record) if any(is_dense(c.backend) for c in calls) else None
     for call in calls:
-        if call.backend.startswith("dense."):
-            member = call.backend.removeprefix("dense.")
-            if member not in members:
-                members[member] = _dense(call, record, member)
-            kernels.append(members[member])
+        if best is not None and is_dense(call.backend):
+            kernels.append(best.member(call.backend.removeprefix(DENSE)))
         else:
             kernels.append(_sparse(call, record))
     slot = ops.SlotKernels(tuple(c.rows.lo for c in calls), tuple(kernels), calls[0].k)
@@ -68,7 +66,7 @@ class Jobs:
     def __init__(self, pool: Executor, records: Sequence[Planned], decisions: Sequence[LayerDecision]) -> None:
         self._slots = list(zip(records, decisions, strict=True))
         self._started = [
-            None if any(c.backend.startswith("dense.") for c in calls) else pool.submit(rebuild, r, calls, decision)
+            None if any(is_dense(c.backend) for c in calls) else pool.submit(rebuild, r, calls, decision)
             for (r, calls), decision in self._slots
         ]
 
@@ -80,13 +78,10 @@ class Jobs:
         ]
 
 
-def _dense(call: KernelCall, record: SlotRecord, member: str) -> Kernel:
+def _dense(call: KernelCall, record: SlotRecord) -> dense.BestDense:
     assert record.weight is not None
     whole = replace(call, rows=RowRange(0, None), backend="dense", encoding=Dense())
-    made = dense.dense_members(whole, record.weight, record.bias, points_of(record.domains), (member,))
-    if member not in made:
-        raise KernelError(f"build the kernel of {call.layer}", f"no dense member {member[:40]!r} here", "tuning again")
-    return made[member]
+    return dense.best_dense(whole, record.weight, record.bias, points_of(record.domains))
 
 
 def _sparse(call: KernelCall, record: SlotRecord) -> Kernel:

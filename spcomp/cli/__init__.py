@@ -15,7 +15,9 @@ from spcomp.cli.compile import compile_command
 from spcomp.cli.console import print_error
 from spcomp.cli.demo import demo_command
 from spcomp.cli.explain import explain_command
+from spcomp.cost.cache import default_folder
 from spcomp.errors import SpcompError
+from spcomp.targets.amx import avoid_broken_amx
 
 
 class _Group(TyperGroup):
@@ -55,4 +57,5 @@ app.command("demo")(demo_command)
 
 def main() -> None:
     """The entry point of ``spcomp``."""
+    avoid_broken_amx(default_folder())
     app()

@@ -1,6 +1,4 @@
-"""The best dense program for one linear layer. :func:`best_dense` is it for one row count, measured on its own.
-
-The tuner times :func:`dense_members` next to the sparse candidates and takes the fastest; the guard uses that choice.
+"""The best dense program for one linear layer: :func:`best_dense`, which tuner, guard, fallback and benchmarks share.
 
 Members: ``mkl`` (``F.linear`` on the plain weight), ``onednn`` (weight reordered once, epilogue fused) and ``gemv``
 (our own streaming kernel, M <= 4). Inductor's own GEMM template is no member: on 768 x 768 and 3072 x 768 at M = 1 to
@@ -10,9 +8,10 @@ compilation.
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,11 +20,13 @@ import torch.nn.functional as F
 from spcomp.codegen.mlir_cpu import jit, parallel
 from spcomp.codegen.mlir_cpu.gemv import gemv_text
 from spcomp.codegen.reference.backend import activate
+from spcomp.errors import KernelError
 from spcomp.kernel import Kernel
 from spcomp.plan import KernelCall
 
 MEMBERS = ("onednn", "mkl", "gemv")
 GEMV_ROWS = 4
+Measure = Callable[[Mapping[str, Callable[[], object]]], dict[str, float]]
 _ONEDNN_ATTRIBUTES = {
     "none": ("none", ""),
     "relu": ("relu", ""),
@@ -118,26 +119,6 @@ def onednn_works() -> bool:
     return available and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def dense_members(
-    call: KernelCall,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    rows: Sequence[int],
-    members: Sequence[str] = MEMBERS,
-) -> dict[str, Kernel]:
-    """The dense kernels among ``members`` that can serve this call. ``rows``: the row counts it will meet."""
-    found: dict[str, Kernel] = {}
-    if "mkl" in members:
-        found["mkl"] = MklLinear(call, weight, bias)
-    if call.n == 0 or call.k == 0:
-        return found
-    if "onednn" in members and serves("onednn", max(rows), call.dtype):
-        found["onednn"] = OneDnnLinear(call, weight, bias, max(1, *rows))
-    if "gemv" in members and serves("gemv", min(rows), call.dtype):
-        found["gemv"] = GemvLinear(call, weight, bias)
-    return found
-
-
 def serves(member: str, m: int, dtype: str) -> bool:
     """Whether a member can take ``m`` rows of this dtype on this host at all."""
     match member:
@@ -149,42 +130,91 @@ def serves(member: str, m: int, dtype: str) -> bool:
             return True
 
 
-@dataclass(frozen=True, eq=False)
 class BestDense:
-    """The fastest member at one row count, with what every member took."""
+    """The fastest dense program of one layer, row count by row count. A kernel like any other, once it is settled.
 
-    member: str
-    kernel: Kernel
-    seconds: dict[str, float]
+    Members are built when they are first asked for. Until :meth:`settle` has been told what they take, MKL serves.
+    """
+
+    def __init__(self, call: KernelCall, weight: torch.Tensor, bias: torch.Tensor | None, rows: Sequence[int]) -> None:
+        self.call = call
+        self.weight = weight
+        self.bias = bias
+        self.rows = tuple(rows)
+        self._built: dict[str, Kernel] = {}
+        self._winners: dict[int, str] = {}
+
+    def names(self, m: int) -> tuple[str, ...]:
+        """The members that can take ``m`` rows."""
+        if self.call.n == 0 or self.call.k == 0:
+            return ("mkl",)
+        return tuple(name for name in MEMBERS if serves(name, m, self.call.dtype))
+
+    def member(self, name: str) -> Kernel:
+        """One member. Raises :class:`KernelError` for one that does not work here."""
+        if name not in self._built:
+            self._built[name] = self._build(name)
+        return self._built[name]
+
+    def _build(self, name: str) -> Kernel:
+        call, weight, bias = self.call, self.weight, self.bias
+        if any(name in self.names(m) for m in self.rows):
+            match name:
+                case "mkl":
+                    return MklLinear(call, weight, bias)
+                case "onednn":
+                    return OneDnnLinear(call, weight, bias, max(1, *self.rows))
+                case "gemv":
+                    return GemvLinear(call, weight, bias)
+        raise KernelError(f"build the dense kernel of {call.layer}", f"no member {name[:40]!r} here", "tuning again")
+
+    def measure(self, measure: Measure | None = None) -> dict[int, dict[str, float]]:
+        """Time the members at every row count, settle, and give the seconds: {rows: {member: seconds}}.
+
+        ``measure`` times named callables (the default: interleaved, median of nine).
+        """
+        found: dict[int, dict[str, float]] = {}
+        for m in self.rows:
+            x = torch.randn(m, self.call.k).to(self.weight.dtype)
+            work = {name: functools.partial(self.member(name), x) for name in self.names(m)}
+            found[m] = (measure or _interleaved)(work)
+        self.settle(found)
+        return found
+
+    def settle(self, measured: Mapping[int, Mapping[str, float]]) -> None:
+        """Serve each row count by the fastest member there; drop members that win nowhere."""
+        self._winners = {m: min(seconds, key=seconds.__getitem__) for m, seconds in measured.items()}
+        self._built = {name: k for name, k in self._built.items() if name in self._winners.values()}
+
+    def winner(self, m: int) -> str:
+        """The member that serves ``m`` rows: the fastest at the nearest measured row count that can take them."""
+        able = self.names(m)
+        near = sorted(self._winners, key=lambda p: abs(p - m))
+        return next((self._winners[p] for p in near if self._winners[p] in able), "mkl")
+
+    @property
+    def source(self) -> str:
+        return "\n".join(f"// rows {m}: {name}" for m, name in self._winners.items())
+
+    @property
+    def extra_nbytes(self) -> int:
+        return sum(k.extra_nbytes for k in self._built.values())
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return self.kernel(x)
+        k = self.call.k
+        return self.member(self.winner(x.numel() // k if k else 0))(x)
 
 
-def best_dense(
-    call: KernelCall,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    m: int,
-    measure: Callable[[dict[str, Callable[[], object]]], dict[str, float]] | None = None,
-) -> BestDense:
-    """The fastest dense program for ``m`` rows of x, measured here and now.
+def best_dense(call: KernelCall, weight: torch.Tensor, bias: torch.Tensor | None, rows: Sequence[int]) -> BestDense:
+    """The best dense program for this call at the row counts it will meet.
 
-    weight [n, k], bias [n] or None, in the call's dtype; ``measure`` times named callables in seconds (the default:
-    interleaved, median of nine).
+    weight [n, k], bias [n] or None, in the call's dtype. Whoever has an own way to time (the tuner, next to sparse
+    candidates) times ``member(name)`` for ``names(m)`` and calls ``settle``; everybody else calls ``measure()``.
     """
-    members = {name: k for name, k in dense_members(call, weight, bias, [m]).items() if serves(name, m, call.dtype)}
-    x = torch.randn(m, call.k).to(weight.dtype)
-
-    def at(kernel: Kernel) -> Callable[[], object]:
-        return lambda: kernel(x)
-
-    seconds = (measure or _interleaved)({name: at(kernel) for name, kernel in members.items()})
-    name = min(seconds, key=seconds.__getitem__)
-    return BestDense(name, members[name], seconds)
+    return BestDense(call, weight, bias, rows)
 
 
-def _interleaved(work: dict[str, Callable[[], object]]) -> dict[str, float]:
+def _interleaved(work: Mapping[str, Callable[[], object]]) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in work}
     for round_ in range(11):
         for name, run in work.items():

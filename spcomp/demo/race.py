@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from spcomp.api import compile as spcomp_compile
 from spcomp.codegen import inductor
+from spcomp.codegen.rivals import best_dense_inductor, plain_inductor
 from spcomp.options import Engine
-from spcomp.profiling.rivals import onednn_inductor, plain_inductor
 from spcomp.profiling.timing import Ratio, Timing, Work, interleave, interleave_for, ratio
 
 WITHIN = 1.15
@@ -54,7 +54,7 @@ class Rivals:
             say(done, total)
             programs: dict[str, nn.Module] = {"spcomp": own, "eager": model}
             if engine != "eager" and inductor.unavailable() is None:
-                programs["oneDNN"] = onednn_inductor(model, _rows(model, x))
+                programs["best dense"] = best_dense_inductor(model, _rows(model, x))
                 programs["torch.compile"] = plain_inductor(model)
             self.work[batch] = {name: call(program, x) for name, program in programs.items()}
             self._screened[batch] = _screen(self.work[batch])

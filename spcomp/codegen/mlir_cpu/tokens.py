@@ -95,6 +95,8 @@ class TokensKernel:
 
     @property
     def extra_nbytes(self) -> int:
+        for threads in {1, torch.get_num_threads()}:
+            self._parts(threads)  # what calls would make, whether there was one or not
         return self.bias.nbytes + self.body.extra_nbytes()
 
     def _sizes(self) -> list[int]:
