@@ -2,15 +2,16 @@
 
 measured: {M: {kernel: seconds}}  ->  ranges: rows 1: nm {tokens 1}; rows 2-15: nm {tokens 8}; rows 16+: nm {tiles 8}
 
-A set of encodings (one, or two) is kept if its bytes fit the budget and its best kernel is nowhere slower than the
-best dense program; among those the fastest on (geometric) average wins. Otherwise the best dense program itself serves.
+A set of encodings (one, or two) is kept if its bytes, generated code included, fit the budget and its best kernel is
+nowhere slower than the best dense program; among those the fastest on (geometric) average wins. Otherwise the best
+dense program itself serves.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from spcomp.encodings.spec import Encoding
@@ -63,20 +64,20 @@ def choose(
     """The fastest set of kernels that keeps the promises. ``force`` drops "never slower" (not the budget)."""
     if not candidates:
         return dense_choice(measured, "no sparse encoding fits this weight")
-    by_name = {c.name: c for c in candidates}
     encodings = sorted({c.encoding for c in candidates}, key=str)
     sizes = {c.encoding: c.nbytes for c in candidates}
     scored = []
     refusals = []
-    for kept in [*itertools.combinations(encodings, 1), *itertools.combinations(encodings, 2)]:
-        nbytes = sum(sizes[e] for e in kept)
-        label = " + ".join(map(str, kept))
+    for kept, own in _sets(encodings, candidates):
+        allowed = {c.name for c in candidates if c.encoding in kept and (c.extra_nbytes == 0 or c == own)}
+        nbytes = sum(sizes[e] for e in kept) + (own.extra_nbytes if own else 0)
+        label = " + ".join(map(str, kept)) + (f" with {own.backend}" if own else "")
         if nbytes > budget * dense_nbytes:
             refusals.append(f"{label} needs {nbytes} B, more than {budget:g} x dense")
             continue
         worst, total, complete = math.inf, 0.0, True
         for seconds in measured.values():
-            mine = [s for name, s in seconds.items() if name in by_name and by_name[name].encoding in kept]
+            mine = [s for name, s in seconds.items() if name in allowed]
             if not mine:
                 complete = False
                 break
@@ -88,18 +89,26 @@ def choose(
         elif worst < NEVER_SLOWER and not force:
             refusals.append(f"{label} would be {worst:.2f}x of dense at some row count")
         else:
-            scored.append((total / len(measured) - math.log(SECOND) * (len(kept) - 1), -nbytes, kept))
+            scored.append((total / len(measured) - math.log(SECOND) * (len(kept) - 1), -nbytes, kept, allowed))
     if not scored:
         return dense_choice(measured, "; ".join(refusals[:3]))
-    top = max(score for score, _, _ in scored)
-    mean, _, kept = max((s for s in scored if s[0] >= top - math.log(CLOSE)), key=lambda s: (s[1], s[0]))
-    names = {name for name, c in by_name.items() if c.encoding in kept}
+    top = max(score for score, *_ in scored)
+    mean, _, kept, names = max((s for s in scored if s[0] >= top - math.log(CLOSE)), key=lambda s: (s[1], s[0]))
     return Choice(
         _ranges(measured, names),
         f"{math.exp(mean) * SECOND ** (len(kept) - 1):.2f}x of best dense on average over "
         f"M = {', '.join(map(str, measured))}",
         tuple(kept),
     )
+
+
+def _sets(
+    encodings: Sequence[Encoding], candidates: Sequence[Candidate]
+) -> Iterator[tuple[tuple[Encoding, ...], Candidate | None]]:
+    """One or two encodings to keep, each with no kernel that has bytes of its own, and with one of those."""
+    for kept in [*itertools.combinations(encodings, 1), *itertools.combinations(encodings, 2)]:
+        yield kept, None
+        yield from ((kept, c) for c in candidates if c.extra_nbytes and c.encoding in kept)
 
 
 def doubtful(choice: Choice, measured: Mapping[int, Mapping[str, float]], candidates: Sequence[Candidate]) -> list[int]:

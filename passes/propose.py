@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spcomp.cost.analytic import CostModel
 from spcomp.encodings.block import Block
@@ -42,6 +42,10 @@ class Candidate:
     schedule: Schedule
     nbytes: int
     stored: int
+    extra_nbytes: int = 0
+    """Bytes of its own beside the packed weight, such as generated code."""
+    fewest_rows: int = 1
+    """The fewest of the given row counts for which its backend offered it."""
 
     @property
     def name(self) -> str:
@@ -139,10 +143,12 @@ def propose(
             if nbytes is None or stored is None:
                 continue
             bare = Candidate(encoding, name, (), nbytes, stored)
-            for m in points:
+            for m in sorted(points):
                 for schedule in backend.schedules(call_for(site, bare, RowRange(m, m), target), m):
                     candidate = Candidate(encoding, name, schedule, nbytes, stored)
-                    found[candidate.name] = candidate
+                    extra = backend.extra_nbytes(call_for(site, candidate, RowRange(m, m), target))
+                    candidate = replace(candidate, extra_nbytes=extra, fewest_rows=m)
+                    found.setdefault(candidate.name, candidate)
                     seconds = model.seconds(call_for(site, candidate, RowRange(m, m), target), m, cold_bytes=cold_bytes)
                     best[m] = min(best[m], seconds)
         if found and all(math.isfinite(s) for s in best.values()):

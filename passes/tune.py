@@ -151,6 +151,8 @@ class _SitePlan:
         tiles = dict(candidate.schedule).get("tiles")
         if tokens is not None:
             return m <= 15
+        if tiles is None:
+            return m >= candidate.fewest_rows
         best = max(
             (dict(c.schedule).get("tiles", 0) for c in self.candidates if c.encoding == candidate.encoding), default=0
         )

@@ -61,6 +61,13 @@ class Backend(Protocol):
         """The schedules worth trying for this call at M = ``m`` rows, the likeliest first."""
         ...
 
+    def extra_nbytes(self, call: KernelCall) -> int:
+        """Predicted bytes that a kernel of this call keeps beyond the packed weight, such as generated code.
+
+        0 where they do not grow with the weight.
+        """
+        ...
+
     def build(
         self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, scale: torch.Tensor | None = None
     ) -> Kernel:

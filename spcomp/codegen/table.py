@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from spcomp.codegen.baked_cpu.backend import BakedCpu
 from spcomp.codegen.mlir_cpu.backend import MlirCpu
 from spcomp.codegen.reference.backend import Reference
 from spcomp.kernel import Backend
 
 BACKENDS: dict[str, Backend] = {
+    "baked_cpu": BakedCpu(),
     "mlir_cpu": MlirCpu(),
     "reference": Reference(),
 }

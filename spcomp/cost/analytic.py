@@ -23,8 +23,16 @@ ROW_CYCLES = 6.0
 """Loop entry, partial sum load and store of one row in one column block of blocked CSR."""
 TRANSPOSE_CYCLES = 80.0
 """One 16 x 16 block packed or unpacked."""
+BAKED_BYTES = 12.5
+"""Code and weights of one nonzero that is baked into code, without the packed weight."""
+BAKED_EFFICIENCY = 0.85
+"""Share of its two loads a cycle that baked code reaches."""
 DENSE_EFFICIENCY = 0.85
 """Share of peak that a prepacked dense library reaches at large M."""
+
+
+def _is_baked(call: KernelCall) -> bool:
+    return "panel" in dict(call.schedule)
 
 
 @dataclass(frozen=True)
@@ -37,8 +45,9 @@ class CostModel:
     def seconds(self, call: KernelCall, m: int, *, cold_bytes: int = 0) -> float:
         """Time of ``call`` at M = ``m``; ``cold_bytes``: weights of other layers that run in between."""
         compute = self._cycles(call, m) / (self.peaks.ghz * 1e9)
-        bytes_moved = call.weight_nbytes + call.activation_nbytes(m)
-        far = cold_bytes + call.weight_nbytes > self.host.l3_bytes
+        weight_bytes = call.stored * BAKED_BYTES if _is_baked(call) else call.weight_nbytes
+        bytes_moved = weight_bytes + call.activation_nbytes(m)
+        far = cold_bytes + weight_bytes > self.host.l3_bytes
         bandwidth = self.peaks.stream_gb_s if far else self.peaks.cache_gb_s
         return max(compute, bytes_moved / (bandwidth * 1e9)) + CALL_SECONDS
 
@@ -50,6 +59,12 @@ class CostModel:
             # a permute and a multiply-add a token share the two pipes; one value vector serves sixteen weights
             return call.stored / LANES * m
         tiles = -(-m // LANES)
+        moved = (call.n + call.k) / LANES * tiles * TRANSPOSE_CYCLES
+        if _is_baked(call):
+            rows = schedule["rows"]
+            empty = (1 - min(1.0, call.nonzeros / max(1, call.n * call.k))) ** rows
+            loads = call.nonzeros + call.n / rows * call.k * (1 - empty)
+            return loads / LOADS_A_CYCLE / BAKED_EFFICIENCY * tiles + moved
         size = min(schedule["tiles"], 1 << (tiles.bit_length() - 1))
         rows, cols = self._register_tile(call)
         fmas = rows * size / FMAS_A_CYCLE
@@ -60,7 +75,6 @@ class CostModel:
         if call.encoding.name == "csr":
             blocks = -(-call.k // max(1, cols))
             product += call.n * blocks * (ROW_CYCLES + size) * tiles / size
-        moved = (call.n + call.k) / LANES * tiles * TRANSPOSE_CYCLES
         return product + moved
 
     @staticmethod

@@ -57,7 +57,11 @@ class PackedTensor:
 
     def unpack(self) -> torch.Tensor:
         """The weight again, shape (N, K), bit-equal to what was packed; a new tensor."""
-        return tensor_from_bits(self.encoding.unpack_bits(_bit_views(self.buffers, self.dtype), self.shape), self.dtype)
+        return tensor_from_bits(self.unpack_bits(), self.dtype)
+
+    def unpack_bits(self) -> NDArray[Any]:
+        """The weight's raw bits, shape (N, K), as unsigned integers of its width; a new array."""
+        return self.encoding.unpack_bits(_bit_views(self.buffers, self.dtype), self.shape)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Numpy views of the buffers, no copies. bfloat16 values, which numpy lacks, are uint16: see ``dtype``."""

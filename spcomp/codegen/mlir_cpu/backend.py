@@ -63,6 +63,9 @@ class MlirCpu:
             case _:
                 return []
 
+    def extra_nbytes(self, call: KernelCall) -> int:
+        return 0  # code is shared by all weights of a shape, tables are a few bytes
+
     def build(
         self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, scale: torch.Tensor | None = None
     ) -> Kernel:

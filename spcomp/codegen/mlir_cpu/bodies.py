@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from spcomp.codegen.mlir_cpu import jit
 from spcomp.codegen.mlir_cpu.block import block_text
 from spcomp.codegen.mlir_cpu.csr import csr_text
 from spcomp.codegen.mlir_cpu.nm import NmShape, nm_tokens_text
@@ -35,7 +36,7 @@ def body_of(call: KernelCall, packed: PackedTensor) -> Body:
             raise KernelError(f"generate a CPU kernel for {call.layer}", f"encoding {other}", "csr, block or nm")
 
 
-def _padded(k: int) -> int:
+def padded_columns(k: int) -> int:
     """Columns of packed x. Strides of whole 4 KB pages would put all tiles of a column into the same cache set."""
     return k + 8 if k and k * LANES * 4 % 4096 == 0 else k
 
@@ -46,40 +47,38 @@ def _csr(call: KernelCall, packed: PackedTensor, encoding: Csr) -> Body:
     dtype = MLIR_DTYPES[call.dtype]
     counts = buffers["counts"].numpy().astype(np.int64)
     starts = buffers["block_start"].numpy().astype(np.int64)[: counts.shape[0]]
-    padded = _padded(call.k)
+    padded = padded_columns(call.k)
     known: dict[int, np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
 
-    def at_row(row: int) -> tuple[int, ...]:
+    def at(row: int, _: int) -> tuple[int, ...]:
         offsets = np.ascontiguousarray(starts + counts[:, :row].sum(axis=1))
         return (known.setdefault(row, offsets).ctypes.data,)
 
     return Body(
         padded_k=padded,
-        text=lambda tiles, stride: csr_text(
-            call.n, stride, padded, call.k, encoding.block_columns, tiles, index, count, dtype
+        compile=lambda tiles, stride: jit.compile_text(
+            "csr", csr_text(call.n, stride, padded, call.k, encoding.block_columns, tiles, index, count, dtype), 6, 4
         ),
-        name="csr",
         pointers=pointers(packed, ("values", "columns", "counts")),
-        row_pointers=1,
         row_weights=counts.sum(axis=0),
         rows_per_unit=1,
-        at_row=at_row,
-        tables=(known,),
+        at=at,
+        extra_nbytes=lambda: sum(offsets.nbytes for offsets in list(known.values())),
     )
 
 
 def _block(call: KernelCall, packed: PackedTensor, encoding: Block) -> Body:
     rows, cols = encoding.rows, encoding.cols
-    padded_k = _padded(-(-call.k // cols) * cols)
+    padded_k = padded_columns(-(-call.k // cols) * cols)
     return Body(
         padded_k=padded_k,
-        text=lambda tiles, stride: block_text(call.n, stride, padded_k, rows, cols, tiles, MLIR_DTYPES[call.dtype]),
-        name="block",
+        compile=lambda tiles, stride: jit.compile_text(
+            "block", block_text(call.n, stride, padded_k, rows, cols, tiles, MLIR_DTYPES[call.dtype]), 5, 4
+        ),
         pointers=pointers(packed, ("values", "columns", "row_start")),
-        row_pointers=0,
         row_weights=_row_counts(packed) * rows * cols,
         rows_per_unit=rows,
-        at_row=lambda _: (),
+        at=lambda *_: (),
     )
 
 
@@ -90,17 +89,15 @@ def _row_counts(packed: PackedTensor) -> np.ndarray[tuple[int], np.dtype[np.int6
 
 def _nm(call: KernelCall, packed: PackedTensor, encoding: Nm) -> Body:
     shape = NmShape(call.n, call.k, encoding.n, encoding.m)
-    padded_k = _padded(shape.padded_columns)
+    padded_k = padded_columns(shape.padded_columns)
     units = -(-call.n // LANES)
     return Body(
         padded_k=padded_k,
-        text=lambda tiles, stride: nm_tokens_text(
-            shape, padded_k, stride, tiles, WORDS[tiles], MLIR_DTYPES[call.dtype]
+        compile=lambda tiles, stride: jit.compile_text(
+            "nm", nm_tokens_text(shape, padded_k, stride, tiles, WORDS[tiles], MLIR_DTYPES[call.dtype]), 4, 4
         ),
-        name="nm",
         pointers=pointers(packed, ("values", "control")),
-        row_pointers=0,
         row_weights=np.full(units, LANES * shape.words * shape.slots_per_word, np.int64),
         rows_per_unit=LANES,
-        at_row=lambda _: (),
+        at=lambda *_: (),
     )

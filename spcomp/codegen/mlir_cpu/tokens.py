@@ -26,30 +26,28 @@ CHUNK_BYTES = 256 * 1024
 """Partial sums of the rows of W that are worked on together; half of a small L2."""
 
 Job = tuple[str, str, int, int]
-Row = tuple[int, int, tuple[int, ...]]
-"""A range of (tiles of) rows of W and further pointers that belong to it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """What an encoding contributes: the function's text by tile count, its buffers, and its cuts along the rows."""
+    """What an encoding contributes: its functions by tile count, its buffers, and its cuts along the rows."""
 
     padded_k: int
-    text: Callable[[int, int], str]
-    """(tiles at a time, rows that the buffer of sums holds) -> MLIR text."""
-    name: str
+    compile: Callable[[int, int], jit.Compiled]
+    """(tiles at a time, rows that the buffer of sums holds) -> ``function(xs, ys, *pointers, *range's pointers,
+    tile_lo, tile_hi, unit_lo, unit_hi)``."""
     pointers: tuple[int, ...]
     """Addresses of the packed buffers, in argument order after xs and ys."""
-    row_pointers: int
-    """Further pointers a row range carries."""
     row_weights: np.ndarray[tuple[int], np.dtype[np.int64]]
     """Work of each (tile or block of) rows, to balance threads."""
     rows_per_unit: int
     """Rows of W in one unit of ``row_weights``."""
-    at_row: Callable[[int], tuple[int, ...]]
-    """The further pointers of a range that starts at this unit."""
-    tables: tuple[dict[int, np.ndarray[tuple[int], np.dtype[np.int64]]], ...] = ()
-    """What ``at_row`` points into, filled as it is asked."""
+    at: Callable[[int, int], tuple[int, ...]]
+    """The further pointers of a range of units."""
+    extra_nbytes: Callable[[], int] = int
+    """Bytes of what ``at`` points into so far, and of code that is one weight's own."""
+    any_tiles: bool = False
+    """Whether one function takes any number of tiles; otherwise it takes them in multiples of what it was made for."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,8 @@ class TokensKernel:
         self.call = call
         self.packed = packed
         self.body = body
-        self.tiles = dict(call.schedule)["tiles"]
+        schedule = dict(call.schedule)
+        self.tiles = schedule["panel"] if body.any_tiles else schedule["tiles"]
         self.bias = torch.zeros(1) if bias is None else bias.detach().to(torch.float32).contiguous()
         self.panel = max(PANEL_TILES, self.tiles)
         rows = CHUNK_BYTES // (4 * LANES * self.panel)
@@ -85,10 +84,8 @@ class TokensKernel:
             ("pack", pack_text(call.k, body.padded_k, dtype), 2, 3),
             ("unpack", unpack_text(call.n, self.stride, bias is not None, call.epilogue.activation, dtype), 3, 5),
         ]
-        sizes = self._sizes()
-        jobs += [(body.name, body.text(t, self.stride), 2 + len(body.pointers) + body.row_pointers, 4) for t in sizes]
-        self.pack, self.unpack, *bodies = jit.compile_all(jobs)
-        self.bodies = dict(zip(sizes, bodies, strict=True))
+        self.pack, self.unpack = jit.compile_all(jobs)
+        self.bodies = {t: body.compile(t, self.stride) for t in self._sizes()}
         self._chunks: dict[int, list[list[Chunk]]] = {}
         self._bias_ptr = self.bias.data_ptr()
 
@@ -100,10 +97,12 @@ class TokensKernel:
     def extra_nbytes(self) -> int:
         for threads in {1, torch.get_num_threads()}:
             self._parts(threads)  # what calls would make, whether there was one or not
-        return self.bias.nbytes + sum(array.nbytes for table in self.body.tables for array in list(table.values()))
+        return self.bias.nbytes + self.body.extra_nbytes()
 
     def _sizes(self) -> list[int]:
         """Tile counts that the calls of this row range can need: the schedule's and what covers a remainder."""
+        if self.body.any_tiles:
+            return [self.tiles]
         rows = self.call.rows
         if rows.hi is not None and rows.lo == rows.hi:
             tiles = -(-max(1, rows.lo) // LANES)
@@ -113,6 +112,8 @@ class TokensKernel:
 
     def _spans(self, tiles: int) -> list[tuple[int, int, int]]:
         """(first tile, last tile, tiles at a time) that cover ``tiles``; three quarters full counts as full."""
+        if self.body.any_tiles:
+            return [(0, tiles, self.tiles)]
         spans, at, size = [], 0, self.tiles
         while at < tiles:
             while 4 * (tiles - at) < 3 * size:
@@ -133,7 +134,7 @@ class TokensKernel:
         made = []
         for lo, hi in pairwise(cuts):
             ranges = [(a, min(a + step, hi)) for a in range(lo, hi, step)]
-            made.append([Chunk(a, b, a * per, min(b * per, self.call.n), self.body.at_row(a)) for a, b in ranges])
+            made.append([Chunk(a, b, a * per, min(b * per, self.call.n), self.body.at(a, b)) for a, b in ranges])
         self._chunks[threads] = made
         return made
 

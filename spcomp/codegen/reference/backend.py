@@ -86,6 +86,9 @@ class Reference:
     def schedules(self, call: KernelCall, m: int) -> Sequence[Schedule]:
         return [()]
 
+    def extra_nbytes(self, call: KernelCall) -> int:
+        return 0
+
     def build(
         self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, scale: torch.Tensor | None = None
     ) -> Kernel:

@@ -1,0 +1,1 @@
+"""Sparse linear layers baked into straight-line machine code, for many rows of x."""

@@ -1,0 +1,145 @@
+"""`baked_body`: a packed weight as machine code, in the shape that the token kernel takes for its middle function."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spcomp.codegen.baked_cpu.driver import ENTRY_BYTES, ENTRY_WORDS, driver
+from spcomp.codegen.baked_cpu.emit import MIDDLE, Blocks, emit
+from spcomp.codegen.mlir_cpu.bodies import padded_columns
+from spcomp.codegen.mlir_cpu.jit import Compiled
+from spcomp.codegen.mlir_cpu.text import LANES
+from spcomp.codegen.mlir_cpu.tokens import Body
+from spcomp.codegen.x86.encoder import FLOAT_BYTES, ZMM_BYTES
+from spcomp.codegen.x86.memory import Region
+from spcomp.encodings.pack import PackedTensor
+from spcomp.plan import KernelCall
+
+UNIT_ROWS = 112
+"""Rows of W that are emitted together, and the grain in which threads share them: four groups of 28, seven times 16."""
+SMALL_UNIT_ROWS = 80
+"""The same below :data:`SMALL_N` rows, where a coarser grain would leave threads uneven: three groups of 26 or 27."""
+SMALL_N = 1024
+_DRIVER_BYTES = 1024
+"""Room for the driver in front of the blocks."""
+_SPARE_BYTES = 8
+"""The driver may read that far past the last instruction when it brings code into the cache."""
+_SIGNATURE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 4)
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(eq=False)
+class Baked:
+    """One weight's blocks. ``entries`` has a line for each, by unit: what the driver reads, addresses included."""
+
+    blocks: list[Blocks]
+    entries: Ints
+    unit_start: Ints
+    """Index of each unit's first block, and the number of all."""
+    products: Ints
+    """Nonzeros of each unit."""
+    weights: Region
+    code: Region | None = None
+    code_nbytes: int = 0
+    tables: dict[tuple[int, int], Ints] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def table(self, unit_lo: int, unit_hi: int) -> tuple[int, int]:
+        """Addresses where the blocks of these units begin and end; the first of the units after them follows."""
+        with self.lock:
+            known = self.tables.get((unit_lo, unit_hi))
+            if known is None:
+                lo, hi = self.unit_start[unit_lo], self.unit_start[unit_hi]
+                known = self.tables[unit_lo, unit_hi] = np.take(
+                    self.entries, np.arange(lo, hi + 1), axis=0, mode="wrap"
+                )
+        start = known.ctypes.data
+        return start, start + (len(known) - 1) * ENTRY_BYTES
+
+    @property
+    def nbytes(self) -> int:
+        """Code, weights, and the tables made so far."""
+        with self.lock:
+            tables = sum(table.nbytes for table in self.tables.values())
+        return self.code_nbytes + self.weights.mapped_nbytes + self.entries.nbytes + tables
+
+
+def unit_rows(n: int) -> int:
+    return SMALL_UNIT_ROWS if n <= SMALL_N else UNIT_ROWS
+
+
+def bake(packed: PackedTensor, rows: int, columns: int, groups: int) -> Baked:
+    """The blocks of a packed weight, as :func:`~spcomp.codegen.baked_cpu.emit.emit` makes them."""
+    bits = packed.unpack_bits()
+    step = unit_rows(len(bits))
+    blocks = []
+    for lo in range(0, max(1, len(bits)), step):
+        part = bits[lo : lo + step]
+        blocks.append(emit(part, packed.dtype, rows, columns, groups))
+    weights = Region(sum(b.weights.nbytes for b in blocks))
+    entries = np.zeros((sum(len(b.code_bytes) for b in blocks), ENTRY_WORDS), np.int64)
+    starts = np.cumsum([0, *(len(b.code_bytes) for b in blocks)])
+    code_at, weights_at = _DRIVER_BYTES, 0
+    for i, b in enumerate(blocks):
+        mine = entries[starts[i] : starts[i + 1]]
+        mine[:, 0] = code_at + b.code_start
+        mine[:, 1] = weights.address + weights_at + b.weight_start + MIDDLE * FLOAT_BYTES
+        mine[:, 2] = (b.first_column + MIDDLE) * ZMM_BYTES
+        mine[:, 3] = (i * step + b.first_row) * LANES * FLOAT_BYTES
+        mine[:, 4] = b.code_bytes
+        mine[:, 5] = b.weight_bytes
+        mine[:, 6] = b.code_fetched
+        mine[:, 7] = b.weights_fetched
+        weights.write(weights_at, b.weights)
+        code_at += b.code.size
+        weights_at += b.weights.nbytes
+    weights.seal(executable=False)
+    products = np.array([b.products for b in blocks])
+    return Baked(blocks, entries, starts, products, weights)
+
+
+def place(baked: Baked, padded_k: int, stride: int) -> Compiled:
+    """Put driver and blocks into executable memory, for tiles of ``padded_k`` columns of x and ``stride`` sums."""
+    start = time.perf_counter()
+    head, plain, packed_entry = driver(padded_k * ZMM_BYTES, stride * ZMM_BYTES)
+    assert len(head) <= _DRIVER_BYTES
+    code = Region(_DRIVER_BYTES + sum(b.code.size for b in baked.blocks) + _SPARE_BYTES)
+    code.write(0, head)
+    at = _DRIVER_BYTES
+    for b in baked.blocks:
+        code.write(at, b.code)
+        at += b.code.size
+    code.seal(executable=True)
+    baked.entries[:, 0] += code.address
+    baked.blocks.clear()
+    baked.code, baked.code_nbytes = code, code.mapped_nbytes
+    address = code.address + plain
+    text = f"{len(baked.entries)} blocks of machine code, {code.nbytes} bytes"
+    return Compiled(
+        "baked", text, address, time.perf_counter() - start, _SIGNATURE(address), code.address + packed_entry,
+        (code, baked.weights),
+    )  # fmt: skip
+
+
+def baked_body(call: KernelCall, packed: PackedTensor) -> Body:
+    """The middle of a token kernel for this call, its weight baked in. Raises as :class:`Region` does."""
+    schedule = dict(call.schedule)
+    baked = bake(packed, schedule["rows"], schedule["columns"], schedule["groups"])
+    padded_k = padded_columns(call.k)
+    return Body(
+        padded_k=padded_k,
+        compile=lambda _, stride: place(baked, padded_k, stride),
+        pointers=(),
+        row_weights=baked.products,
+        rows_per_unit=unit_rows(call.n),
+        at=baked.table,
+        extra_nbytes=lambda: baked.nbytes,
+        any_tiles=True,
+    )
