@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from spcomp.codegen.baked_cpu.body import baked_body
+from spcomp.codegen.baked_cpu.conv import BakedConv
 from spcomp.codegen.baked_cpu.driver import ENTRY_BYTES
 from spcomp.codegen.baked_cpu.emit import LINE_BYTES, SPREAD_TILES, STEP_BYTES
 from spcomp.codegen.mlir_cpu import jit
@@ -60,7 +61,9 @@ class BakedCpu:
     def capabilities(self) -> frozenset[KernelKey]:
         if self.unavailable() is not None:
             return frozenset()
-        return frozenset(KernelKey("linear", e, d, "cpu-avx512") for e in ENCODINGS for d in MLIR_DTYPES)
+        return frozenset(
+            KernelKey(op, e, d, "cpu-avx512") for op in ("linear", "conv") for e in ENCODINGS for d in MLIR_DTYPES
+        )
 
     def schedules(self, call: KernelCall, m: int) -> Sequence[Schedule]:
         if m < FEWEST_ROWS or call.encoding.name not in ENCODINGS:
@@ -69,12 +72,15 @@ class BakedCpu:
         groups, choice = next((g, c) for most, g, c in BLOCKS if density <= most)
         fitting = [c for c in choice if c * density * GROUP_ROWS * groups <= BLOCK_PRODUCTS]
         columns = max(fitting, default=choice[0])
-        return [(("columns", columns), ("groups", groups), ("panel", PANEL_TILES), ("rows", GROUP_ROWS))]
+        shape = (("columns", columns), ("groups", groups))
+        panel = () if call.conv is not None else (("panel", PANEL_TILES),)
+        return [(*shape, *panel, ("rows", GROUP_ROWS))]
 
     def extra_nbytes(self, call: KernelCall) -> int:
         """Code, weights and tables; within a few percent where nonzeros are spread evenly."""
         schedule = dict(call.schedule)
         loads, segments = expected_loads(call), call.n / schedule["rows"] * max(1.0, call.k / schedule["columns"])
+        loads *= 1 if call.conv is None else 2  # each with a move of the pointer
         multiplies = call.nonzeros * (STEP_BYTES + FLOAT_BYTES)
         fetches = (call.nonzeros + loads) * STEP_BYTES * STEP_BYTES / LINE_BYTES / SPREAD_TILES
         sums = 2 * call.n * max(1.0, call.k / schedule["columns"]) * STEP_BYTES
@@ -86,9 +92,13 @@ class BakedCpu:
     ) -> Kernel:
         schedule = dict(call.schedule)
         limits = {"columns": 1 << 16, "groups": 4, "panel": MOST_PANEL_TILES, "rows": 30}
+        if call.conv is not None:
+            del limits["panel"]
         if schedule.keys() != limits.keys() or any(not 1 <= schedule[key] <= limits[key] for key in limits):
             raise KernelError(
                 f"bake {call.layer} into code", f"the schedule {schedule}",
-                f"columns, groups, panel and rows, from 1 to {', '.join(map(str, limits.values()))}",
+                f"{', '.join(limits)}, from 1 to {', '.join(map(str, limits.values()))}",
             )  # fmt: skip
+        if call.conv is not None:
+            return BakedConv(call, packed, bias, scale)
         return TokensKernel(call, packed, bias, baked_body(call, packed))

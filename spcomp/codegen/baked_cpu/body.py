@@ -75,14 +75,26 @@ def unit_rows(n: int) -> int:
     return SMALL_UNIT_ROWS if n <= SMALL_N else UNIT_ROWS
 
 
-def bake(packed: PackedTensor, rows: int, columns: int, groups: int) -> Baked:
-    """The blocks of a packed weight, as :func:`~spcomp.codegen.baked_cpu.emit.emit` makes them."""
+def bake(
+    packed: PackedTensor,
+    rows: int,
+    columns: int,
+    groups: int,
+    *,
+    order: Ints | None = None,
+    offsets: Ints | None = None,
+) -> Baked:
+    """The blocks of a packed weight, as :func:`~spcomp.codegen.baked_cpu.emit.emit` makes them.
+
+    ``order``: columns in the order to take them; ``offsets``: where each of those finds its input, in bytes.
+    """
     bits = packed.unpack_bits()
+    bits = bits if order is None else bits[:, order]
     step = unit_rows(len(bits))
     blocks = []
     for lo in range(0, max(1, len(bits)), step):
         part = bits[lo : lo + step]
-        blocks.append(emit(part, packed.dtype, rows, columns, groups))
+        blocks.append(emit(part, packed.dtype, rows, columns, groups, offsets))
     weights = Region(sum(b.weights.nbytes for b in blocks))
     entries = np.zeros((sum(len(b.code_bytes) for b in blocks), ENTRY_WORDS), np.int64)
     starts = np.cumsum([0, *(len(b.code_bytes) for b in blocks)])

@@ -171,14 +171,15 @@ def _nonzeros(bits: NDArray[Any], rows: int, columns: int, groups: int) -> _Nonz
     return _Nonzeros(sizes.reshape(down, groups), across, first, place, column, row, values)
 
 
-def emit(bits: NDArray[Any], dtype: str, rows: int, columns: int, groups: int) -> Blocks:
+def emit(bits: NDArray[Any], dtype: str, rows: int, columns: int, groups: int, offsets: Ints | None = None) -> Blocks:
     """Code for a matrix [R, K] of raw bits: blocks of ``groups`` groups of at most ``rows`` rows x ``columns`` columns.
 
-    ``rows * groups`` may be at most 128. What is multiplied is every element whose bits are not +0.
+    ``offsets``: where each column of x begins, in bytes from the address in :data:`X`; without, a column follows
+    the one before. ``rows * groups`` may be at most 128. What is multiplied is every element whose bits are not +0.
     """
     nz = _nonzeros(np.ascontiguousarray(bits), rows, columns, groups)
     down = len(nz.sizes)
-    words, ends, fetched = _words(nz)
+    words, ends, fetched = _words(nz, columns, offsets)
     code_bytes = np.diff(ends, prepend=0) * STEP_BYTES
     first = nz.first[::groups]
     count = np.diff(first)
@@ -197,13 +198,13 @@ def emit(bits: NDArray[Any], dtype: str, rows: int, columns: int, groups: int) -
         weight_bytes=weight_bytes,
         code_fetched=fetched[0] * LINE_BYTES,
         weights_fetched=fetched[1] * LINE_BYTES,
-        first_column=np.tile(np.arange(nz.across) * columns, down),
+        first_column=np.tile(np.arange(nz.across) * columns if offsets is None else np.full(nz.across, -MIDDLE), down),
         first_row=np.repeat(np.cumsum(heights) - heights, nz.across),
         products=len(nz.bits),
     )
 
 
-def _words(nz: _Nonzeros) -> tuple[stream.Words, Ints, tuple[Ints, Ints]]:
+def _words(nz: _Nonzeros, columns: int, offsets: Ints | None) -> tuple[stream.Words, Ints, tuple[Ints, Ints]]:
     """Instruction words of all blocks; where the words of each block end; lines of code and weights that it fetches."""
     t = _tables()
     groups, across = nz.sizes.shape[1], nz.across
@@ -214,15 +215,18 @@ def _words(nz: _Nonzeros) -> tuple[stream.Words, Ints, tuple[Ints, Ints]]:
     new = np.ones(len(nz.row), np.bool_)
     np.not_equal(nz.place[1:], nz.place[:-1], out=new[1:])
     loads = np.flatnonzero(new)
-    lines = _lines_ahead(first, loads)
+    lines = _lines_ahead(first, loads, 1 if offsets is None else 2)
     # what stands in front of a multiply-add, from the nearest on: which nonzeros have it, and its words
-    moves, steps = _window_moves(nz, groups)
+    if offsets is None:
+        moves, steps = _window_moves(nz, groups)
+        reach = _reach(nz.column[loads])
+    else:
+        moves, steps = _offset_moves(nz, groups, loads, columns, offsets)
+        reach = np.zeros(len(loads), np.int64)
     ahead = [
         (
             loads,
-            stream.displaced(
-                t.load_x[_x_register(np.arange(1, len(loads) + 1), size)], _reach(nz.column[loads]), STEP_BYTES
-            ),
+            stream.displaced(t.load_x[_x_register(np.arange(1, len(loads) + 1), size)], reach, STEP_BYTES),
         ),
         (_spread(first, (np.diff(first) - 1).clip(0) >> _WINDOW_BITS, WINDOW), t.bump_weights),
         (moves, t.bump_x | steps << np.uint64(24)),
@@ -282,11 +286,25 @@ def _window_moves(nz: _Nonzeros, groups: int) -> tuple[Ints, NDArray[np.uint64]]
     return moves, (step[moves] * (WINDOW * ZMM_BYTES)).astype(np.int32).view(np.uint32).astype(np.uint64)
 
 
-def _lines_ahead(first: Ints, loads: Ints) -> tuple[Ints, Ints]:
+def _offset_moves(
+    nz: _Nonzeros, groups: int, loads: Ints, columns: int, offsets: Ints
+) -> tuple[Ints, NDArray[np.uint64]]:
+    """The same where every column has an offset of its own: the pointer moves on to each column that is loaded."""
+    segment = np.repeat(np.arange(len(nz.first) - 1), np.diff(nz.first))[loads]
+    at = offsets[segment // groups % nz.across * columns + nz.column[loads]]
+    step = np.diff(at, prepend=0)
+    begins = np.diff(segment // groups, prepend=-1) != 0
+    step[begins] = at[begins]
+    moving = np.flatnonzero(step)
+    return loads[moving], step[moving].astype(np.int32).view(np.uint32).astype(np.uint64)
+
+
+def _lines_ahead(first: Ints, loads: Ints, steps: int) -> tuple[Ints, Ints]:
     """Lines of code and of weights that each block fetches for the next one, taken to be of about its size."""
     count = np.diff(first)
     share = LINE_BYTES * SPREAD_TILES
-    return -(-(count + np.diff(np.searchsorted(loads, first))) * STEP_BYTES // share), -(-count * FLOAT_BYTES // share)
+    code = (count + steps * np.diff(np.searchsorted(loads, first))) * STEP_BYTES
+    return -(-code // share), -(-count * FLOAT_BYTES // share)
 
 
 def _spread(first: Ints, times: Ints, every: int = 0) -> Ints:
