@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from spcomp.cost.cache import default_folder
+from spcomp.encodings.matrix import matrix_of, weight_of
 from spcomp.profiling.timing import Ratio, Timing, Work, interleave, ratio
 from spcomp.targets.amx import avoid_broken_amx
 from spcomp.targets.host import host_cpu
@@ -141,9 +142,10 @@ def prune_(module: torch.nn.Module, zeros: float, pattern: str, *, seed: int = 0
     """Zero a random share of every linear weight: ``"unstructured"``, ``"2:4"``, or blocks such as ``"8x8"``."""
     g = torch.Generator().manual_seed(seed)
     for name, layer in module.named_modules():
-        if not isinstance(layer, torch.nn.Linear) or name in skip or zeros <= 0:
+        if not isinstance(layer, torch.nn.Linear | torch.nn.Conv2d) or name in skip or zeros <= 0:
             continue
-        n, k = layer.weight.shape
+        matrix = matrix_of(layer.weight.detach())
+        n, k = matrix.shape
         if pattern == "unstructured":
             keep = torch.rand(n, k, generator=g) >= zeros
         elif ":" in pattern:
@@ -155,4 +157,4 @@ def prune_(module: torch.nn.Module, zeros: float, pattern: str, *, seed: int = 0
             blocks = torch.rand(-(-n // r), -(-k // c), generator=g) >= zeros
             keep = blocks.repeat_interleave(r, 0).repeat_interleave(c, 1)[:n, :k]
         with torch.no_grad():
-            layer.weight.copy_(torch.where(keep, layer.weight, 0.0))
+            layer.weight.copy_(weight_of(torch.where(keep, matrix, 0.0), layer.weight.shape[1:]))

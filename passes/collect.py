@@ -35,7 +35,16 @@ class Match:
     activation: str
     norm: fx.Node | None = None
     add: fx.Node | None = None
-    residual: fx.Node | None = None
+
+    @property
+    def residual(self) -> fx.Node | None:
+        """The other operand of the addition, whatever it has become meanwhile."""
+        if self.add is None:
+            return None
+        end = self.norm or self.node
+        other = next(a for a in self.add.args if a is not end)
+        assert isinstance(other, fx.Node)
+        return other
 
     @property
     def chain(self) -> tuple[fx.Node, ...]:
@@ -95,11 +104,11 @@ def _fused_linear(node: fx.Node) -> Match:
 
 
 def _fused_conv(gm: fx.GraphModule, node: fx.Node, written: set[int], taken: set[fx.Node]) -> Match:
-    norm, add, residual, end = fused(gm, node, written, taken)
+    norm, add, end = fused(gm, node, written, taken)
     user = next(iter(end.users)) if len(end.users) == 1 else None
     activation = activation_of(user) if user is not None else None
     last = user if activation and user is not None else end
-    return Match(node, last, activation or "none", norm, add, residual)
+    return Match(node, last, activation or "none", norm, add)
 
 
 def _written(gm: fx.GraphModule) -> set[int]:
@@ -137,7 +146,7 @@ def site_key(gm: fx.GraphModule, match: Match) -> tuple[object, ...]:
     if not is_conv(match.node):
         return key
     norm = None if match.norm is None else identity(attribute(gm, match.norm.args[3]))  # type: ignore[arg-type]
-    return *key, conv_shape(match.node), norm, match.residual is not None
+    return *key, conv_shape(match.node), norm, match.add is not None
 
 
 @dataclass(frozen=True)
@@ -178,7 +187,7 @@ def _site(gm: fx.GraphModule, match: Match, slot: int) -> Site:
         layer=target.removesuffix(".weight"),
         weight=weight if conv is None else matrix_of(weight),
         bias=None if bias is None else bias.detach(),
-        epilogue=Epilogue(bias is not None, match.activation, scale is not None, match.residual is not None),
+        epilogue=Epilogue(bias is not None, match.activation, scale is not None, match.add is not None),
         facts=facts,
         weight_name=target,
         bias_name=bias_name,

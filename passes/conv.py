@@ -12,7 +12,7 @@ from spcomp.passes.base import attribute
 aten = torch.ops.aten
 _DIMS = {aten.conv1d.default: 1, aten.conv2d.default: 2}
 _ADDS = (aten.add.Tensor, aten.add_.Tensor)
-Fused = tuple[fx.Node | None, fx.Node | None, fx.Node | None, fx.Node]
+Fused = tuple[fx.Node | None, fx.Node | None, fx.Node]
 
 
 def is_conv(node: fx.Node) -> bool:
@@ -48,7 +48,7 @@ def _pair(value: object, dims: int, down: int) -> tuple[int, int]:
 
 
 def fused(gm: fx.GraphModule, node: fx.Node, written: set[int], taken: set[fx.Node]) -> Fused:
-    """(BatchNorm, addition, residual, last of them) after a convolution; each may be missing."""
+    """(BatchNorm, addition of a residual, last of them) after a convolution; each may be missing."""
     norm = _only_user(node, taken)
     if norm is None or not _is_norm(gm, norm, written):
         norm = None
@@ -56,9 +56,9 @@ def fused(gm: fx.GraphModule, node: fx.Node, written: set[int], taken: set[fx.No
     add = _only_user(end, taken)
     residual = _residual(gm, node, end, add, norm) if add is not None else None
     if residual is None:
-        return norm, None, None, end
+        return norm, None, end
     assert add is not None
-    return norm, add, residual, add
+    return norm, add, add
 
 
 def _only_user(node: fx.Node, taken: set[fx.Node]) -> fx.Node | None:

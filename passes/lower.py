@@ -36,7 +36,7 @@ class Lower:
             site = ctx.sites.get(site_key(gm, match))
             if site is None:
                 continue
-            with gm.graph.inserting_before(match.node if match.residual is None else match.last):
+            with gm.graph.inserting_before(match.node if match.add is None else match.last):
                 node = gm.graph.create_node("call_function", *call_of(match, site))
             node.meta = {k: v for k, v in match.last.meta.items() if k in ("val", "nn_module_stack", "stack_trace")}
             match.last.replace_all_uses_with(node)

@@ -27,12 +27,14 @@ BAKED_BYTES = 12.5
 """Code and weights of one nonzero that is baked into code, without the packed weight."""
 BAKED_EFFICIENCY = 0.85
 """Share of its two loads a cycle that baked code reaches."""
+FINISH_CYCLES = 8.0
+"""Sixteen pixels of a convolution padded, or compressed and stored."""
 DENSE_EFFICIENCY = 0.85
 """Share of peak that a prepacked dense library reaches at large M."""
 
 
 def _is_baked(call: KernelCall) -> bool:
-    return "panel" in dict(call.schedule)
+    return call.backend == "baked_cpu"
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,9 @@ class CostModel:
             rows = schedule["rows"]
             empty = (1 - min(1.0, call.nonzeros / max(1, call.n * call.k))) ** rows
             loads = call.nonzeros + call.n / rows * call.k * (1 - empty)
+            if call.conv is not None:
+                loads += call.n / rows * call.k * (1 - empty)  # unaligned: two lines each
+                moved = call.n * tiles * FINISH_CYCLES + call.conv.inputs * m / call.conv.pixels / LANES * FINISH_CYCLES
             return loads / LOADS_A_CYCLE / BAKED_EFFICIENCY * tiles + moved
         size = min(schedule["tiles"], 1 << (tiles.bit_length() - 1))
         rows, cols = self._register_tile(call)

@@ -1,8 +1,8 @@
 """Planes for direct convolution, before and after: pad and split by phase; scale, shift, add, activate and store.
 
 A convolution runs along flattened output planes whose rows are as wide as the taps reach: lane q of a register is
-output pixel (q // width, q % width), and what hangs over the right edge is dropped when it is stored. With a stride, input
-pixels (i * stride + a, j * stride + b) form the plane of phase (a, b), in which the convolution has stride 1.
+output pixel (q // width, q % width), and what hangs over the right edge is dropped when it is stored. With a stride,
+input pixels (i * stride + a, j * stride + b) form the plane of phase (a, b), where the convolution has stride 1.
 """
 
 from __future__ import annotations
