@@ -32,6 +32,19 @@ def pick(measured: dict[int, dict[str, float]], *candidates: Candidate, **option
 # --- choose -----------------------------------------------------------------------------------------------------------
 
 
+def test_generated_code_counts_in_the_budget() -> None:
+    """Packed bytes once and the code of one kernel once, however many could share or have their own."""
+    code = Candidate(Csr(128), "c", (("panel", 8),), 400, 90, extra_nbytes=500, fewest_rows=16)
+    other = Candidate(Csr(128), "c", (("panel", 16),), 400, 90, extra_nbytes=550, fewest_rows=16)
+    few, many = times(4, csr=2.0), {**times(4, csr=2.0), code.name: 1.0, other.name: 0.99}
+    choice = pick({1: few, 64: many}, CSR, code, other)
+    assert choice.ranges == ((RowRange(0, 63), CSR.name), (RowRange(64, None), code.name))
+    assert pick({1: few, 64: many}, CSR, code, budget=0.8).ranges == ((RowRange(0, None), CSR.name),)
+    refused = pick({64: {"dense.onednn": 4, code.name: 1.0}}, code, budget=0.8)
+    assert not refused.sparse
+    assert "csr(block_columns=128) with c needs 900 B, more than 0.8 x dense" in refused.reason
+
+
 def test_the_fastest_wins() -> None:
     choice = pick({1: times(4, csr=1.0, nm=2.0), 64: times(4, csr=1.0, nm=2.0)}, CSR, NM)
     assert choice.ranges == ((RowRange(0, None), CSR.name),)

@@ -21,6 +21,8 @@ that was made for, the driver fetches the rest, spread over the tiles. For one o
 
 from __future__ import annotations
 
+import functools
+
 from spcomp.codegen.baked_cpu.emit import LINE_BYTES, MIDDLE, NEXT_CODE, NEXT_WEIGHTS, WEIGHTS, X, Y
 from spcomp.codegen.x86 import encoder as x86
 from spcomp.codegen.x86.encoder import FLOAT_BYTES, Condition, Gpr, Mem
@@ -43,6 +45,7 @@ def _entry(word: int, ahead: int = 0) -> Mem:
     return Mem(_ENTRY, ahead * ENTRY_BYTES + 8 * word)
 
 
+@functools.lru_cache(maxsize=64)
 def driver(x_tile_bytes: int, y_tile_bytes: int) -> tuple[bytes, int, int]:
     """``(code, offset of the entry with plain arguments, of the one with an array)`` for tiles of so many bytes."""
     p = Program()

@@ -6,6 +6,8 @@ The packed layout puts sixteen rows of x (tokens) in the lanes of one register, 
 
 from __future__ import annotations
 
+import functools
+
 from spcomp.codegen.mlir_cpu.epilogue import activate
 from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
 
@@ -51,6 +53,7 @@ def _masked_load(f: Function, buffer: str, index: str, mask: str, dtype: str) ->
     return raw if dtype == "f32" else f.val(f"arith.extf {raw} : {_narrow(dtype)} to {VEC}", "x")
 
 
+@functools.lru_cache(maxsize=32)
 def pack_text(features: int, padded: int, dtype: str = "f32") -> str:
     """``pack(x[M, features] of dtype, xs[ceil(M/16), padded, 16] of f32, M, tile_lo, tile_hi)``.
 
@@ -113,6 +116,7 @@ def _pack_block(
         f.vstore(column, "%xs", f.add(base, f.idx(i * LANES)))
 
 
+@functools.lru_cache(maxsize=32)
 def unpack_text(features: int, stride: int, bias: bool, activation: str, dtype: str = "f32") -> str:
     """``unpack(ys[ceil(M/16), stride, 16] of f32, bias[features], y[M, features], M, tile_lo, tile_hi, n_lo, n_hi)``.
 
