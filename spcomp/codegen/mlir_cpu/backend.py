@@ -12,10 +12,12 @@ from spcomp.codegen.mlir_cpu.bodies import body_of
 from spcomp.codegen.mlir_cpu.rows import RowsKernel
 from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, TokensKernel
+from spcomp.codegen.mlir_cpu.windows import WindowKernel
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import PackedTensor
+from spcomp.encodings.window import Window
 from spcomp.kernel import Kernel
 from spcomp.plan import KernelCall, KernelKey, Schedule
 from spcomp.targets.host import host_cpu
@@ -30,7 +32,7 @@ FEW_TOKENS = 15
 
 @dataclass(frozen=True)
 class MlirCpu:
-    """CSR, block and N:M linear layers on the CPU, in float32, bfloat16 and float16 (sums in float32)."""
+    """CSR, block, N:M and window linear layers on the CPU, in float32, bfloat16 and float16 (sums in float32)."""
 
     name: str = "mlir_cpu"
 
@@ -41,9 +43,8 @@ class MlirCpu:
         if self.unavailable() is not None:
             return frozenset()
         target = host_cpu().target
-        return frozenset(
-            KernelKey("linear", encoding, dtype, target) for encoding in ("csr", "block", "nm") for dtype in MLIR_DTYPES
-        )
+        encodings = ("csr", "block", "nm", "window") if target == "cpu-avx512" else ("csr", "block", "nm")
+        return frozenset(KernelKey("linear", encoding, dtype, target) for encoding in encodings for dtype in MLIR_DTYPES)
 
     def schedules(self, call: KernelCall, m: int) -> Sequence[Schedule]:
         tiles = max(1, -(-m // LANES))
@@ -58,12 +59,20 @@ class MlirCpu:
             case Nm():
                 found: list[Schedule] = []
                 if m <= FEW_TOKENS and call.target == "cpu-avx512":
-                    found.append((("tokens", max(t for t in (8, 4, 2, 1) if t <= max(1, m))),))
+                    found.append(_tokens(m))
                 return found + [(("tiles", t),) for t in fitting[:1]]
+            case Window():
+                return [_tokens(m)] if m <= FEW_TOKENS and call.target == "cpu-avx512" else []
             case _:
                 return []
 
     def build(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None) -> Kernel:
         if "tokens" in dict(call.schedule):
+            if isinstance(packed.encoding, Window):
+                return WindowKernel(call, packed, bias)
             return RowsKernel(call, packed, bias)
         return TokensKernel(call, packed, bias, body_of(call, packed))
+
+
+def _tokens(m: int) -> Schedule:
+    return (("tokens", max(t for t in (8, 4, 2, 1) if t <= max(1, m))),)
