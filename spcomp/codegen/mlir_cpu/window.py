@@ -54,10 +54,8 @@ def window_text(shape: WindowShape, sizes: tuple[int, ...], bias: bool, activati
         slot_lo = f.load_index("%start", group.index, "i64")
         slot_hi = f.load_index("%start", f.add(group.index, f.idx(1)), "i64")
         row = f.mul(group.index, f.idx(LANES))
-        mask = f.const("dense<true>", MASK)
-        if shape.rows % LANES:
-            left = f.val(f"arith.subi {f.idx(shape.rows)}, {row} : index", "i")
-            mask = f.val(f"vector.create_mask {left} : {MASK}", "m")
+        left = f.val(f"arith.subi {f.idx(shape.rows)}, {row} : index", "i")
+        mask = f.val(f"vector.create_mask {left} : {MASK}", "m")
         none = f.splat("0", IVEC)
         order = f.val(f"vector.maskedload %order[{row}], {mask}, {none} : memref<?xi32>, {MASK}, {IVEC} into {IVEC}")
         at = f.idx(0)
@@ -68,7 +66,7 @@ def window_text(shape: WindowShape, sizes: tuple[int, ...], bias: bool, activati
                 whole = f.val(f"arith.divui {left}, {f.idx(size)} : index", "i")
                 stop = f.add(at, f.mul(whole, f.idx(size)))
             with f.loop(at, stop, f.idx(size), hint="token") as token:
-                sums = _sums(f, shape, token.index, slot_lo, slot_hi, size, dtype)
+                sums = _sums(f, shape, token.index, slot_lo, slot_hi, mask, size, dtype)
                 for t, total in enumerate(sums):
                     out = f.mul(f.add(token.index, f.idx(t)), f.idx(shape.rows))
                     _store(f, total, order, mask, out, bias, activation, dtype)
@@ -77,7 +75,7 @@ def window_text(shape: WindowShape, sizes: tuple[int, ...], bias: bool, activati
 
 
 def _sums(
-    f: Function, shape: WindowShape, token: str, slot_lo: str, slot_hi: str, tokens: int, dtype: str
+    f: Function, shape: WindowShape, token: str, slot_lo: str, slot_hi: str, mask: str, tokens: int, dtype: str
 ) -> list[str]:
     """The products of a group with ``tokens`` rows of x, each summed up in one register."""
     unroll = 2 if tokens <= 2 else 1
@@ -89,7 +87,7 @@ def _sums(
         for u in range(unroll):
             here = f.add(slot.index, f.idx(u))
             at = f.mul(here, f.idx(LANES))
-            weight, stored = _weights(f, at, dtype)
+            weight, stored = _weights(f, at, mask, dtype)
             octets = f.vload("%columns", at, f"vector<{LANES}xi8>", "i8")
             columns = f.val(f"arith.extui {octets} : vector<{LANES}xi8> to {IVEC}", "c")
             prefetch(f, "%values", at, 1, dtype)
@@ -108,13 +106,17 @@ def _sums(
     return [f.val(f"arith.addf {a}, {b} : {VEC}", "f") for a, b in zip(results[::2], results[1::2], strict=True)]
 
 
-def _weights(f: Function, at: str, dtype: str) -> tuple[str, str]:
-    """Sixteen weights as f32, and which of them are nonzero by their bits."""
+def _weights(f: Function, at: str, mask: str, dtype: str) -> tuple[str, str]:
+    """Sixteen weights as f32, and which of them are nonzero by their bits.
+
+    ``mask`` says nothing new, but keeps LLVM from testing for zero instead and then blending after every multiply-add.
+    """
     raw = f.vload("%values", at, f"vector<{LANES}x{dtype}>", dtype)
     width = 32 if dtype == "f32" else 16
     whole = f"vector<{LANES}xi{width}>"
     bits = f.val(f"arith.bitcast {raw} : vector<{LANES}x{dtype}> to {whole}", "b")
     stored = f.val(f"arith.cmpi ne, {bits}, {f.splat('0', whole)} : {whole}", "m")
+    stored = f.val(f"arith.andi {stored}, {mask} : {MASK}", "m")
     wide = raw if dtype == "f32" else f.val(f"arith.extf {raw} : vector<{LANES}x{dtype}> to {VEC}", "w")
     return wide, stored
 
