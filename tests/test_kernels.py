@@ -16,9 +16,11 @@ from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.spec import Encoding
+from spcomp.encodings.window import Window
 from spcomp.errors import KernelError
 from spcomp.kernel import Backend, Kernel
 from spcomp.plan import ACTIVATIONS, Epilogue, RowRange
+from spcomp.targets.host import host_cpu
 from tests.kernels import BACKEND, FAMILIES, ROWS, SHAPE, agree, build_all, call_of, fitting, inputs
 
 pytestmark = pytest.mark.skipif(BACKEND.unavailable() is not None, reason=str(BACKEND.unavailable()))
@@ -27,8 +29,10 @@ ENCODINGS: list[Encoding] = [
     Csr(64), Csr(128), Csr(256),
     Block(2, 2), Block(4, 1), Block(4, 4), Block(8, 1), Block(8, 8), Block(16, 1), Block(16, 16),
     Nm(1, 2), Nm(2, 4), Nm(1, 4), Nm(3, 4), Nm(4, 8), Nm(2, 8), Nm(8, 16),
+    Window(32), Window(64), Window(128), Window(256),
 ]  # fmt: skip
 DTYPES = ("float32", "bfloat16", "float16")
+SERVED = ("csr", "block", "nm", "window") if host_cpu().target == "cpu-avx512" else ("csr", "block", "nm")
 
 
 # --- agreement --------------------------------------------------------------------------------------------------------
@@ -63,6 +67,8 @@ def test_every_row_count(encoding: Encoding, dtype: str) -> None:
 @example(Block(8, 8), 64, 256, 1.0, 33, 0, False)
 @example(Csr(256), 64, 1024, 1.0, 17, 0, True)
 @example(Nm(8, 16), 17, 1, 1.0, 16, 0, False)
+@example(Window(64), 33, 66, 0.05, 13, 0, True)
+@example(Window(256), 16, 300, 1.0, 8, 0, True)
 @settings(max_examples=25)
 def test_any_shape(encoding: Encoding, n: int, k: int, density: float, m: int, seed: int, bias: bool) -> None:
     weight = fitting(encoding, n, k, density=density, seed=seed)
@@ -78,7 +84,7 @@ def held(encoding: Encoding) -> list[Kernel]:
 
 @given(weight_seed=st.integers(0, 999), density=st.sampled_from([0.0, 0.02, 0.3, 1.0]), m=st.integers(0, 140))
 @settings(max_examples=40)
-@pytest.mark.parametrize("encoding", [Csr(64), Block(4, 4), Nm(2, 4)], ids=str)
+@pytest.mark.parametrize("encoding", [Csr(64), Block(4, 4), Nm(2, 4), Window(64), Window(256)], ids=str)
 def test_any_pattern_of_one_shape(encoding: Encoding, weight_seed: int, density: float, m: int) -> None:
     """The text depends on the shape alone, so this compiles once: code lives as long as somebody holds a kernel."""
     held(encoding)
@@ -87,7 +93,7 @@ def test_any_pattern_of_one_shape(encoding: Encoding, weight_seed: int, density:
         agree(kernel, weight, None, inputs(m, SHAPE[1], seed=weight_seed))
 
 
-@pytest.mark.parametrize("encoding", [Csr(64), Block(4, 1), Nm(2, 4)], ids=str)
+@pytest.mark.parametrize("encoding", [Csr(64), Block(4, 1), Nm(2, 4), Window(64)], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_inputs_of_any_rank_and_stride(encoding: Encoding, dtype: str) -> None:
     weight = fitting(encoding, *SHAPE, dtype=dtype)
@@ -118,8 +124,8 @@ def test_more_rows_of_w_than_one_chunk(encoding: Encoding) -> None:
             agree(kernel, weight, bias, inputs(m, 70))
 
 
-@pytest.mark.parametrize("m", [1, 16, 48, 80, 144])
-@pytest.mark.parametrize("encoding", [Csr(64), Block(4, 1), Nm(1, 4)], ids=str)
+@pytest.mark.parametrize("m", [1, 3, 15, 16, 48, 80, 144])
+@pytest.mark.parametrize("encoding", [Csr(64), Block(4, 1), Nm(1, 4), Window(128)], ids=str)
 def test_a_kernel_for_one_row_count_alone(encoding: Encoding, m: int) -> None:
     """Compiled for fewer tile counts than one for any M; it must still have what its own M needs."""
     weight = fitting(encoding, *SHAPE)
@@ -140,7 +146,7 @@ def test_the_reference_kernel_serves_every_encoding(encoding: Encoding) -> None:
 
 def test_capabilities_are_what_can_be_built() -> None:
     keys = BACKEND.capabilities()
-    assert {(k.encoding, k.dtype) for k in keys} == {(e, d) for e in ("csr", "block", "nm") for d in DTYPES}
+    assert {(k.encoding, k.dtype) for k in keys} == {(e, d) for e in SERVED for d in DTYPES}
     assert isinstance(BACKEND, Backend)
 
 

@@ -21,6 +21,10 @@ BLOCK_CYCLES = 3.0
 """Loop step, index load and address of one stored block."""
 ROW_CYCLES = 6.0
 """Loop entry, partial sum load and store of one row in one column block of blocked CSR."""
+SLOT_CYCLES = 4.0
+"""One slot of a windowed weight: its columns widened and tested, loop step."""
+WINDOW_CYCLES = {32: 1.1, 64: 2.2, 128: 4.5, 256: 14.0}
+"""Permutes, blends and the multiply-add of a slot and a token; the widest is a gather."""
 TRANSPOSE_CYCLES = 80.0
 """One 16 x 16 block packed or unpacked."""
 DENSE_EFFICIENCY = 0.85
@@ -46,6 +50,9 @@ class CostModel:
         schedule = dict(call.schedule)
         if call.encoding.name == "dense" or not schedule:
             return call.dense_flops(m) / (2 * LANES * FMAS_A_CYCLE * DENSE_EFFICIENCY)
+        if call.encoding.name == "window":
+            token_cycles = WINDOW_CYCLES[int(call.encoding.parameters()["width"])]
+            return call.stored / LANES * (SLOT_CYCLES + token_cycles * m)
         if "tokens" in schedule:
             # a permute and a multiply-add a token share the two pipes; one value vector serves sixteen weights
             return call.stored / LANES * m

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -61,13 +62,13 @@ class Window(Encoding):
         return None
 
     def predict_nbytes(self, facts: SparsityFacts) -> int | None:
-        """Known for a matrix of zeros alone; padding depends on where the nonzeros are: :meth:`sizes`."""
+        """Known for a matrix of zeros alone; padding depends on where the nonzeros are: :meth:`exact_sizes`."""
         return None if facts.nonzeros else self._nbytes(0, facts.shape[0], 0)
 
     def stored_values(self, facts: SparsityFacts) -> int | None:
         return None if facts.nonzeros else 0
 
-    def sizes(self, facts: SparsityFacts, bits: Bits) -> tuple[int, int]:
+    def exact_sizes(self, facts: SparsityFacts, bits: Bits) -> tuple[int, int]:
         slots = int(self._schedule(bits != 0).slots.sum())
         return self._nbytes(slots, facts.shape[0], ITEM_BYTES[facts.dtype]), slots * LANES
 
@@ -105,12 +106,11 @@ class Window(Encoding):
         return _Schedule(order, row, column, slot[place], table, ceil_div_all(used, STEP) * STEP)
 
     def pack_bits(self, bits: Bits) -> Buffers:
-        rows, _ = bits.shape
         plan = self._schedule(bits != 0)
         start = np.zeros(len(plan.slots) + 1, dtype=np.int64)
         np.cumsum(plan.slots, out=start[1:])
         first = np.zeros(int(start[-1]), dtype=np.uint16)
-        for group, (lo, hi) in enumerate(zip(start[:-1], start[1:], strict=True)):
+        for group, (lo, hi) in enumerate(pairwise(start)):
             own = plan.first[: hi - lo, group]
             own = own[own >= 0]
             first[lo:hi] = own[-1] if own.size else 0
@@ -212,7 +212,5 @@ def _similar(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     total = np.count_nonzero(mask, axis=1)
     order = np.argsort(-total, kind="stable")
     left = np.count_nonzero(mask[:, : mask.shape[1] // 2], axis=1)
-    return np.concatenate(
-        [np.empty(0, dtype=np.int64)]
-        + [order[chunk][np.argsort(left[order[chunk]], kind="stable")] for chunk in row_chunks(order.size, 1 << 18, _ALIKE)]
-    )
+    parts = [order[chunk] for chunk in row_chunks(order.size, 1 << 18, _ALIKE)]
+    return np.concatenate([order[:0], *(part[np.argsort(-left[part], kind="stable")] for part in parts)])

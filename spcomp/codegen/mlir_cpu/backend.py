@@ -27,7 +27,9 @@ ACCUMULATORS = 24
 L1_COLUMNS = 512
 """Columns x tiles of packed x that fit in 32 KB of L1."""
 FEW_TOKENS = 15
-"""Up to here the row kernel of N:M is worth a try."""
+"""Up to here the row kernels of N:M and windows are worth a try."""
+WINDOW_TOKENS = 8
+"""Tokens whose sums a window kernel keeps in registers; it also has bodies for what is left."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,9 @@ class MlirCpu:
             return frozenset()
         target = host_cpu().target
         encodings = ("csr", "block", "nm", "window") if target == "cpu-avx512" else ("csr", "block", "nm")
-        return frozenset(KernelKey("linear", encoding, dtype, target) for encoding in encodings for dtype in MLIR_DTYPES)
+        return frozenset(
+            KernelKey("linear", encoding, dtype, target) for encoding in encodings for dtype in MLIR_DTYPES
+        )
 
     def schedules(self, call: KernelCall, m: int) -> Sequence[Schedule]:
         tiles = max(1, -(-m // LANES))
@@ -59,10 +63,10 @@ class MlirCpu:
             case Nm():
                 found: list[Schedule] = []
                 if m <= FEW_TOKENS and call.target == "cpu-avx512":
-                    found.append(_tokens(m))
+                    found.append((("tokens", max(t for t in (8, 4, 2, 1) if t <= max(1, m))),))
                 return found + [(("tiles", t),) for t in fitting[:1]]
             case Window():
-                return [_tokens(m)] if m <= FEW_TOKENS and call.target == "cpu-avx512" else []
+                return [(("tokens", WINDOW_TOKENS),)] if m <= FEW_TOKENS and call.target == "cpu-avx512" else []
             case _:
                 return []
 
@@ -72,7 +76,3 @@ class MlirCpu:
                 return WindowKernel(call, packed, bias)
             return RowsKernel(call, packed, bias)
         return TokensKernel(call, packed, bias, body_of(call, packed))
-
-
-def _tokens(m: int) -> Schedule:
-    return (("tokens", max(t for t in (8, 4, 2, 1) if t <= max(1, m))),)

@@ -39,8 +39,8 @@ class WindowShape:
 def window_text(shape: WindowShape, sizes: tuple[int, ...], bias: bool, activation: str, dtype: str = "f32") -> str:
     """``window(x, values, columns, first, start, order, bias, y, m, group_lo, group_hi)``.
 
-    x [m, padded columns] f32, y [m, rows] of ``dtype``. For each group of sixteen rows, tokens are taken by ``sizes`` at
-    a time, largest first, so that the group's weights come from memory once. Needs AVX-512.
+    x [m, padded columns] f32, y [m, rows] of ``dtype``. For each group of sixteen rows, tokens are taken by ``sizes``
+    at a time, largest first, so that the group's weights come from memory once. Needs AVX-512.
     """
     f = Function(
         "window",
@@ -148,9 +148,7 @@ def _pick(f: Function, width: int, at: str, columns: str, chosen: list[str], sto
     return parts[0]
 
 
-def _store(
-    f: Function, total: str, order: str, mask: str, out: str, bias: bool, activation: str, dtype: str
-) -> None:
+def _store(f: Function, total: str, order: str, mask: str, out: str, bias: bool, activation: str, dtype: str) -> None:
     """Each lane to its row of y."""
     if bias:
         head = f"vector.gather %bias[{f.idx(0)}] [{order}], {mask}, {f.splat('0.0')}"

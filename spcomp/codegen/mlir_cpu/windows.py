@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 
@@ -59,9 +61,6 @@ class WindowKernel:
         slots = np.diff(self.packed.buffers["group_start"].numpy())
         cuts = parallel.balance(slots, threads)
         parallel.run(
-            [
-                [(self.body, (wide.data_ptr(), *self._pointers, y.data_ptr(), m, lo, hi))]
-                for lo, hi in zip(cuts[:-1], cuts[1:], strict=True)
-            ]
+            [[(self.body, (wide.data_ptr(), *self._pointers, y.data_ptr(), m, lo, hi))] for lo, hi in pairwise(cuts)]
         )
         return y
