@@ -1,4 +1,4 @@
-"""The window kernel: its text, what it reads and writes, padding beside values that are not finite, and its planning."""
+"""The window kernel: its text, what it reads and writes, padding beside Inf and NaN, and its planning."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from spcomp.codegen.mlir_cpu import jit, parallel
+from spcomp.codegen.mlir_cpu.bound import bind
 from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, pointers
 from spcomp.codegen.mlir_cpu.window import WindowShape, window_text
 from spcomp.encodings.pack import PackedTensor
@@ -34,7 +35,13 @@ class WindowKernel:
         text = window_text(self.shape, sizes, bias is not None, call.epilogue.activation, MLIR_DTYPES[call.dtype])
         self.body = jit.compile_text("window", text, 3 + len(BUFFERS), 3)
         self.groups = len(packed.buffers["group_start"]) - 1
-        self._pointers = (*pointers(packed, BUFFERS), self.bias.data_ptr())
+        self._direct = call.dtype == "float32" and self.shape.padded_columns == call.k
+        self.rebind()
+
+    def rebind(self) -> None:
+        """Point at the buffers of :attr:`packed`."""
+        self._pointers = (*pointers(self.packed, BUFFERS), self.bias.data_ptr())
+        self._bound = bind(self.body, self._pointers, (0, self.groups), rows=True)
 
     @property
     def source(self) -> str:
@@ -46,21 +53,22 @@ class WindowKernel:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         call = self.call
-        y = x.new_empty((*x.shape[:-1], call.n))
-        if y.numel() == 0:
+        y = x.new_empty(*x.shape[:-1], call.n)
+        m = y.numel() // call.n if call.n else 0
+        if m == 0:
             return y
-        m = x.numel() // call.k
-        wide = x if x.dtype is torch.float32 else x.float()
-        if self.shape.padded_columns != call.k:
-            wide = torch.nn.functional.pad(wide, (0, self.shape.padded_columns - call.k))
-        wide = wide.contiguous()
+        x = x.contiguous() if self._direct else self._widened(x)
         threads = parallel.threads_for(m * call.stored)
         if threads == 1:
-            self.body.call(wide.data_ptr(), *self._pointers, y.data_ptr(), m, 0, self.groups)
+            self._bound.run(self._bound.address, x.data_ptr(), y.data_ptr(), m)
             return y
         slots = np.diff(self.packed.buffers["group_start"].numpy())
         cuts = parallel.balance(slots, threads)
-        parallel.run(
-            [[(self.body, (wide.data_ptr(), *self._pointers, y.data_ptr(), m, lo, hi))] for lo, hi in pairwise(cuts)]
-        )
+        arguments = (x.data_ptr(), *self._pointers, y.data_ptr(), m)
+        parallel.run([[(self.body, (*arguments, lo, hi))] for lo, hi in pairwise(cuts)])
         return y
+
+    def _widened(self, x: torch.Tensor) -> torch.Tensor:
+        """x as float32, with the columns of zeros that windows may reach."""
+        wide = torch.nn.functional.pad(x.to(torch.float32), (0, self.shape.padded_columns - self.call.k))
+        return wide.contiguous()
