@@ -14,6 +14,7 @@ from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor, pack
 from spcomp.encodings.spec import ITEM_BYTES, Encoding
+from spcomp.encodings.transposed import Transposed
 from spcomp.encodings.window import Window
 from spcomp.kernel import Kernel
 from spcomp.plan import Epilogue, KernelCall, RowRange, Schedule
@@ -112,7 +113,7 @@ def bodies(kernel: Any) -> dict[int, Any]:
 ROWS = (1, 15, 16, 17, 129)
 SHAPE = (37, 150)
 """Odd on purpose: three column blocks of 64, a ragged tile of rows, ragged groups and blocks."""
-FAMILIES: list[Encoding] = [Csr(64), Block(4, 4), Block(16, 1), Nm(2, 4), Window(64)]
+FAMILIES: list[Encoding] = [Csr(64), Block(4, 4), Block(16, 1), Nm(2, 4), Window(64), Transposed()]
 
 
 def agree(kernel: Kernel, weight: torch.Tensor, bias: torch.Tensor | None, x: torch.Tensor) -> None:

@@ -21,6 +21,7 @@ from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import PackedTensor, pack
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.table import ENCODINGS, encoding_from_dict, encoding_to_dict, parse_encoding
+from spcomp.encodings.transposed import Transposed
 from spcomp.encodings.window import Window
 from spcomp.errors import EncodingError
 from spcomp.sparsity.bits import weight_bits
@@ -40,6 +41,7 @@ EXAMPLES = [
     Bitmap(),
     Window(32),
     Window(256),
+    Transposed(),
 ]
 
 
@@ -105,7 +107,7 @@ def test_defaults_may_be_left_out() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("coo", "none of dense, csr, block, nm, bitmap, window"),
+        ("coo", "none of dense, csr, block, nm, bitmap, window, transposed"),
         ("csr(", "not of the form"),
         ("csr(128)", "no parameter=value"),
         ("csr(block_columns=1, block_columns=2)", "no parameter=value"),
@@ -259,5 +261,5 @@ def test_mlir_parses_our_sparse_tensor_encodings(encoding: Encoding) -> None:
 
 
 def test_what_mlir_cannot_say_is_none() -> None:
-    for encoding in (Dense(), Bitmap(), Window(), Csr(128), Block(8, 8), Nm(1, 4), Nm(8, 16)):
+    for encoding in (Dense(), Bitmap(), Window(), Transposed(), Csr(128), Block(8, 8), Nm(1, 4), Nm(8, 16)):
         assert encoding.to_mlir((70, 200)) is None

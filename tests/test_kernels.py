@@ -16,6 +16,7 @@ from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.spec import Encoding
+from spcomp.encodings.transposed import Transposed
 from spcomp.encodings.window import Window
 from spcomp.errors import KernelError
 from spcomp.kernel import Backend, Kernel
@@ -29,10 +30,10 @@ ENCODINGS: list[Encoding] = [
     Csr(64), Csr(128), Csr(256),
     Block(2, 2), Block(4, 1), Block(4, 4), Block(8, 1), Block(8, 8), Block(16, 1), Block(16, 16),
     Nm(1, 2), Nm(2, 4), Nm(1, 4), Nm(3, 4), Nm(4, 8), Nm(2, 8), Nm(8, 16),
-    Window(32), Window(64), Window(128), Window(256),
+    Window(32), Window(64), Window(128), Window(256), Transposed(),
 ]  # fmt: skip
 DTYPES = ("float32", "bfloat16", "float16")
-SERVED = ("csr", "block", "nm", "window") if host_cpu().target == "cpu-avx512" else ("csr", "block", "nm")
+SERVED = ("csr", "block", "nm", "window", "transposed") if host_cpu().target == "cpu-avx512" else ("csr", "block", "nm")
 
 
 # --- agreement --------------------------------------------------------------------------------------------------------
@@ -93,7 +94,7 @@ def test_any_pattern_of_one_shape(encoding: Encoding, weight_seed: int, density:
         agree(kernel, weight, None, inputs(m, SHAPE[1], seed=weight_seed))
 
 
-@pytest.mark.parametrize("encoding", [Csr(64), Block(4, 1), Nm(2, 4), Window(64)], ids=str)
+@pytest.mark.parametrize("encoding", [Csr(64), Block(4, 1), Nm(2, 4), Window(64), Transposed()], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_inputs_of_any_rank_and_stride(encoding: Encoding, dtype: str) -> None:
     weight = fitting(encoding, *SHAPE, dtype=dtype)

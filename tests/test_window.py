@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
-import mmap
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -25,6 +23,7 @@ from spcomp.passes.propose import propose
 from spcomp.plan import Epilogue, RowRange
 from spcomp.sparsity.measure import measure
 from spcomp.targets.host import HostCpu, Peaks
+from tests.guarded import Guarded
 from tests.kernels import BACKEND, agree, build_all, call_of, fitting, inputs, relative
 
 HERE = pytest.mark.skipif(
@@ -114,22 +113,6 @@ def test_a_stored_minus_zero_is_no_padding() -> None:
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
-
-
-class Guarded:
-    """Bytes that end where a page that nobody may touch begins."""
-
-    def __init__(self, data: np.ndarray) -> None:  # type: ignore[type-arg]
-        page = mmap.PAGESIZE
-        octets = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
-        size = -(-max(octets.size, 1) // page) * page
-        self.memory = mmap.mmap(-1, size + page)
-        base = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
-        libc = ctypes.CDLL(None)
-        assert libc.mprotect(ctypes.c_void_p(base + size), ctypes.c_size_t(page), 0) == 0
-        self.address = base + size - octets.size
-        self.view = np.frombuffer(self.memory, dtype=np.uint8)[size - octets.size : size]
-        self.view[:] = octets
 
 
 @HERE

@@ -10,6 +10,7 @@ import torch
 from spcomp.codegen.mlir_cpu import jit
 from spcomp.codegen.mlir_cpu.bodies import body_of
 from spcomp.codegen.mlir_cpu.rows import RowsKernel
+from spcomp.codegen.mlir_cpu.skips import PERCENT, SkipKernel
 from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, TokensKernel
 from spcomp.codegen.mlir_cpu.windows import WindowKernel
@@ -17,6 +18,7 @@ from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import PackedTensor
+from spcomp.encodings.transposed import Transposed
 from spcomp.encodings.window import Window
 from spcomp.kernel import Kernel
 from spcomp.plan import KernelCall, KernelKey, Schedule
@@ -30,6 +32,8 @@ FEW_TOKENS = 15
 """Up to here the row kernels of N:M and windows are worth a try."""
 WINDOW_TOKENS = 8
 """Tokens whose sums a window kernel keeps in registers; it also has bodies for what is left."""
+MOST_PERCENT = 70
+"""Nonzero inputs beyond which skipping the others is given up, if there is something to give it up for."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class MlirCpu:
         if self.unavailable() is not None:
             return frozenset()
         target = host_cpu().target
-        encodings = ("csr", "block", "nm", "window") if target == "cpu-avx512" else ("csr", "block", "nm")
+        encodings = ("csr", "block", "nm", "window", "transposed") if target == "cpu-avx512" else ("csr", "block", "nm")
         return frozenset(
             KernelKey("linear", encoding, dtype, target) for encoding in encodings for dtype in MLIR_DTYPES
         )
@@ -67,10 +71,14 @@ class MlirCpu:
                 return found + [(("tiles", t),) for t in fitting[:1]]
             case Window():
                 return [(("tokens", WINDOW_TOKENS),)] if m <= FEW_TOKENS and call.target == "cpu-avx512" else []
+            case Transposed():
+                return [((PERCENT, MOST_PERCENT),)] if m == 1 and call.target == "cpu-avx512" else []
             case _:
                 return []
 
     def build(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None) -> Kernel:
+        if isinstance(packed.encoding, Transposed):
+            return SkipKernel(call, packed, bias)
         if "tokens" in dict(call.schedule):
             if isinstance(packed.encoding, Window):
                 return WindowKernel(call, packed, bias)
