@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spcomp.cost.analytic import CostModel
+from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
@@ -34,6 +35,8 @@ NEAR = 1.6
 CSR_COLUMNS = (64, 128, 256)
 WINDOW_WIDTHS = ((0.6, 32), (0.6, 64), (0.2, 256))
 """(density up to which it is worth a thought, width): wide windows are less padded, and take longer a slot."""
+BITMAP_DENSITY = (0.2, 0.7)
+"""Below, an index a nonzero is less than a bit an element; above, no sparse kernel is faster than a dense one."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ def encodings_for(facts: SparsityFacts) -> list[Encoding]:
             found.append(Nm(n, m))  # 4:8 is no news where 2:4 holds: the same slots, wider indices
             shares.add(n / m)
     found += [Window(width) for most, width in WINDOW_WIDTHS if 0 < facts.density <= most]
+    if BITMAP_DENSITY[0] <= facts.density <= BITMAP_DENSITY[1]:
+        found.append(Bitmap())
     return [e for e in found if e.refuses(facts) is None]
 
 

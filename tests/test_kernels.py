@@ -14,6 +14,7 @@ from spcomp.codegen.reference.backend import Reference
 from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
+from spcomp.encodings.dense import Dense
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.transposed import Transposed
@@ -30,10 +31,14 @@ ENCODINGS: list[Encoding] = [
     Csr(64), Csr(128), Csr(256),
     Block(2, 2), Block(4, 1), Block(4, 4), Block(8, 1), Block(8, 8), Block(16, 1), Block(16, 16),
     Nm(1, 2), Nm(2, 4), Nm(1, 4), Nm(3, 4), Nm(4, 8), Nm(2, 8), Nm(8, 16),
-    Window(32), Window(64), Window(128), Window(256), Transposed(),
+    Window(32), Window(64), Window(128), Window(256), Transposed(), Bitmap(),
 ]  # fmt: skip
 DTYPES = ("float32", "bfloat16", "float16")
-SERVED = ("csr", "block", "nm", "window", "transposed") if host_cpu().target == "cpu-avx512" else ("csr", "block", "nm")
+SERVED = (
+    ("csr", "block", "nm", "window", "bitmap", "transposed")
+    if host_cpu().target == "cpu-avx512"
+    else ("csr", "block", "nm")
+)
 
 
 # --- agreement --------------------------------------------------------------------------------------------------------
@@ -85,7 +90,7 @@ def held(encoding: Encoding) -> list[Kernel]:
 
 @given(weight_seed=st.integers(0, 999), density=st.sampled_from([0.0, 0.02, 0.3, 1.0]), m=st.integers(0, 140))
 @settings(max_examples=40)
-@pytest.mark.parametrize("encoding", [Csr(64), Block(4, 4), Nm(2, 4), Window(64), Window(256)], ids=str)
+@pytest.mark.parametrize("encoding", [Csr(64), Block(4, 4), Nm(2, 4), Window(64), Window(256), Bitmap()], ids=str)
 def test_any_pattern_of_one_shape(encoding: Encoding, weight_seed: int, density: float, m: int) -> None:
     """The text depends on the shape alone, so this compiles once: code lives as long as somebody holds a kernel."""
     held(encoding)
@@ -158,9 +163,9 @@ def test_without_torch_mlir_there_are_no_capabilities(monkeypatch: pytest.Monkey
 
 
 def test_encodings_without_a_kernel_are_refused() -> None:
-    call, packed = call_of(Bitmap(), fitting(Bitmap(), 8, 8), schedule=(("tiles", 1),))
+    call, packed = call_of(Dense(), fitting(Dense(), 8, 8), schedule=(("tiles", 1),))
     assert BACKEND.schedules(call, 8) == []
-    with pytest.raises(KernelError, match=r"CPU kernel for layer: encoding bitmap\(\). Try: csr, block or nm"):
+    with pytest.raises(KernelError, match=r"CPU kernel for layer: encoding dense\(\). Try: csr, block or nm"):
         BACKEND.build(call, packed, None)
     call, packed = call_of(Csr(64), fitting(Csr(64), 8, 8), schedule=(("tokens", 1),))
     with pytest.raises(KernelError, match=r"row kernel for layer: encoding csr.*Try: nm"):

@@ -1,4 +1,4 @@
-"""The window kernel: its text, what it reads and writes, padding beside Inf and NaN, and its planning."""
+"""Window and bitmap kernels: text, layout, padding beside Inf and NaN, what they touch, and how they are planned."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spcomp.codegen.mlir_cpu.bitmap import bitmap_text
+from spcomp.codegen.mlir_cpu.few import FewTokensKernel
 from spcomp.codegen.mlir_cpu.window import WindowShape, window_text
-from spcomp.codegen.mlir_cpu.windows import BUFFERS, WindowKernel
 from spcomp.codegen.reference.backend import linear as reference
 from spcomp.cost.analytic import CostModel
+from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.pack import pack
-from spcomp.encodings.window import LANES, UNIT, WIDTHS, Window
+from spcomp.encodings.spec import Encoding
+from spcomp.encodings.window import UNIT, WIDTHS, Window
 from spcomp.passes.base import Site
 from spcomp.passes.propose import propose
 from spcomp.plan import Epilogue, RowRange
@@ -26,6 +29,7 @@ from spcomp.targets.host import HostCpu, Peaks
 from tests.guarded import Guarded
 from tests.kernels import BACKEND, agree, build_all, call_of, fitting, inputs, relative
 
+FEW: list[Encoding] = [*map(Window, WIDTHS), Bitmap()]
 HERE = pytest.mark.skipif(
     all(key.encoding != "window" for key in BACKEND.capabilities()), reason="needs torch-mlir and AVX-512"
 )
@@ -33,8 +37,9 @@ HOST = HostCpu("a test", ("avx2", "fma", "avx512f", "avx512bw", "avx512vl"), 2, 
 MODEL = CostModel(HOST, Peaks(gflops=128.0, stream_gb_s=20.0, cache_gb_s=80.0))
 
 
-def test_the_text(golden: Callable[[str, str], None]) -> None:
+def test_the_texts(golden: Callable[[str, str], None]) -> None:
     golden("window.mlir", window_text(WindowShape(37, 150, 64), (2, 1), True, "relu"))
+    golden("bitmap.mlir", bitmap_text(37, 150, (2, 1), True, "relu"))
 
 
 # --- the layout -------------------------------------------------------------------------------------------------------
@@ -80,14 +85,14 @@ def test_sorting_rows_cuts_padding() -> None:
 
 
 @HERE
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("encoding", FEW, ids=str)
 @pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
-def test_padding_multiplies_nothing(width: int, bad: float) -> None:
+def test_padding_multiplies_nothing(encoding: Encoding, bad: float) -> None:
     """What is not finite reaches the rows with a nonzero in its column, and no other."""
     n, k = 37, 150
-    weight = fitting(Window(width), n, k, density=0.1)
+    weight = fitting(encoding, n, k, density=0.1)
     weight[5] = 0
-    for kernel in build_all(Window(width), weight, None, "none", rows=15):
+    for kernel in build_all(encoding, weight, None, "none", rows=15):
         for m in (1, 2, 15):
             for column in (0, 16, 149):
                 x = inputs(m, k)
@@ -102,10 +107,11 @@ def test_padding_multiplies_nothing(width: int, bad: float) -> None:
 
 
 @HERE
-def test_a_stored_minus_zero_is_no_padding() -> None:
+@pytest.mark.parametrize("encoding", FEW, ids=str)
+def test_a_stored_minus_zero_is_no_padding(encoding: Encoding) -> None:
     weight = torch.zeros(16, 64)
     weight[3, 7] = -0.0
-    (kernel,) = build_all(Window(64), weight, None, "none", rows=1)
+    (kernel,) = build_all(encoding, weight, None, "none", rows=1)
     x = torch.ones(1, 64)
     assert torch.equal(kernel(x), torch.zeros(1, 16))
     x[0, 7] = math.inf
@@ -117,18 +123,18 @@ def test_a_stored_minus_zero_is_no_padding() -> None:
 
 @HERE
 @pytest.mark.parametrize("m", [1, 3, 8])
-@pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_is_touched_past_the_buffers(width: int, m: int) -> None:
+@pytest.mark.parametrize("encoding", FEW, ids=str)
+def test_nothing_is_touched_past_the_buffers(encoding: Encoding, m: int) -> None:
     n, k = 37, 150
-    weight = fitting(Window(width), n, k, density=0.2)
-    call, packed = call_of(Window(width), weight, schedule=(("tokens", 8),))
-    kernel = WindowKernel(call, packed, inputs(n))
+    weight = fitting(encoding, n, k, density=0.2)
+    call, packed = call_of(encoding, weight, schedule=(("tokens", 8),))
+    kernel = FewTokensKernel(call, packed, inputs(n))
     x = inputs(m, k)
-    wide = torch.nn.functional.pad(x, (0, kernel.shape.padded_columns - k))
-    buffers = [Guarded(packed.buffers[name].numpy()) for name in BUFFERS]
+    wide = torch.nn.functional.pad(x, (0, kernel.stream.padded_columns - k))
+    buffers = [Guarded(packed.buffers[name].numpy()) for name in kernel.stream.buffers]
     given_x, bias, y = Guarded(wide.numpy()), Guarded(kernel.bias.numpy()), Guarded(np.full((m, n), 7.0, np.float32))
     addresses = (given_x.address, *(b.address for b in buffers), bias.address, y.address)
-    kernel.body.call(*addresses, m, 0, -(-n // LANES))
+    kernel.body.call(*addresses, m, 0, len(kernel.stream.work))
     found = torch.from_numpy(y.view.view(np.float32).reshape(m, n).copy())
     assert relative(found, reference(x, weight, kernel.bias, "none")) < 1e-5
 
@@ -141,16 +147,16 @@ def test_nothing_is_touched_past_the_buffers(width: int, m: int) -> None:
     n=st.integers(1, 50),
     k=st.integers(1, 300),
     m=st.integers(0, 19),
-    width=st.sampled_from(WIDTHS),
+    encoding=st.sampled_from(FEW),
     seed=st.integers(0, 99),
 )
 @settings(max_examples=20, deadline=None)
-def test_dead_and_dense_rows_and_columns(n: int, k: int, m: int, width: int, seed: int) -> None:
-    weight = fitting(Window(width), n, k, density=0.3, seed=seed)
+def test_dead_and_dense_rows_and_columns(n: int, k: int, m: int, encoding: Encoding, seed: int) -> None:
+    weight = fitting(encoding, n, k, density=0.3, seed=seed)
     weight[seed % n] = 1.0
     weight[:, seed % k] = 0.0
     weight[n // 2] = 0.0
-    for kernel in build_all(Window(width), weight, None, "none", rows=15):
+    for kernel in build_all(encoding, weight, None, "none", rows=15):
         agree(kernel, weight, None, inputs(m, k, seed=seed))
 
 
@@ -173,6 +179,8 @@ def test_windows_are_proposed_for_few_rows_beside_what_serves_many() -> None:
             packed = pack(weight, c.encoding)
             assert (c.nbytes, c.stored) == (packed.nbytes, packed.buffers["values"].numel())
     assert propose(site, backends, target, MODEL, [16], only=frozenset({"window"})) == []
+    half = replace(site, weight=(w := fitting(Bitmap(), 512, 512, density=0.5)), facts=measure(w))
+    assert "bitmap" in {c.encoding.name for c in propose(half, backends, target, MODEL, [1])}
 
 
 @HERE
@@ -181,5 +189,5 @@ def test_a_window_kernel_wants_a_window() -> None:
     from spcomp.errors import KernelError
 
     call, packed = call_of(Csr(64), fitting(Csr(64), 8, 8), schedule=(("tokens", 8),))
-    with pytest.raises(KernelError, match=r"window kernel for layer: encoding csr.*Try: window"):
-        WindowKernel(replace(call, encoding=Window()), packed, None)
+    with pytest.raises(KernelError, match=r"few rows for layer: encoding csr.*Try: window or bitmap"):
+        FewTokensKernel(replace(call, encoding=Window()), packed, None)

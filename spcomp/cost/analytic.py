@@ -25,6 +25,8 @@ SLOT_CYCLES = 4.0
 """One slot of a windowed weight: its columns widened and tested, loop step."""
 WINDOW_CYCLES = {32: 1.1, 64: 2.2, 128: 4.5, 256: 14.0}
 """Permutes, blends and the multiply-add of a slot and a token; the widest is a gather."""
+BITMAP_CYCLES = (3.0, 0.6)
+"""Sixteen elements of a bitmap weight spread out, and multiplied for each token."""
 TRANSPOSE_CYCLES = 80.0
 """One 16 x 16 block packed or unpacked."""
 DENSE_EFFICIENCY = 0.85
@@ -53,6 +55,8 @@ class CostModel:
         if call.encoding.name == "window":
             token_cycles = WINDOW_CYCLES[int(call.encoding.parameters()["width"])]
             return call.stored / LANES * (SLOT_CYCLES + token_cycles * m)
+        if call.encoding.name == "bitmap":
+            return call.n * call.k / LANES * (BITMAP_CYCLES[0] + BITMAP_CYCLES[1] * m)
         if "tokens" in schedule:
             # a permute and a multiply-add a token share the two pipes; one value vector serves sixteen weights
             return call.stored / LANES * m
