@@ -19,6 +19,8 @@ CALL_SECONDS = 3e-6
 """Python and dispatch overhead of one call, measured on this class of machine."""
 BLOCK_CYCLES = 3.0
 """Loop step, index load and address of one stored block."""
+CHAIN_CYCLES = 2.0
+"""From one multiply-add of a row to the next in blocked CSR: a row has one sum a tile, and half of the wait is hidden."""
 ROW_CYCLES = 6.0
 """Loop entry, partial sum load and store of one row in one column block of blocked CSR."""
 SLOT_CYCLES = 4.0
@@ -65,7 +67,8 @@ class CostModel:
         rows, cols = self._register_tile(call)
         fmas = rows * size / FMAS_A_CYCLE
         loads = (size + rows) / LOADS_A_CYCLE
-        product = call.stored / rows * max(fmas, loads) * tiles / size
+        chain = CHAIN_CYCLES if call.encoding.name == "csr" else 0.0
+        product = call.stored / rows * max(fmas, loads, chain) * tiles / size
         if call.encoding.name == "block":
             product += call.stored / (rows * cols) * BLOCK_CYCLES * tiles / size
         if call.encoding.name == "csr":

@@ -78,7 +78,7 @@ class FewTokensKernel:
         self.bias = torch.zeros(1) if bias is None else bias.detach().to(torch.float32).contiguous()
         tokens = dict(call.schedule)["tokens"]
         only = call.rows.lo if call.rows.hi == call.rows.lo else None
-        sizes = tuple(t for t in (8, 4, 2, 1) if t <= tokens and (only is None or t <= max(1, only)))
+        sizes = tuple(t for t in (8, 4, 2, 1) if t <= max(1, tokens) and (only is None or t <= max(1, only)))
         name = self.stream.name
         text = self.stream.text(sizes, bias is not None, call.epilogue.activation, MLIR_DTYPES[call.dtype])
         self.body = jit.compile_text(name, text, 3 + len(self.stream.buffers), 3)
