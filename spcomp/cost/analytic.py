@@ -20,7 +20,7 @@ CALL_SECONDS = 3e-6
 BLOCK_CYCLES = 3.0
 """Loop step, index load and address of one stored block."""
 CHAIN_CYCLES = 2.0
-"""From one multiply-add of a row to the next in blocked CSR: a row has one sum a tile, and half of the wait is hidden."""
+"""From one multiply-add of a row to the next in blocked CSR: one sum a tile, half of the wait hidden."""
 ROW_CYCLES = 6.0
 """Loop entry, partial sum load and store of one row in one column block of blocked CSR."""
 SLOT_CYCLES = 4.0
