@@ -11,13 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from spcomp.cost.analytic import CostModel
+from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.spec import Encoding
+from spcomp.encodings.window import Window
 from spcomp.kernel import Backend
 from spcomp.passes.base import Site
+from spcomp.passes.infer_sparsity import positive_zeros
 from spcomp.plan import KernelCall, KernelKey, RowRange, Schedule
+from spcomp.sparsity.bits import as_matrix, weight_bits
 from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, SparsityFacts
 
 BUCKETS = (RowRange(1, 1), RowRange(2, 15), RowRange(16, 127), RowRange(128, None))
@@ -27,11 +31,14 @@ LARGE_ROWS = 512
 MANY_IMAGES = 4
 """Images of the upper point at which a convolution of a dynamic batch is tuned."""
 KEEP = 3
-"""Encodings measured for a layer."""
+"""Encodings measured for a layer, of those that serve all its row counts; beside them the likeliest at each one."""
 NEAR = 1.6
 """Candidates predicted slower than this many times the best are not measured."""
 CSR_COLUMNS = (64, 128, 256)
-CONV_CSR = Csr(256)
+WINDOW_WIDTHS = ((0.6, 32), (0.6, 64), (0.2, 256))
+"""(density up to which it is worth a thought, width): wide windows are less padded, and take longer a slot."""
+BITMAP_DENSITY = (0.2, 0.7)
+"""Below, an index a nonzero is less than a bit an element; above, no sparse kernel is faster than a dense one."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,9 @@ def encodings_for(facts: SparsityFacts) -> list[Encoding]:
         if 1 <= n < m and n <= (16 if m <= 4 else 8) and not any(share <= n / m for share in shares):
             found.append(Nm(n, m))  # 4:8 is no news where 2:4 holds: the same slots, wider indices
             shares.add(n / m)
+    found += [Window(width) for most, width in WINDOW_WIDTHS if 0 < facts.density <= most]
+    if BITMAP_DENSITY[0] <= facts.density <= BITMAP_DENSITY[1]:
+        found.append(Bitmap())
     return [e for e in found if e.refuses(facts) is None]
 
 
@@ -126,37 +136,68 @@ def propose(
     only: frozenset[str] | None = None,
     keep: int = KEEP,
 ) -> list[Candidate]:
-    """Candidates for a site at the given row counts: the likeliest ``keep`` encodings with their schedules.
+    """Candidates for a site at the given row counts: the likeliest encodings with their schedules.
 
-    ``only``: names of encodings to consider (as in ``--encodings``); None is all.
+    Those are the ``keep`` likeliest on average that serve every row count, and the likeliest at each row count if it
+    is another: an encoding for few rows may serve beside one for many. ``only``: names of encodings to consider (as in
+    ``--encodings``); None is all.
     """
-    wanted: list[tuple[float, list[Candidate]]] = []
+    ranked: list[_Ranked] = []
     for encoding in encodings_for(site.facts):
-        if site.conv is not None and encoding.name == "csr" and encoding != CONV_CSR:
-            continue  # baked into code they are all the same
         if only is not None and encoding.name not in only:
             continue
         key = KernelKey(site.op, encoding.name, site.dtype, target)
-        found: dict[str, Candidate] = {}
-        best = dict.fromkeys(points, math.inf)
-        for name, backend in backends.items():
-            if key not in backend.capabilities():
-                continue
-            nbytes, stored = encoding.predict_nbytes(site.facts), encoding.stored_values(site.facts)
-            if nbytes is None or stored is None:
-                continue
-            bare = Candidate(encoding, name, (), nbytes, stored)
+        able = {name: backend for name, backend in backends.items() if key in backend.capabilities()}
+        sizes = _sizes(encoding, site) if able else None
+        if sizes is None:
+            continue
+        item = _Ranked({}, dict.fromkeys(points, math.inf))
+        for name, backend in able.items():
+            bare = Candidate(encoding, name, (), *sizes)
             for m in sorted(points):
                 for schedule in backend.schedules(call_for(site, bare, RowRange(m, m), target), m):
-                    candidate = Candidate(encoding, name, schedule, nbytes, stored)
+                    candidate = Candidate(encoding, name, schedule, *sizes)
                     extra = backend.extra_nbytes(call_for(site, candidate, RowRange(m, m), target))
                     candidate = replace(candidate, extra_nbytes=extra, fewest_rows=m)
-                    found.setdefault(candidate.name, candidate)
+                    item.candidates.setdefault(candidate.name, candidate)
                     seconds = model.seconds(call_for(site, candidate, RowRange(m, m), target), m, cold_bytes=cold_bytes)
-                    best[m] = min(best[m], seconds)
-        if found and all(math.isfinite(s) for s in best.values()):
-            score = sum(math.log(s) for s in best.values()) / len(points)
-            wanted.append((score, list(found.values())))
-    wanted.sort(key=lambda item: item[0])
-    near = [item for item in wanted if item[0] <= wanted[0][0] + math.log(NEAR)]
-    return [candidate for _, candidates in near[:keep] for candidate in candidates]
+                    item.best[m] = min(item.best[m], seconds)
+        if item.candidates:
+            ranked.append(item)
+    if site.conv is not None and ranked:  # baked into code, all encodings are the same: the least bytes
+        ranked = [min(ranked, key=lambda item: min(c.nbytes for c in item.candidates.values()))]
+    return [c for item in _likeliest(ranked, points, keep) for c in item.candidates.values()]
+
+
+@dataclass(eq=False)
+class _Ranked:
+    """One encoding: its candidates by name, and the best predicted seconds at each row count."""
+
+    candidates: dict[str, Candidate]
+    best: dict[int, float]
+
+    @property
+    def score(self) -> float:
+        return sum(math.log(s) for s in self.best.values())
+
+
+def _likeliest(ranked: Sequence[_Ranked], points: Sequence[int], keep: int) -> list[_Ranked]:
+    complete = sorted((r for r in ranked if all(map(math.isfinite, r.best.values()))), key=lambda r: r.score)
+    if not complete:
+        return []
+    near = [r for r in complete if r.score <= complete[0].score + len(points) * math.log(NEAR)][:keep]
+    if keep > 1:
+        for m in points:
+            fastest = min(ranked, key=lambda r: r.best[m])
+            if fastest not in near:
+                near.append(fastest)
+    return near
+
+
+def _sizes(encoding: Encoding, site: Site) -> tuple[int, int] | None:
+    """Bytes and stored values: from the facts where they say, else by looking at the weight."""
+    nbytes, stored = encoding.predict_nbytes(site.facts), encoding.stored_values(site.facts)
+    if nbytes is not None and stored is not None:
+        return nbytes, stored
+    bits, _ = weight_bits(positive_zeros(site.weight))
+    return encoding.exact_sizes(site.facts, as_matrix(bits))

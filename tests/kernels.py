@@ -9,11 +9,14 @@ import torch
 
 from spcomp.codegen.mlir_cpu.backend import MlirCpu
 from spcomp.codegen.reference.backend import linear as reference
+from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor, pack
 from spcomp.encodings.spec import ITEM_BYTES, Encoding
+from spcomp.encodings.transposed import Transposed
+from spcomp.encodings.window import Window
 from spcomp.kernel import Kernel
 from spcomp.plan import Epilogue, KernelCall, RowRange, Schedule
 from spcomp.sparsity.measure import measure
@@ -111,7 +114,7 @@ def bodies(kernel: Any) -> dict[int, Any]:
 ROWS = (1, 15, 16, 17, 129)
 SHAPE = (37, 150)
 """Odd on purpose: three column blocks of 64, a ragged tile of rows, ragged groups and blocks."""
-FAMILIES: list[Encoding] = [Csr(64), Block(4, 4), Block(16, 1), Nm(2, 4)]
+FAMILIES: list[Encoding] = [Csr(64), Block(4, 4), Block(16, 1), Nm(2, 4), Window(64), Transposed(), Bitmap()]
 
 
 def agree(kernel: Kernel, weight: torch.Tensor, bias: torch.Tensor | None, x: torch.Tensor) -> None:

@@ -15,6 +15,7 @@ from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import tensor_from_bits
 from spcomp.encodings.spec import BIT_DTYPES, Encoding
 from spcomp.encodings.table import ENCODINGS
+from spcomp.encodings.window import WIDTHS, Window
 from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS
 
 DTYPES = tuple(BIT_DTYPES)
@@ -104,6 +105,8 @@ def encodings(name: str) -> st.SearchStrategy[Encoding]:
             )
         case "nm":
             return st.sampled_from([Nm(n, m) for m in NM_GROUPS for n in range(1, min(m, 9))])
+        case "window":
+            return st.sampled_from(WIDTHS).map(Window)
         case _:
             return st.builds(ENCODINGS[name])
 

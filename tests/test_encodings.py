@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,28 @@ from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import PackedTensor, pack
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.table import ENCODINGS, encoding_from_dict, encoding_to_dict, parse_encoding
+from spcomp.encodings.transposed import Transposed
+from spcomp.encodings.window import Window
 from spcomp.errors import EncodingError
+from spcomp.sparsity.bits import weight_bits
 from spcomp.sparsity.measure import measure
 from tests.strategies import encodings, same_bits, weights
 
 by_name = pytest.mark.parametrize("name", ENCODINGS)
-EXAMPLES = [Dense(), Csr(), Csr(48), Block(8, 8), Block(16, 1), Block(3, 5), Nm(2, 4), Nm(8, 16), Bitmap()]
+EXAMPLES = [
+    Dense(),
+    Csr(),
+    Csr(48),
+    Block(8, 8),
+    Block(16, 1),
+    Block(3, 5),
+    Nm(2, 4),
+    Nm(8, 16),
+    Bitmap(),
+    Window(32),
+    Window(256),
+    Transposed(),
+]
 
 
 @by_name
@@ -45,9 +62,15 @@ def test_the_laws_of_packing(name: str, data: st.DataObject) -> None:
     assert packed.nonzeros == facts.nonzeros
     assert packed.nbytes == sum(b.numel() * b.element_size() for b in packed.buffers.values())
     assert packed.buffers["values"].dtype is weight.dtype
-    if encoding.name != "block" or (encoding.rows, encoding.cols) in facts.block_counts:  # type: ignore[attr-defined]
+    stored = packed.buffers["values"].numel()
+    if encoding.name == "window" and facts.nonzeros:
+        assert encoding.predict_nbytes(facts) is None, "padding depends on where the nonzeros are"
+        assert encoding.stored_values(facts) is None
+        assert encoding.exact_sizes(facts, weight_bits(weight)[0]) == (packed.nbytes, stored)
+    elif encoding.name != "block" or (encoding.rows, encoding.cols) in facts.block_counts:  # type: ignore[attr-defined]
+        assert encoding.exact_sizes(facts, weight_bits(weight)[0]) == (packed.nbytes, stored)
         assert encoding.predict_nbytes(facts) == packed.nbytes
-        assert encoding.stored_values(facts) == packed.buffers["values"].numel()
+        assert encoding.stored_values(facts) == stored
     else:
         assert encoding.predict_nbytes(facts) is None
         assert encoding.stored_values(facts) is None
@@ -84,7 +107,7 @@ def test_defaults_may_be_left_out() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("coo", "none of dense, csr, block, nm, bitmap"),
+        ("coo", "none of dense, csr, block, nm, bitmap, window, transposed"),
         ("csr(", "not of the form"),
         ("csr(128)", "no parameter=value"),
         ("csr(block_columns=1, block_columns=2)", "no parameter=value"),
@@ -97,6 +120,7 @@ def test_defaults_may_be_left_out() -> None:
         ("block(rows=0, cols=4)", "below 1"),
         ("csr(block_columns=0)", "within 1 to 65536"),
         ("csr(block_columns=65537)", "within 1 to 65536"),
+        ("window(width=48)", "width is not one of"),
     ],
 )
 def test_bad_encodings_are_told_why(text: str, words: str) -> None:
@@ -115,6 +139,12 @@ def test_a_refusal_names_group_and_bound() -> None:
     weight = torch.ones(4, 8)
     with pytest.raises(EncodingError, match=r"a group of 4 columns has 4 nonzeros, and nm\(n=2, m=4\) holds 2"):
         pack(weight, Nm(2, 4))
+
+
+def test_windows_number_so_many_columns_and_no_more() -> None:
+    facts = replace(measure(torch.ones(1, 1)), shape=(1, 1 << 20))
+    assert Window().refuses(facts) is None
+    assert "more than the 1048576" in str(Window().refuses(replace(facts, shape=(1, (1 << 20) + 1))))
 
 
 def test_facts_of_another_matrix_are_refused() -> None:
@@ -184,6 +214,12 @@ def damaged(encoding: Encoding, buffer: str, place: Any, value: int) -> None:
         (Block(8, 8), "columns", 1, 0, "do not ascend"),
         (Block(8, 8), "row_start", 1, 10**6, "falls somewhere"),
         (Nm(3, 8), "control", (0, 0, 0), 0xFFF, "points past a group"),
+        (Window(64), "columns", (0, 0), 64, "past a window of 64"),
+        (Window(64), "columns", (1, 0), 0, "do not ascend within each row"),
+        (Window(64), "first", 3, 10, "first points past column 200"),
+        (Window(64), "group_start", 1, 3, "no multiple of 2"),
+        (Window(64), "group_start", -1, 0, "not from 0 to"),
+        (Window(64), "order", 0, 70, "no permutation of the rows"),
         (Bitmap(), "masks", (0, 31), 255, "bits past column 200"),
         (Bitmap(), "masks", (0, 0), 0, "row_start is not what masks add up to"),
     ],
@@ -225,5 +261,5 @@ def test_mlir_parses_our_sparse_tensor_encodings(encoding: Encoding) -> None:
 
 
 def test_what_mlir_cannot_say_is_none() -> None:
-    for encoding in (Dense(), Bitmap(), Csr(128), Block(8, 8), Nm(1, 4), Nm(8, 16)):
+    for encoding in (Dense(), Bitmap(), Window(), Transposed(), Csr(128), Block(8, 8), Nm(1, 4), Nm(8, 16)):
         assert encoding.to_mlir((70, 200)) is None

@@ -124,7 +124,7 @@ def test_a_row_that_is_not_finite_does_not_leak(encoding: Encoding) -> None:
 
 
 @pytest.mark.parametrize("m", ROWS)
-@pytest.mark.parametrize("encoding", [*FAMILIES, Nm(3, 4)], ids=str)
+@pytest.mark.parametrize("encoding", [*FAMILIES[:4], Nm(3, 4)], ids=str)
 def test_nothing_is_written_beside_the_buffers(encoding: Encoding, m: int) -> None:
     """pack, multiply and unpack by hand, into buffers with canaries on both sides."""
     n, k = SHAPE

@@ -14,11 +14,15 @@ from spcomp.codegen.reference.backend import Reference
 from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
+from spcomp.encodings.dense import Dense
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.spec import Encoding
+from spcomp.encodings.transposed import Transposed
+from spcomp.encodings.window import Window
 from spcomp.errors import KernelError
 from spcomp.kernel import Backend, Kernel
 from spcomp.plan import ACTIVATIONS, Epilogue, RowRange
+from spcomp.targets.host import host_cpu
 from tests.kernels import BACKEND, FAMILIES, ROWS, SHAPE, agree, build_all, call_of, fitting, inputs
 
 pytestmark = pytest.mark.skipif(BACKEND.unavailable() is not None, reason=str(BACKEND.unavailable()))
@@ -27,8 +31,14 @@ ENCODINGS: list[Encoding] = [
     Csr(64), Csr(128), Csr(256),
     Block(2, 2), Block(4, 1), Block(4, 4), Block(8, 1), Block(8, 8), Block(16, 1), Block(16, 16),
     Nm(1, 2), Nm(2, 4), Nm(1, 4), Nm(3, 4), Nm(4, 8), Nm(2, 8), Nm(8, 16),
+    Window(32), Window(64), Window(128), Window(256), Transposed(), Bitmap(),
 ]  # fmt: skip
 DTYPES = ("float32", "bfloat16", "float16")
+SERVED = (
+    ("csr", "block", "nm", "window", "bitmap", "transposed")
+    if host_cpu().target == "cpu-avx512"
+    else ("csr", "block", "nm")
+)
 
 
 # --- agreement --------------------------------------------------------------------------------------------------------
@@ -63,6 +73,8 @@ def test_every_row_count(encoding: Encoding, dtype: str) -> None:
 @example(Block(8, 8), 64, 256, 1.0, 33, 0, False)
 @example(Csr(256), 64, 1024, 1.0, 17, 0, True)
 @example(Nm(8, 16), 17, 1, 1.0, 16, 0, False)
+@example(Window(64), 33, 66, 0.05, 13, 0, True)
+@example(Window(256), 16, 300, 1.0, 8, 0, True)
 @settings(max_examples=25)
 def test_any_shape(encoding: Encoding, n: int, k: int, density: float, m: int, seed: int, bias: bool) -> None:
     weight = fitting(encoding, n, k, density=density, seed=seed)
@@ -78,7 +90,7 @@ def held(encoding: Encoding) -> list[Kernel]:
 
 @given(weight_seed=st.integers(0, 999), density=st.sampled_from([0.0, 0.02, 0.3, 1.0]), m=st.integers(0, 140))
 @settings(max_examples=40)
-@pytest.mark.parametrize("encoding", [Csr(64), Block(4, 4), Nm(2, 4)], ids=str)
+@pytest.mark.parametrize("encoding", [Csr(64), Block(4, 4), Nm(2, 4), Window(64), Window(256), Bitmap()], ids=str)
 def test_any_pattern_of_one_shape(encoding: Encoding, weight_seed: int, density: float, m: int) -> None:
     """The text depends on the shape alone, so this compiles once: code lives as long as somebody holds a kernel."""
     held(encoding)
@@ -87,7 +99,7 @@ def test_any_pattern_of_one_shape(encoding: Encoding, weight_seed: int, density:
         agree(kernel, weight, None, inputs(m, SHAPE[1], seed=weight_seed))
 
 
-@pytest.mark.parametrize("encoding", [Csr(64), Block(4, 1), Nm(2, 4)], ids=str)
+@pytest.mark.parametrize("encoding", [Csr(64), Block(4, 1), Nm(2, 4), Window(64), Transposed()], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_inputs_of_any_rank_and_stride(encoding: Encoding, dtype: str) -> None:
     weight = fitting(encoding, *SHAPE, dtype=dtype)
@@ -118,8 +130,8 @@ def test_more_rows_of_w_than_one_chunk(encoding: Encoding) -> None:
             agree(kernel, weight, bias, inputs(m, 70))
 
 
-@pytest.mark.parametrize("m", [1, 16, 48, 80, 144])
-@pytest.mark.parametrize("encoding", [Csr(64), Block(4, 1), Nm(1, 4)], ids=str)
+@pytest.mark.parametrize("m", [1, 3, 15, 16, 48, 80, 144])
+@pytest.mark.parametrize("encoding", [Csr(64), Block(4, 1), Nm(1, 4), Window(128)], ids=str)
 def test_a_kernel_for_one_row_count_alone(encoding: Encoding, m: int) -> None:
     """Compiled for fewer tile counts than one for any M; it must still have what its own M needs."""
     weight = fitting(encoding, *SHAPE)
@@ -140,7 +152,7 @@ def test_the_reference_kernel_serves_every_encoding(encoding: Encoding) -> None:
 
 def test_capabilities_are_what_can_be_built() -> None:
     keys = BACKEND.capabilities()
-    assert {(k.encoding, k.dtype) for k in keys} == {(e, d) for e in ("csr", "block", "nm") for d in DTYPES}
+    assert {(k.encoding, k.dtype) for k in keys} == {(e, d) for e in SERVED for d in DTYPES}
     assert isinstance(BACKEND, Backend)
 
 
@@ -151,9 +163,9 @@ def test_without_torch_mlir_there_are_no_capabilities(monkeypatch: pytest.Monkey
 
 
 def test_encodings_without_a_kernel_are_refused() -> None:
-    call, packed = call_of(Bitmap(), fitting(Bitmap(), 8, 8), schedule=(("tiles", 1),))
+    call, packed = call_of(Dense(), fitting(Dense(), 8, 8), schedule=(("tiles", 1),))
     assert BACKEND.schedules(call, 8) == []
-    with pytest.raises(KernelError, match=r"CPU kernel for layer: encoding bitmap\(\). Try: csr, block or nm"):
+    with pytest.raises(KernelError, match=r"CPU kernel for layer: encoding dense\(\). Try: csr, block or nm"):
         BACKEND.build(call, packed, None)
     call, packed = call_of(Csr(64), fitting(Csr(64), 8, 8), schedule=(("tokens", 1),))
     with pytest.raises(KernelError, match=r"row kernel for layer: encoding csr.*Try: nm"):

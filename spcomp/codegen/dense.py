@@ -96,7 +96,7 @@ class GemvLinear:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         call = self.call
-        y = x.new_empty((*x.shape[:-1], call.n))
+        y = x.new_empty(*x.shape[:-1], call.n)
         m = x.numel() // call.k
         if m == 0:
             return y

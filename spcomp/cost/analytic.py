@@ -19,8 +19,16 @@ CALL_SECONDS = 3e-6
 """Python and dispatch overhead of one call, measured on this class of machine."""
 BLOCK_CYCLES = 3.0
 """Loop step, index load and address of one stored block."""
+CHAIN_CYCLES = 2.0
+"""From one multiply-add of a row to the next in blocked CSR: one sum a tile, half of the wait hidden."""
 ROW_CYCLES = 6.0
 """Loop entry, partial sum load and store of one row in one column block of blocked CSR."""
+SLOT_CYCLES = 4.0
+"""One slot of a windowed weight: its columns widened and tested, loop step."""
+WINDOW_CYCLES = {32: 1.1, 64: 2.2, 128: 4.5, 256: 14.0}
+"""Permutes, blends and the multiply-add of a slot and a token; the widest is a gather."""
+BITMAP_CYCLES = (3.0, 0.6)
+"""Sixteen elements of a bitmap weight spread out, and multiplied for each token."""
 TRANSPOSE_CYCLES = 80.0
 """One 16 x 16 block packed or unpacked."""
 BAKED_BYTES = 12.5
@@ -57,6 +65,11 @@ class CostModel:
         schedule = dict(call.schedule)
         if call.encoding.name == "dense" or not schedule:
             return call.dense_flops(m) / (2 * LANES * FMAS_A_CYCLE * DENSE_EFFICIENCY)
+        if call.encoding.name == "window":
+            token_cycles = WINDOW_CYCLES[int(call.encoding.parameters()["width"])]
+            return call.stored / LANES * (SLOT_CYCLES + token_cycles * m)
+        if call.encoding.name == "bitmap":
+            return call.n * call.k / LANES * (BITMAP_CYCLES[0] + BITMAP_CYCLES[1] * m)
         if "tokens" in schedule:
             # a permute and a multiply-add a token share the two pipes; one value vector serves sixteen weights
             return call.stored / LANES * m
@@ -74,7 +87,8 @@ class CostModel:
         rows, cols = self._register_tile(call)
         fmas = rows * size / FMAS_A_CYCLE
         loads = (size + rows) / LOADS_A_CYCLE
-        product = call.stored / rows * max(fmas, loads) * tiles / size
+        chain = CHAIN_CYCLES if call.encoding.name == "csr" else 0.0
+        product = call.stored / rows * max(fmas, loads, chain) * tiles / size
         if call.encoding.name == "block":
             product += call.stored / (rows * cols) * BLOCK_CYCLES * tiles / size
         if call.encoding.name == "csr":

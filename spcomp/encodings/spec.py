@@ -34,7 +34,7 @@ class Encoding(ABC):
     """How the nonzeros of a matrix (N, K) are stored. The dataclass fields are the encoding's parameters.
 
     Laws (tested over the whole table): ``unpack(pack(w))`` has the bits of ``w``; ``pack`` succeeds exactly when
-    ``refuses`` is None; ``predict_nbytes(facts)`` equals the bytes of the packed buffers.
+    ``refuses`` is None; ``predict_nbytes(facts)`` equals the bytes of the packed buffers, and so does ``exact_sizes``.
     """
 
     name: ClassVar[str]
@@ -58,6 +58,11 @@ class Encoding(ABC):
     @abstractmethod
     def stored_values(self, facts: SparsityFacts) -> int | None:
         """Values stored, padding included: the multiplications a kernel executes per token. None as above."""
+
+    def exact_sizes(self, facts: SparsityFacts, bits: Bits) -> tuple[int, int] | None:
+        """``(nbytes, stored values)`` of this very matrix, for encodings whose padding the facts do not determine."""
+        nbytes, stored = self.predict_nbytes(facts), self.stored_values(facts)
+        return None if nbytes is None or stored is None else (nbytes, stored)
 
     @abstractmethod
     def pack_bits(self, bits: Bits) -> Buffers:

@@ -13,6 +13,8 @@ from spcomp.encodings.csr import Csr
 from spcomp.encodings.dense import Dense
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.spec import Encoding
+from spcomp.encodings.transposed import Transposed
+from spcomp.encodings.window import Window
 from spcomp.errors import EncodingError
 
 ENCODINGS: dict[str, type[Encoding]] = {
@@ -21,11 +23,13 @@ ENCODINGS: dict[str, type[Encoding]] = {
     "block": Block,
     "nm": Nm,
     "bitmap": Bitmap,
+    "window": Window,
+    "transposed": Transposed,
 }
 
 _FORM = re.compile(r"(\w+)(?:\((.*)\))?", re.ASCII)
 _FIELD = re.compile(r"(\w+)\s*=\s*(-?\d{1,9})", re.ASCII)
-_HINT = "csr(block_columns=128), block(rows=8, cols=8), nm(n=2, m=4), bitmap or dense"
+_HINT = "csr(block_columns=128), block(rows=8, cols=8), nm(n=2, m=4), window(width=64), bitmap, transposed or dense"
 
 
 def encoding_to_dict(encoding: Encoding) -> dict[str, Any]:

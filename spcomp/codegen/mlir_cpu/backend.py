@@ -9,28 +9,39 @@ import torch
 
 from spcomp.codegen.mlir_cpu import jit
 from spcomp.codegen.mlir_cpu.bodies import body_of
+from spcomp.codegen.mlir_cpu.few import FewTokensKernel
 from spcomp.codegen.mlir_cpu.rows import RowsKernel
+from spcomp.codegen.mlir_cpu.skips import PERCENT, SkipKernel
 from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, TokensKernel
+from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import PackedTensor
+from spcomp.encodings.transposed import Transposed
+from spcomp.encodings.window import Window
 from spcomp.kernel import Kernel
 from spcomp.plan import KernelCall, KernelKey, Schedule
 from spcomp.targets.host import host_cpu
 
+ANYWHERE = ("csr", "block", "nm")
+WITH_AVX512 = ("window", "bitmap", "transposed")
 ACCUMULATORS = 24
 """Vector registers that a block kernel may fill with sums, of 32."""
 L1_COLUMNS = 512
 """Columns x tiles of packed x that fit in 32 KB of L1."""
 FEW_TOKENS = 15
-"""Up to here the row kernel of N:M is worth a try."""
+"""Up to here the row kernels of N:M and windows are worth a try."""
+SUMMED_TOKENS = 8
+"""Tokens whose sums a window or bitmap kernel keeps in registers; it also has bodies for what is left."""
+MOST_PERCENT = 70
+"""Nonzero inputs beyond which skipping the others is given up, if there is something to give it up for."""
 
 
 @dataclass(frozen=True)
 class MlirCpu:
-    """CSR, block and N:M linear layers on the CPU, in float32, bfloat16 and float16 (sums in float32)."""
+    """Sparse linear layers on the CPU, in float32, bfloat16 and float16 (sums in float32)."""
 
     name: str = "mlir_cpu"
 
@@ -41,9 +52,8 @@ class MlirCpu:
         if self.unavailable() is not None:
             return frozenset()
         target = host_cpu().target
-        return frozenset(
-            KernelKey("linear", encoding, dtype, target) for encoding in ("csr", "block", "nm") for dtype in MLIR_DTYPES
-        )
+        encodings = ANYWHERE + (WITH_AVX512 if target == "cpu-avx512" else ())
+        return frozenset(KernelKey("linear", e, dtype, target) for e in encodings for dtype in MLIR_DTYPES)
 
     def schedules(self, call: KernelCall, m: int) -> Sequence[Schedule]:
         tiles = max(1, -(-m // LANES))
@@ -60,6 +70,10 @@ class MlirCpu:
                 if m <= FEW_TOKENS and call.target == "cpu-avx512":
                     found.append((("tokens", max(t for t in (8, 4, 2, 1) if t <= max(1, m))),))
                 return found + [(("tiles", t),) for t in fitting[:1]]
+            case Window() | Bitmap():
+                return [(("tokens", SUMMED_TOKENS),)] if m <= FEW_TOKENS and call.target == "cpu-avx512" else []
+            case Transposed():
+                return [((PERCENT, MOST_PERCENT),)] if m == 1 and call.target == "cpu-avx512" else []
             case _:
                 return []
 
@@ -69,6 +83,10 @@ class MlirCpu:
     def build(
         self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, scale: torch.Tensor | None = None
     ) -> Kernel:
+        if isinstance(packed.encoding, Transposed):
+            return SkipKernel(call, packed, bias)
         if "tokens" in dict(call.schedule):
+            if isinstance(packed.encoding, Window | Bitmap):
+                return FewTokensKernel(call, packed, bias)
             return RowsKernel(call, packed, bias)
         return TokensKernel(call, packed, bias, body_of(call, packed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from spcomp.codegen.mlir_cpu import jit, parallel
+from spcomp.codegen.mlir_cpu.bound import bind
 from spcomp.codegen.mlir_cpu.nm import NmShape, nm_rows_text
 from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, Job, pointers
@@ -32,7 +33,14 @@ class RowsKernel:
         text = [nm_rows_text(self.shape, t, bias is not None, call.epilogue.activation, dtype) for t in sizes]
         jobs: list[Job] = [("nmrows", t, 5, 2) for t in text]
         self.bodies = dict(zip(sizes, jit.compile_all(jobs), strict=True))
-        self._pointers = (*pointers(packed, ("values", "control")), self.bias.data_ptr())
+        self._direct = call.dtype == "float32" and self.shape.padded_columns == call.k
+        self.rebind()
+
+    def rebind(self) -> None:
+        """Point at the buffers of :attr:`packed`."""
+        self._pointers = (*pointers(self.packed, ("values", "control")), self.bias.data_ptr())
+        units = -(-self.call.n // LANES)
+        self._bound = {size: bind(body, self._pointers, (0, units), rows=False) for size, body in self.bodies.items()}
 
     @property
     def source(self) -> str:
@@ -43,26 +51,35 @@ class RowsKernel:
         return self.bias.nbytes
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        call, shape = self.call, self.shape
-        y = x.new_empty((*x.shape[:-1], call.n))
-        if y.numel() == 0:
+        call = self.call
+        y = x.new_empty(*x.shape[:-1], call.n)
+        m = y.numel() // call.n if call.n else 0
+        if m == 0:
             return y
-        wide = x if x.dtype is torch.float32 else x.float()
-        if shape.padded_columns != call.k:
-            wide = torch.nn.functional.pad(wide, (0, shape.padded_columns - call.k))
-        wide = wide.contiguous()
-        m = x.numel() // call.k
-        x_ptr, y_ptr = wide.data_ptr(), y.data_ptr()
-        x_row, y_row = shape.padded_columns * 4, call.n * y.element_size()
-        units = -(-call.n // LANES)
+        x = x.contiguous() if self._direct else self._widened(x)
+        x_ptr, y_ptr = x.data_ptr(), y.data_ptr()
         threads = parallel.threads_for(m * call.stored)
-        at = 0
-        for size, body in self.bodies.items():
-            while m - at >= size:
-                arguments = (x_ptr + at * x_row, *self._pointers, y_ptr + at * y_row)
-                if threads == 1:
-                    body.call(*arguments, 0, units)
-                else:
-                    parallel.run([[(body, (*arguments, lo, hi))] for lo, hi in parallel.even(units, threads)])
-                at += size
+        if threads > 1:
+            self._in_parallel(x_ptr, y_ptr, m, y.element_size(), threads)
+            return y
+        for size, bound in self._bound.items():
+            while m >= size:
+                bound.run(bound.address, x_ptr, y_ptr)
+                m -= size
+                x_ptr += size * self.shape.padded_columns * 4
+                y_ptr += size * call.n * y.element_size()
         return y
+
+    def _in_parallel(self, x: int, y: int, m: int, item: int, threads: int) -> None:
+        cuts = parallel.even(-(-self.call.n // LANES), threads)
+        for size, body in self.bodies.items():
+            while m >= size:
+                parallel.run([[(body, (x, *self._pointers, y, lo, hi))] for lo, hi in cuts])
+                m -= size
+                x += size * self.shape.padded_columns * 4
+                y += size * self.call.n * item
+
+    def _widened(self, x: torch.Tensor) -> torch.Tensor:
+        """x as float32, with the columns of zeros that the last control word covers."""
+        wide = torch.nn.functional.pad(x.to(torch.float32), (0, self.shape.padded_columns - self.call.k))
+        return wide.contiguous()

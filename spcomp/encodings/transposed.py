@@ -1,0 +1,42 @@
+"""`Transposed`: every element, column by column, for kernels that add up the columns whose input is not zero."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spcomp.encodings.buffers import mismatch
+from spcomp.encodings.spec import BIT_DTYPES, ITEM_BYTES, Bits, Buffers, Encoding, Refusal
+from spcomp.sparsity.facts import SparsityFacts
+
+
+@dataclass(frozen=True)
+class Transposed(Encoding):
+    """All elements, zeros too, a column (input feature) after the other.
+
+    - ``values`` [K, N]
+    """
+
+    name: ClassVar[str] = "transposed"
+
+    def refuses(self, facts: SparsityFacts) -> Refusal | None:
+        return None
+
+    def predict_nbytes(self, facts: SparsityFacts) -> int:
+        return facts.elements * ITEM_BYTES[facts.dtype]
+
+    def stored_values(self, facts: SparsityFacts) -> int:
+        return facts.elements
+
+    def pack_bits(self, bits: Bits) -> Buffers:
+        return {"values": np.ascontiguousarray(bits.T)}
+
+    def unpack_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int]) -> Bits:
+        return np.ascontiguousarray(buffers["values"].T)
+
+    def check(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], dtype: str) -> str | None:
+        return mismatch(buffers, {"values": (BIT_DTYPES[dtype], (shape[1], shape[0]))})
