@@ -137,7 +137,7 @@ class _SitePlan:
             return dense_choice(self.measured, "policy, include or exclude keeps it dense")
         missing = [reason for b in self.p.backends.values() if (reason := b.unavailable()) is not None]
         if not self.candidates and missing and len(missing) == len(self.p.backends):
-            return dense_choice(self.measured, f"no sparse kernels here: {'; '.join(missing)}")
+            return dense_choice(self.measured, f"no sparse kernels here: {'; '.join(dict.fromkeys(missing))}")
         return choose(
             self.measured,
             self.candidates,

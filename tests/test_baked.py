@@ -307,5 +307,5 @@ def test_schedules() -> None:
     assert BAKED.schedules(call, 15) == []
     assert BAKED.schedules(call, 16) == BAKED.schedules(call, 4096) != []
     assert BAKED.schedules(call_of(Bitmap(), fitting(Bitmap(), 8, 8))[0], 128) == []
-    with pytest.raises(KernelError, match=r"bake layer into code.*Try: columns, groups, panel and rows, from 1 to"):
+    with pytest.raises(KernelError, match=r"bake layer into code.*Try: columns, groups, panel, rows, from 1 to"):
         BAKED.build(replace(call, schedule=(("rows", 31),)), packed, None)
