@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 
 from spcomp import guard as guarding
-from spcomp.build import analyse, assemble, build_all, compile_rest, dense_built, lower, make_planner
+from spcomp.build import analyse, assemble, build_all, compile_rest, dense_built, lower, make_planner, with_tiles
 from spcomp.capture import Captured, Example, capture, check_model, from_exported
 from spcomp.compiled import CompiledModule, Parts
 from spcomp.errors import InputError, WeightError
@@ -161,6 +161,10 @@ def build_parts(captured: Sequence[Captured], options: Options, say: Callable[[s
     for i, lowered in enumerate(programs):
         say(f"compiling the rest of program {i + 1} of {len(programs)}")
         compile_rest(lowered, tensors, options.engine)
+    natural = tuple(programs)
+    if options.guard and options.policy != "off":
+        table = tuple(b.slot for b in built)
+        programs = [with_tiles(made, table, tensors, c.flat) or made for made, c in zip(natural, captured, strict=True)]
     parts = assemble(programs, built, tensors, options)
     if options.guard and options.policy == "auto" and any(b.decision.sparse for b in built):
         say("timing the whole model against the dense program")
@@ -170,10 +174,10 @@ def build_parts(captured: Sequence[Captured], options: Options, say: Callable[[s
             for b, s in zip(built, sites, strict=True)
         ]
         worst, speedups = guarding.slowest_speedup(
-            parts, tuple(a.slot for a in alternatives), [c.flat for c in captured]
+            parts, tuple(a.slot for a in alternatives), [c.flat for c in captured], natural
         )
         if worst < guarding.MARGIN:
-            parts = assemble(programs, alternatives, tensors, options, (f"guard: sparse was {worst:.2f}x of dense",))
+            parts = assemble(natural, alternatives, tensors, options, (f"guard: sparse was {worst:.2f}x of dense",))
         else:
             shown = ", ".join(f"{s:.2f}x" for s in speedups)
             parts.notes = (f"guard: {shown} of the best dense program, whole model, example inputs",)

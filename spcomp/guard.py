@@ -9,7 +9,7 @@ is believed.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,30 +24,50 @@ ROUNDS = (7, 31)
 """Pairs of runs at the first and at the second look."""
 
 
-def slowest_speedup(parts: Parts, dense: ops.KernelTable, inputs: Sequence[Sequence[Any]]) -> tuple[float, list[float]]:
-    """The least speed-up over ``dense`` and the speed-up of every program, on these flat inputs."""
-    found = [_speedup(parts, p, dense, flat) for p, flat in zip(parts.programs, inputs, strict=True)]
+def slowest_speedup(
+    parts: Parts,
+    dense: ops.KernelTable,
+    inputs: Sequence[Sequence[Any]],
+    dense_programs: Sequence[Program] | None = None,
+) -> tuple[float, list[float]]:
+    """The least speed-up over ``dense`` and the speed-up of every program, on these flat inputs.
+
+    ``dense_programs``: what the dense kernels run in, if it is not the programs of ``parts``.
+    """
+    rivals = parts.programs if dense_programs is None else dense_programs
+    found = [
+        speedup(parts.tensors, (program, parts.table), (rival, dense), flat)
+        for program, rival, flat in zip(parts.programs, rivals, inputs, strict=True)
+    ]
     return min(found, default=1.0), found
 
 
-def _speedup(parts: Parts, program: Program, dense: ops.KernelTable, flat: Sequence[Any]) -> float:
-    tensors = [parts.tensors[name].clone() for name in program.lifted]
+def speedup(
+    tensors: Mapping[str, torch.Tensor],
+    ours: tuple[Program, ops.KernelTable],
+    theirs: tuple[Program, ops.KernelTable],
+    flat: Sequence[Any],
+) -> float:
+    """How many times faster our program with our kernels is than theirs with theirs."""
+    state = {name: tensors[name].clone() for program, _ in (ours, theirs) for name in program.lifted}
 
-    def run(table: ops.KernelTable) -> float:
+    def run(side: tuple[Program, ops.KernelTable]) -> float:
+        program, table = side
+        given = [state[name] for name in program.lifted]
         for _ in range(2):
             start = time.perf_counter()
             with torch.no_grad(), ops.active(table):
-                program.run(*tensors, *flat)
+                program.run(*given, *flat)
         return time.perf_counter() - start
 
-    run(parts.table)
-    run(dense)
+    run(ours)
+    run(theirs)
     value = 1.0
     for rounds in ROUNDS:
         times: dict[bool, list[float]] = {True: [], False: []}
         for i in range(rounds):
-            for sparse in (True, False) if i % 2 else (False, True):
-                times[sparse].append(run(parts.table if sparse else dense))
+            for mine in (True, False) if i % 2 else (False, True):
+                times[mine].append(run(ours if mine else theirs))
         value = float(np.quantile(times[False], 0.25) / np.quantile(times[True], 0.25))
         if value >= MARGIN:
             break

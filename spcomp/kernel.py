@@ -41,6 +41,20 @@ class Kernel(Protocol):
 
 
 @runtime_checkable
+class TilesKernel(Protocol):
+    """A kernel that can also work on activations in tiles [ceil(M/16), features, 16] of float32."""
+
+    @property
+    def tiles_served(self) -> bool:
+        """Whether this one, with its sizes, can."""
+        ...
+
+    def on_tiles(self, xs: torch.Tensor) -> torch.Tensor:
+        """xs [tiles, k, 16] -> [tiles, n, 16], contiguous; what is in rows beyond M does not matter."""
+        ...
+
+
+@runtime_checkable
 class Backend(Protocol):
     """A code generator."""
 

@@ -19,7 +19,10 @@ from dataclasses import dataclass
 import torch
 
 from spcomp.errors import KernelError
-from spcomp.kernel import Kernel
+from spcomp.kernel import Kernel, TilesKernel
+
+LANES = 16
+"""Rows of a tile."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,15 @@ class SlotKernels:
         if len(self.kernels) == 1:
             return self.kernels[0](*(x, *residual))
         return self.pick(x.numel() // self.k * self.rows)(*(x, *residual))
+
+    def on_tiles(self, xs: torch.Tensor, m: int) -> torch.Tensor:
+        """The same for ``m`` rows in tiles [ceil(m/16), k, 16]; kernels that know no tiles get rows."""
+        kernel = self.pick(m)
+        if isinstance(kernel, TilesKernel) and kernel.tiles_served:
+            return kernel.on_tiles(xs.contiguous())
+        y = kernel(xs.transpose(1, 2).reshape(-1, self.k)[:m])
+        padded = torch.nn.functional.pad(y, (0, 0, 0, -m % LANES))
+        return padded.reshape(-1, LANES, y.shape[-1]).transpose(1, 2).contiguous()
 
 
 KernelTable = Sequence[SlotKernels]
@@ -109,4 +121,51 @@ def _fake_conv(x: torch.Tensor, residual: torch.Tensor | None, slot: int, size: 
 
 
 CONV = torch.ops.spcomp.conv_v1.default
+
+
+def tiles_linear(xs: torch.Tensor, *, slot: int, n: int, m: int) -> torch.Tensor:
+    """Run the kernel of ``slot`` for ``m`` rows on tiles: xs [ceil(m/16), k, 16] -> [ceil(m/16), n, 16]."""
+    return _table()[slot].on_tiles(xs, m)
+
+
+def tiles_norm(
+    xs: torch.Tensor,
+    residual: torch.Tensor | None,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    eps: float,
+) -> torch.Tensor:
+    """LayerNorm over dimension 1 of ``xs + residual`` [tiles, features, 16]; what it means, in plain torch."""
+    x = xs if residual is None else xs + residual
+    return (
+        torch.nn.functional.layer_norm(x.transpose(1, 2), [x.shape[1]], weight, bias, eps).transpose(1, 2).contiguous()
+    )
+
+
+_library.define("tiles_linear_v1(Tensor xs, int slot, int n, int m) -> Tensor")  # type: ignore[no-untyped-call]
+_library.define(  # type: ignore[no-untyped-call]
+    "tiles_norm_v1(Tensor xs, Tensor? residual, Tensor? weight, Tensor? bias, float eps) -> Tensor"
+)
+_library.impl("tiles_linear_v1", lambda xs, slot, n, m: tiles_linear(xs, slot=slot, n=n, m=m), "CPU")  # type: ignore[no-untyped-call]
+_library.impl("tiles_norm_v1", tiles_norm, "CPU")  # type: ignore[no-untyped-call]
+
+
+@torch.library.register_fake("spcomp::tiles_linear_v1")  # type: ignore[untyped-decorator]
+def _fake_tiles(xs: torch.Tensor, slot: int, n: int, m: int) -> torch.Tensor:
+    return xs.new_empty((xs.shape[0], n, LANES))
+
+
+@torch.library.register_fake("spcomp::tiles_norm_v1")  # type: ignore[untyped-decorator]
+def _fake_norm(
+    xs: torch.Tensor,
+    residual: torch.Tensor | None,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    eps: float,
+) -> torch.Tensor:
+    return torch.empty_like(xs)
+
+
+TILES_LINEAR = torch.ops.spcomp.tiles_linear_v1.default
+TILES_NORM = torch.ops.spcomp.tiles_norm_v1.default
 LINEAR = torch.ops.spcomp.linear_v1.default

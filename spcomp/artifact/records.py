@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-from spcomp import ops
+from spcomp.artifact.allow import OWN
+from spcomp.artifact.fitting import fits
 from spcomp.artifact.graph import graph_from_json
 from spcomp.artifact.pool import Views
 from spcomp.artifact.saving import unplain
@@ -19,7 +20,7 @@ from spcomp.compiled import Program
 from spcomp.conv_shape import ConvShape
 from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor
 from spcomp.errors import ArtifactError
-from spcomp.passes.base import Norm, input_size
+from spcomp.passes.base import Norm
 from spcomp.plan import Epilogue, KernelCall, RowRange, TensorSpec
 from spcomp.record import SlotRecord
 from spcomp.signature import Constant, Signature, evaluate
@@ -223,46 +224,8 @@ def check_graph(program: Program, tensors: Mapping[str, torch.Tensor], calls: Se
         first = str(error).splitlines()[0][:200] if str(error) else ""
         raise bad("the graph", f"operators that do not fit together ({type(error).__name__}: {first})") from error
     for node in program.gm.graph.nodes:
-        if node.target not in (ops.LINEAR, ops.CONV):
-            continue
-        match node.args:
-            case (torch.fx.Node() as x, int() as slot, int() as n) if not node.kwargs and 0 <= slot < len(calls):
-                if _fits(x.meta.get("val"), n, calls[slot]):
-                    continue
-            case (torch.fx.Node() as x, residual, int() as slot, size) if not node.kwargs and 0 <= slot < len(calls):
-                other = residual.meta.get("val") if isinstance(residual, torch.fx.Node) else None
-                if (residual is None) == (other is None) and _fits_conv(x.meta.get("val"), other, size, calls[slot]):
-                    continue
-        raise bad("the graph", f"{node.name}, which calls a kernel with an input that is not its own")
-
-
-def _fits_conv(value: Any, residual: Any, size: Any, call: KernelCall) -> bool:
-    """Whether planes (and a residual) are those that a convolution's kernel was made for."""
-    if call.conv is None or not isinstance(value, torch.Tensor) or not value.dim():
-        return False
-    planes = input_size(call.conv)
-    if tuple(value.shape[1:]) != planes or str(value.dtype) != f"torch.{call.dtype}":
-        return False
-    if not isinstance(size, list | tuple) or tuple(size) != call.conv.size(call.n):
-        return False
-    if not call.epilogue.residual:
-        return residual is None
-    if not isinstance(residual, torch.Tensor) or residual.dtype is not value.dtype:
-        return False
-    return tuple(residual.shape[1:]) == tuple(size) and statically_known_true(residual.shape[0] == value.shape[0])
-
-
-def _fits(value: Any, n: int, call: KernelCall) -> bool:
-    """Whether an input is one that the kernel of an (n x k) weight was made for."""
-    rows, columns, dtype = call.n, call.k, call.dtype
-    if (
-        call.conv is not None
-        or not isinstance(value, torch.Tensor)
-        or not value.dim()
-        or type(value.shape[-1]) is not int
-    ):
-        return False
-    return (n, value.shape[-1], str(value.dtype)) == (rows, columns, f"torch.{dtype}")
+        if node.target in OWN.values() and not fits(node, calls):
+            raise bad("the graph", f"{node.name}, which calls a kernel with an input that is not its own")
 
 
 def unproven(program: Program) -> str | None:

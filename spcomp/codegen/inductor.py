@@ -13,6 +13,7 @@ from torch import fx
 
 from spcomp import ops
 from spcomp.codegen import isa
+from spcomp.codegen.mlir_cpu.tiled import tiles_norm
 
 log = logging.getLogger("spcomp.inductor")
 Program = Callable[..., Any]
@@ -37,36 +38,51 @@ def unavailable() -> str | None:
 
 @functools.cache
 def register() -> None:
-    """Teach Inductor the lowering of our op: a plain extern call that makes its own output."""
+    """Teach Inductor the lowerings of our ops: plain extern calls that make their own outputs."""
     from torch._inductor import ir
     from torch._inductor.lowering import register_lowering
     from torch._inductor.select_algorithm import ExternKernelChoice
 
-    choice = ExternKernelChoice(ops.linear, None, name="spcomp_linear_v1", has_out_variant=False)
+    def extern(choice: Any, tensors: Sequence[Any], shape: Sequence[Any], **more: Any) -> Any:
+        given = [ir.ExternKernel.require_contiguous(ir.ExternKernel.realize_input(t)) for t in tensors]
+        first: Any = given[0]
+        strides = ir.FlexibleLayout.contiguous_strides(shape)
+        layout = ir.FixedLayout(first.get_device(), first.get_dtype(), list(shape), strides)
+        node = choice.bind(given, layout, **more).output_node()
+        return node[0] if isinstance(node, tuple) else node
+
+    def choice(run: Callable[..., torch.Tensor], name: str) -> Any:
+        return ExternKernelChoice(run, None, name=f"spcomp_{name}", has_out_variant=False)
+
+    linear, conv = choice(ops.linear, "linear_v1"), choice(ops.conv, "conv_v1")
+    tiles, norm = choice(ops.tiles_linear, "tiles_linear_v1"), choice(_norm_given, "tiles_norm_v1")
 
     @register_lowering(ops.LINEAR, type_promotion_kind=None)
     def lower(x: Any, slot: int, n: int) -> Any:
-        x = ir.ExternKernel.require_contiguous(ir.ExternKernel.realize_input(x))
-        size = [*x.get_size()[:-1], n]
-        layout = ir.FixedLayout(x.get_device(), x.get_dtype(), size, ir.FlexibleLayout.contiguous_strides(size))
-        bound = choice.bind([x], layout, slot=slot, n=n)  # type: ignore[no-untyped-call]
-        node = bound.output_node()
-        return node[0] if isinstance(node, tuple) else node
-
-    plain = ExternKernelChoice(ops.conv, None, name="spcomp_conv_v1", has_out_variant=False)
+        return extern(linear, [x], [*x.get_size()[:-1], n], slot=slot, n=n)
 
     @register_lowering(ops.CONV, type_promotion_kind=None)
     def lower_conv(x: Any, residual: Any, slot: int, size: Sequence[int]) -> Any:
-        given = [x] if residual is None else [x, residual]
-        given = [ir.ExternKernel.require_contiguous(ir.ExternKernel.realize_input(t)) for t in given]
-        shape = [given[0].get_size()[0], *size]
-        layout = ir.FixedLayout(
-            given[0].get_device(), given[0].get_dtype(), shape, ir.FlexibleLayout.contiguous_strides(shape)
-        )
         more = {"residual": None} if residual is None else {}
-        bound = plain.bind(given, layout, **more, slot=slot, size=list(size))  # type: ignore[no-untyped-call]
-        node = bound.output_node()
-        return node[0] if isinstance(node, tuple) else node
+        given = [x] if residual is None else [x, residual]
+        return extern(conv, given, [x.get_size()[0], *size], **more, slot=slot, size=list(size))
+
+    @register_lowering(ops.TILES_LINEAR, type_promotion_kind=None)
+    def lower_tiles(xs: Any, slot: int, n: int, m: int) -> Any:
+        return extern(tiles, [xs], [xs.get_size()[0], n, ops.LANES], slot=slot, n=n, m=m)
+
+    @register_lowering(ops.TILES_NORM, type_promotion_kind=None)
+    def lower_norm(xs: Any, residual: Any, weight: Any, bias: Any, eps: float) -> Any:
+        named = {"residual": residual, "weight": weight, "bias": bias}
+        given = {name: t for name, t in named.items() if t is not None}
+        return extern(norm, [xs, *given.values()], list(xs.get_size()), given=" ".join(given), eps=eps)
+
+
+def _norm_given(xs: torch.Tensor, *tensors: torch.Tensor, given: str, eps: float) -> torch.Tensor:
+    """LayerNorm on tiles with those of residual, weight and bias that are ``given``."""
+    named: dict[str, torch.Tensor | None] = dict.fromkeys(("residual", "weight", "bias"))
+    named |= dict(zip(given.split(), tensors, strict=True))
+    return tiles_norm(xs, named["residual"], named["weight"], named["bias"], eps=eps)
 
 
 def prepare() -> None:

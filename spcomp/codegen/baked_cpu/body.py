@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from spcomp.codegen.baked_cpu.driver import ENTRY_BYTES, ENTRY_WORDS, driver
 from spcomp.codegen.baked_cpu.emit import MIDDLE, Blocks, emit
-from spcomp.codegen.mlir_cpu.bodies import padded_columns
 from spcomp.codegen.mlir_cpu.jit import Compiled
 from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.codegen.mlir_cpu.tokens import Body
@@ -26,8 +25,6 @@ UNIT_ROWS = 112
 SMALL_UNIT_ROWS = 80
 """The same below :data:`SMALL_N` rows, where a coarser grain would leave threads uneven: three groups of 26 or 27."""
 SMALL_N = 1024
-_DRIVER_BYTES = 1024
-"""Room for the driver in front of the blocks."""
 _SPARE_BYTES = 8
 """The driver may read that far past the last instruction when it brings code into the cache."""
 _SIGNATURE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 4)
@@ -98,7 +95,7 @@ def bake(
     weights = Region(sum(b.weights.nbytes for b in blocks))
     entries = np.zeros((sum(len(b.code_bytes) for b in blocks), ENTRY_WORDS), np.int64)
     starts = np.cumsum([0, *(len(b.code_bytes) for b in blocks)])
-    code_at, weights_at = _DRIVER_BYTES, 0
+    code_at, weights_at = 0, 0
     for i, b in enumerate(blocks):
         mine = entries[starts[i] : starts[i + 1]]
         mine[:, 0] = code_at + b.code_start
@@ -117,14 +114,10 @@ def bake(
     return Baked(blocks, entries, starts, products, weights)
 
 
-def place(baked: Baked, padded_k: int, stride: int) -> Compiled:
-    """Put driver and blocks into executable memory, for tiles of ``padded_k`` columns of x and ``stride`` sums."""
-    start = time.perf_counter()
-    head, plain, packed_entry = driver(padded_k * ZMM_BYTES, stride * ZMM_BYTES)
-    assert len(head) <= _DRIVER_BYTES
-    code = Region(_DRIVER_BYTES + sum(b.code.size for b in baked.blocks) + _SPARE_BYTES)
-    code.write(0, head)
-    at = _DRIVER_BYTES
+def place(baked: Baked) -> None:
+    """Put the blocks into executable memory."""
+    code = Region(sum(b.code.size for b in baked.blocks) + _SPARE_BYTES)
+    at = 0
     for b in baked.blocks:
         code.write(at, b.code)
         at += b.code.size
@@ -132,11 +125,22 @@ def place(baked: Baked, padded_k: int, stride: int) -> Compiled:
     baked.entries[:, 0] += code.address
     baked.blocks.clear()
     baked.code, baked.code_nbytes = code, code.mapped_nbytes
-    address = code.address + plain
-    text = f"{len(baked.entries)} blocks of machine code, {code.nbytes} bytes"
+
+
+def enter(baked: Baked, columns: int, stride: int) -> Compiled:
+    """A driver of the placed blocks, for tiles of ``columns`` columns of x and ``stride`` sums, in its own page."""
+    start = time.perf_counter()
+    head, plain, packed_entry = driver(columns * ZMM_BYTES, stride * ZMM_BYTES)
+    region = Region(len(head))
+    region.write(0, head)
+    region.seal(executable=True)
+    assert baked.code is not None
+    baked.code_nbytes += region.mapped_nbytes
+    address = region.address + plain
+    text = f"{len(baked.entries)} blocks of machine code, {baked.code.nbytes} bytes"
     return Compiled(
-        "baked", text, address, time.perf_counter() - start, _SIGNATURE(address), code.address + packed_entry,
-        (code, baked.weights),
+        "baked", text, address, time.perf_counter() - start, _SIGNATURE(address), region.address + packed_entry,
+        (region, baked.code, baked.weights),
     )  # fmt: skip
 
 
@@ -144,10 +148,10 @@ def baked_body(call: KernelCall, packed: PackedTensor) -> Body:
     """The middle of a token kernel for this call, its weight baked in. Raises as :class:`Region` does."""
     schedule = dict(call.schedule)
     baked = bake(packed, schedule["rows"], schedule["columns"], schedule["groups"])
-    padded_k = padded_columns(call.k)
+    place(baked)
     return Body(
-        padded_k=padded_k,
-        compile=lambda _, stride: place(baked, padded_k, stride),
+        columns=call.k,
+        compile=lambda _, columns, stride: enter(baked, columns, stride),
         pointers=(),
         row_weights=baked.products,
         rows_per_unit=unit_rows(call.n),

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import torch
 
-from spcomp.codegen.baked_cpu.body import bake, place, unit_rows
+from spcomp.codegen.baked_cpu.body import bake, enter, place, unit_rows
 from spcomp.codegen.mlir_cpu import jit, parallel
 from spcomp.codegen.mlir_cpu.planes import Planes, finish_text, planes_text
 from spcomp.codegen.mlir_cpu.scratch import scratch
@@ -65,7 +65,8 @@ class BakedConv:
                 ("finish", finish_text(planes, self.stride, call.epilogue, dtype), 8, 3),
             ]
         )
-        self.code = place(baked, 1, self.stride)
+        place(baked)
+        self.code = enter(baked, 1, self.stride)
         self.baked = baked
         self.masks, self.low, self.starts = planes.stored()
         self.weights = baked.products

@@ -36,18 +36,12 @@ def body_of(call: KernelCall, packed: PackedTensor) -> Body:
             raise KernelError(f"generate a CPU kernel for {call.layer}", f"encoding {other}", "csr, block or nm")
 
 
-def padded_columns(k: int) -> int:
-    """Columns of packed x. Strides of whole 4 KB pages would put all tiles of a column into the same cache set."""
-    return k + 8 if k and k * LANES * 4 % 4096 == 0 else k
-
-
 def _csr(call: KernelCall, packed: PackedTensor, encoding: Csr) -> Body:
     buffers = packed.buffers
     index, count = _INTEGERS[buffers["columns"].dtype], _INTEGERS[buffers["counts"].dtype]
     dtype = MLIR_DTYPES[call.dtype]
     counts = buffers["counts"].numpy().astype(np.int64)
     starts = buffers["block_start"].numpy().astype(np.int64)[: counts.shape[0]]
-    padded = padded_columns(call.k)
     known: dict[int, np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
 
     def at(row: int, _: int) -> tuple[int, ...]:
@@ -55,9 +49,9 @@ def _csr(call: KernelCall, packed: PackedTensor, encoding: Csr) -> Body:
         return (known.setdefault(row, offsets).ctypes.data,)
 
     return Body(
-        padded_k=padded,
-        compile=lambda tiles, stride: jit.compile_text(
-            "csr", csr_text(call.n, stride, padded, call.k, encoding.block_columns, tiles, index, count, dtype), 6, 4
+        columns=call.k,
+        compile=lambda tiles, columns, stride: jit.compile_text(
+            "csr", csr_text(call.n, stride, columns, call.k, encoding.block_columns, tiles, index, count, dtype), 6, 4
         ),
         pointers=pointers(packed, ("values", "columns", "counts")),
         row_weights=counts.sum(axis=0),
@@ -69,11 +63,10 @@ def _csr(call: KernelCall, packed: PackedTensor, encoding: Csr) -> Body:
 
 def _block(call: KernelCall, packed: PackedTensor, encoding: Block) -> Body:
     rows, cols = encoding.rows, encoding.cols
-    padded_k = padded_columns(-(-call.k // cols) * cols)
     return Body(
-        padded_k=padded_k,
-        compile=lambda tiles, stride: jit.compile_text(
-            "block", block_text(call.n, stride, padded_k, rows, cols, tiles, MLIR_DTYPES[call.dtype]), 5, 4
+        columns=-(-call.k // cols) * cols,
+        compile=lambda tiles, columns, stride: jit.compile_text(
+            "block", block_text(call.n, stride, columns, rows, cols, tiles, MLIR_DTYPES[call.dtype]), 5, 4
         ),
         pointers=pointers(packed, ("values", "columns", "row_start")),
         row_weights=_row_counts(packed) * rows * cols,
@@ -89,12 +82,11 @@ def _row_counts(packed: PackedTensor) -> np.ndarray[tuple[int], np.dtype[np.int6
 
 def _nm(call: KernelCall, packed: PackedTensor, encoding: Nm) -> Body:
     shape = NmShape(call.n, call.k, encoding.n, encoding.m)
-    padded_k = padded_columns(shape.padded_columns)
     units = -(-call.n // LANES)
     return Body(
-        padded_k=padded_k,
-        compile=lambda tiles, stride: jit.compile_text(
-            "nm", nm_tokens_text(shape, padded_k, stride, tiles, WORDS[tiles], MLIR_DTYPES[call.dtype]), 4, 4
+        columns=shape.padded_columns,
+        compile=lambda tiles, columns, stride: jit.compile_text(
+            "nm", nm_tokens_text(shape, columns, stride, tiles, WORDS[tiles], MLIR_DTYPES[call.dtype]), 4, 4
         ),
         pointers=pointers(packed, ("values", "control")),
         row_weights=np.full(units, LANES * shape.words * shape.slots_per_word, np.int64),

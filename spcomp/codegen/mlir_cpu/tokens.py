@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from spcomp.codegen.mlir_cpu import jit, parallel
+from spcomp.codegen.mlir_cpu import jit, parallel, tiled
 from spcomp.codegen.mlir_cpu.layout import pack_text, unpack_text
 from spcomp.codegen.mlir_cpu.scratch import scratch
 from spcomp.codegen.mlir_cpu.text import LANES
@@ -32,10 +32,11 @@ Job = tuple[str, str, int, int]
 class Body:
     """What an encoding contributes: its functions by tile count, its buffers, and its cuts along the rows."""
 
-    padded_k: int
-    compile: Callable[[int, int], jit.Compiled]
-    """(tiles at a time, rows that the buffer of sums holds) -> ``function(xs, ys, *pointers, *range's pointers,
-    tile_lo, tile_hi, unit_lo, unit_hi)``."""
+    columns: int
+    """Columns of x that it reads: k, rounded up to whole blocks or groups."""
+    compile: Callable[[int, int, int], jit.Compiled]
+    """(tiles at a time, columns that a tile of x has, rows that a tile of sums has) -> ``function(xs, ys, *pointers,
+    *range's pointers, tile_lo, tile_hi, unit_lo, unit_hi)``."""
     pointers: tuple[int, ...]
     """Addresses of the packed buffers, in argument order after xs and ys."""
     row_weights: np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -48,6 +49,16 @@ class Body:
     """Bytes of what ``at`` points into so far, and of code that is one weight's own."""
     any_tiles: bool = False
     """Whether one function takes any number of tiles; otherwise it takes them in multiples of what it was made for."""
+
+    @property
+    def padded_k(self) -> int:
+        """Columns of a tile of packed x, as the token kernel lays it out."""
+        return padded_columns(self.columns)
+
+
+def padded_columns(k: int) -> int:
+    """Columns of packed x. Strides of whole 4 KB pages would put all tiles of a column into the same cache set."""
+    return k + 8 if k and k * LANES * 4 % 4096 == 0 else k
 
 
 @dataclass(frozen=True)
@@ -85,9 +96,10 @@ class TokensKernel:
             ("unpack", unpack_text(call.n, self.stride, bias is not None, call.epilogue.activation, dtype), 3, 5),
         ]
         self.pack, self.unpack = jit.compile_all(jobs)
-        self.bodies = {t: body.compile(t, self.stride) for t in self._sizes()}
+        self.bodies = {t: body.compile(t, body.padded_k, self.stride) for t in self._sizes()}
         self._chunks: dict[int, list[list[Chunk]]] = {}
         self._bias_ptr = self.bias.data_ptr()
+        self._tiled: dict[int, tiled.Tiled] = {}
 
     @property
     def source(self) -> str:
@@ -96,7 +108,7 @@ class TokensKernel:
     @property
     def extra_nbytes(self) -> int:
         for threads in {1, torch.get_num_threads()}:
-            self._parts(threads)  # what calls would make, whether there was one or not
+            self.parts(threads)  # what calls would make, whether there was one or not
         return self.bias.nbytes + self.body.extra_nbytes()
 
     def _sizes(self) -> list[int]:
@@ -123,7 +135,7 @@ class TokensKernel:
             at = stop
         return spans
 
-    def _parts(self, threads: int) -> list[list[Chunk]]:
+    def parts(self, threads: int) -> list[list[Chunk]]:
         """For each thread its chunks of rows, balanced by work."""
         known = self._chunks.get(threads)
         if known is not None:
@@ -137,6 +149,17 @@ class TokensKernel:
             made.append([Chunk(a, b, a * per, min(b * per, self.call.n), self.body.at(a, b)) for a, b in ranges])
         self._chunks[threads] = made
         return made
+
+    @property
+    def tiles_served(self) -> bool:
+        return tiled.serves(self)
+
+    def on_tiles(self, xs: torch.Tensor) -> torch.Tensor:
+        """xs [tiles, k, 16] -> [tiles, n, 16] in float32: neither packed nor unpacked."""
+        run = self._tiled.get(xs.shape[0])
+        if run is None:
+            run = self._tiled[xs.shape[0]] = tiled.Tiled(self, xs.shape[0])
+        return run(xs)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         call, body = self.call, self.body
@@ -162,7 +185,7 @@ class TokensKernel:
     def _panel(self, x: int, y: int, xs: int, ys: int, ys_bytes: int, m: int, threads: int) -> None:
         spans = self._spans(-(-m // LANES))
         tiles = spans[-1][1]  # a padded tile holds zeros and is not stored
-        parts = self._parts(threads)
+        parts = self.parts(threads)
         pointers = self.body.pointers
         if threads == 1:
             self.pack.call(x, xs, m, 0, tiles)

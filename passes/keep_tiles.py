@@ -1,0 +1,234 @@
+"""Keep activations in tiles of sixteen rows between sparse layers, where that saves packing and unpacking.
+
+before:  %a : spcomp.linear_v1(%x, 0, 3072); %b : spcomp.linear_v1(%a, 1, 768); %n : aten.layer_norm(%b + %x, ...)
+after:   %t : tiles of %x; %a : spcomp.tiles_linear_v1(%t, 0, 3072, 128); %b : spcomp.tiles_linear_v1(%a, 1, 768, 128)
+         %s : spcomp.tiles_norm_v1(%b, %t, ...); %n : rows of %s
+
+Sparse kernels want tiles and give tiles; elementwise operators and LayerNorm take what they get; everything else is
+natural. Which of the indifferent work on tiles is a minimum cut: a conversion costs the elements that it moves, once
+for each value however many read it (networkx's preflow-push). Tiles are [ceil(M/16), features, 16]; rows beyond M hold
+whatever came of zeros.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import networkx as nx
+import torch
+from torch import fx
+
+from spcomp import ops
+from spcomp.passes.base import PassContext
+
+aten = torch.ops.aten
+LANES = 16
+UNARY = frozenset(
+    (
+        aten.relu.default, aten.gelu.default, aten.silu.default, aten.tanh.default, aten.sigmoid.default,
+        aten.neg.default, aten.abs.default, aten.exp.default, aten.clone.default,
+    )
+)  # fmt: skip
+BINARY = frozenset((aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor))
+_TILES, _ROWS = "tiles", "rows"
+
+
+@dataclass(frozen=True)
+class KeepTiles:
+    """Rewrite a lowered graph with static rows; ``slots``: the layers whose kernels work on tiles."""
+
+    name: ClassVar[str] = "keep-tiles"
+    slots: frozenset[int] = frozenset()
+
+    def run(self, gm: fx.GraphModule, ctx: PassContext) -> fx.GraphModule:
+        found = {n: kind for n in gm.graph.nodes if (kind := self._kind(n)) is not None}
+        if sum(kind == "linear" for kind in found.values()) < 2:
+            return gm
+        moved, chosen = _cut(found)
+        return _Rewriter(gm, found, chosen).run() if moved < _moved_by_kernels(found) else gm
+
+    def _kind(self, node: fx.Node) -> str | None:
+        """``linear``, ``norm`` or ``elementwise`` for a node that can work on tiles, else None."""
+        rows = _rows(node)
+        if rows is None or node.op != "call_function":
+            return None
+        x = node.args[0]
+        read = _rows(x) if isinstance(x, fx.Node) else None
+        if not isinstance(x, fx.Node) or read is None or read[0] != rows[0]:
+            return None
+        if node.target is ops.LINEAR:
+            return "linear" if node.args[1] in self.slots else None
+        if node.meta["val"].shape != x.meta["val"].shape:
+            return None
+        if node.target is aten.layer_norm.default:
+            return "norm" if list(node.args[1]) == [x.meta["val"].shape[-1]] else None  # type: ignore[arg-type]
+        if node.target in UNARY and not node.kwargs.get("memory_format"):
+            return "elementwise"
+        if node.target in BINARY and all(_takes(node, a) for a in node.args[1:]):
+            return "elementwise"
+        return None
+
+
+def _takes(node: fx.Node, other: object) -> bool:
+    """Whether an operand means the same for tiles: a number, a tensor of the same shape, or one number a feature."""
+    if not isinstance(other, fx.Node):
+        return isinstance(other, int | float)
+    mine, theirs = node.meta["val"], other.meta.get("val")
+    if not isinstance(theirs, torch.Tensor) or theirs.dtype is not torch.float32:
+        return False
+    return theirs.shape == mine.shape or tuple(theirs.shape) in ((), (mine.shape[-1],))
+
+
+def _rows(node: fx.Node) -> tuple[int, int] | None:
+    """(M, features) of a float32 value of static shape with two dimensions or more."""
+    value = node.meta.get("val")
+    if not isinstance(value, torch.Tensor) or value.dtype is not torch.float32 or value.dim() < 2:
+        return None
+    if any(type(size) is not int for size in value.shape):
+        return None
+    rows, features = math.prod(value.shape[:-1]), int(value.shape[-1])
+    return (rows, features) if rows >= LANES and features > 1 else None
+
+
+def _values(node: fx.Node) -> Iterator[fx.Node]:
+    """The operands that have rows of the node's own number: those that would be tiles."""
+    mine = _rows(node)
+    assert mine is not None
+    for other in dict.fromkeys(a for a in node.args if isinstance(a, fx.Node)):
+        rows = _rows(other)
+        whole = node.target is ops.LINEAR or other.meta["val"].shape == node.meta["val"].shape
+        if rows is not None and rows[0] == mine[0] and whole:
+            yield other
+
+
+def _cut(found: dict[fx.Node, str]) -> tuple[int, frozenset[fx.Node]]:
+    """Elements that conversions move, and the nodes that work on tiles."""
+    graph = nx.DiGraph()
+    graph.add_nodes_from((_TILES, _ROWS))
+    for node, kind in found.items():
+        if kind == "linear":
+            graph.add_edge(_TILES, node)  # no capacity: infinite
+        for value in _values(node):
+            if value not in found:
+                graph.add_edge(value, _ROWS)
+            _conversion(graph, value, node)
+        for user in node.users:
+            if user not in found or node not in _values(user):
+                reader = ("reads", user)
+                graph.add_edge(reader, _ROWS)
+                _conversion(graph, node, reader)
+    moved, (tiles, _) = nx.minimum_cut(graph, _TILES, _ROWS)
+    return int(moved), frozenset(n for n in tiles if isinstance(n, fx.Node) and n in found)
+
+
+def _conversion(graph: nx.DiGraph, value: fx.Node, reader: object) -> None:
+    """Cut once if ``value`` is natural and a reader wants tiles, and once if it is the other way round."""
+    rows = _rows(value)
+    assert rows is not None
+    size = rows[0] * rows[1]
+    graph.add_edge(reader, ("pack", value))
+    graph.add_edge(("pack", value), value, capacity=size)
+    graph.add_edge(value, ("unpack", value), capacity=size)
+    graph.add_edge(("unpack", value), reader)
+
+
+def _moved_by_kernels(found: dict[fx.Node, str]) -> int:
+    """Elements that kernels move which pack their own input and unpack their own result."""
+    linears = [node for node, kind in found.items() if kind == "linear"]
+    return sum(v.meta["val"].numel() for node in linears for v in (*_values(node), node))
+
+
+class _Rewriter:
+    def __init__(self, gm: fx.GraphModule, found: dict[fx.Node, str], chosen: frozenset[fx.Node]) -> None:
+        self.gm, self.found, self.chosen = gm, found, chosen
+        self.graph = fx.Graph()
+        self.natural: dict[fx.Node, fx.Node] = {}
+        self.tiles: dict[fx.Node, fx.Node] = {}
+
+    def run(self) -> fx.GraphModule:
+        skipped = self._fused_adds()
+        for node in self.gm.graph.nodes:
+            if node in skipped:
+                continue
+            if node in self.chosen:
+                self.tiles[node] = self._tiled(node, skipped)
+            else:
+                self.natural[node] = self.graph.node_copy(node, self._as_rows)
+        self.graph.set_codegen(fx.graph.CodeGen())
+        new = fx.GraphModule(self.gm, self.graph)
+        new.meta.update(self.gm.meta)
+        return new
+
+    def _fused_adds(self) -> frozenset[fx.Node]:
+        """Additions of two values that only a LayerNorm on tiles reads: they become its residual."""
+        found = set()
+        for node in self.chosen:
+            if self.found[node] != "norm":
+                continue
+            add = node.args[0]
+            assert isinstance(add, fx.Node)
+            plain = add.target is aten.add.Tensor and not add.kwargs and add in self.chosen and len(add.users) == 1
+            if plain and len(list(_values(add))) == 2:
+                found.add(add)
+        return frozenset(found)
+
+    def _tiled(self, node: fx.Node, skipped: frozenset[fx.Node]) -> fx.Node:
+        rows = _rows(node)
+        assert rows is not None
+        match self.found[node]:
+            case "linear":
+                x, slot, n = node.args
+                assert isinstance(x, fx.Node)
+                return self.graph.call_function(ops.TILES_LINEAR, (self._as_tiles(x), slot, n, rows[0]))
+            case "norm":
+                return self._norm(node, skipped)
+            case _:
+                arguments = tuple(self._operand(node, a) for a in node.args)
+                return self.graph.call_function(node.target, arguments, dict(node.kwargs))  # type: ignore[arg-type]
+
+    def _norm(self, node: fx.Node, skipped: frozenset[fx.Node]) -> fx.Node:
+        x, residual = node.args[0], None
+        assert isinstance(x, fx.Node)
+        if x in skipped:
+            x, residual = _values(x)
+        vectors = [*node.args[2:4], None, None][:2]
+        more = [self._as_rows(v) if isinstance(v, fx.Node) else None for v in vectors]
+        eps = node.args[4] if len(node.args) > 4 else 1e-5
+        both = [self._as_tiles(x), None if residual is None else self._as_tiles(residual)]
+        return self.graph.call_function(ops.TILES_NORM, (*both, *more, eps))
+
+    def _operand(self, node: fx.Node, given: object) -> object:
+        if not isinstance(given, fx.Node):
+            return given
+        if given.meta["val"].shape == node.meta["val"].shape:
+            return self._as_tiles(given)
+        vector = self._as_rows(given)
+        return vector if given.meta["val"].dim() == 0 else self.graph.call_function(aten.unsqueeze.default, (vector, 1))
+
+    def _as_tiles(self, node: fx.Node) -> fx.Node:
+        if node not in self.tiles:
+            rows = _rows(node)
+            assert rows is not None
+            m, features = rows
+            call = self.graph.call_function
+            x = call(aten.reshape.default, (self.natural[node], [m, features]))
+            if m % LANES:
+                x = call(aten.constant_pad_nd.default, (x, [0, 0, 0, -m % LANES]))
+            x = call(aten.reshape.default, (x, [-(-m // LANES), LANES, features]))
+            x = call(aten.transpose.int, (x, 1, 2))
+            self.tiles[node] = call(aten.clone.default, (x,), {"memory_format": torch.contiguous_format})
+        return self.tiles[node]
+
+    def _as_rows(self, node: fx.Node) -> fx.Node:
+        if node not in self.natural:
+            shape = list(node.meta["val"].shape)
+            m, features = math.prod(shape[:-1]), shape[-1]
+            call = self.graph.call_function
+            x = call(aten.transpose.int, (self.tiles[node], 1, 2))
+            x = call(aten.reshape.default, (x, [-(-m // LANES) * LANES, features]))
+            x = call(aten.slice.Tensor, (x, 0, 0, m)) if m % LANES else x
+            self.natural[node] = call(aten.reshape.default, (x, shape))
+        return self.natural[node]

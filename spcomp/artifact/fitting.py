@@ -1,0 +1,85 @@
+"""Whether a node of a saved graph gives a kernel the inputs that it was made for: kernels read memory by address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import fx
+from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+from spcomp import ops
+from spcomp.passes.base import input_size
+from spcomp.plan import KernelCall
+
+
+def fits(node: fx.Node, calls: Sequence[KernelCall]) -> bool:
+    """For a node that calls one of our ops, its operands' fake values in ``meta``; ``calls``: one of each slot."""
+    if node.kwargs:
+        return False
+    match node.target, node.args:
+        case ops.LINEAR, (fx.Node() as x, int() as slot, int() as n) if 0 <= slot < len(calls):
+            return _linear(_value(x), n, calls[slot])
+        case ops.CONV, (fx.Node() as x, residual, int() as slot, list() | tuple() as size) if 0 <= slot < len(calls):
+            return _present(residual) and _conv(_value(x), _value(residual), tuple(size), calls[slot])
+        case ops.TILES_LINEAR, (fx.Node() as x, int() as slot, int() as n, int() as m) if 0 <= slot < len(calls):
+            return _tiles(_value(x), n, m, calls[slot])
+        case ops.TILES_NORM, (fx.Node() as x, residual, weight, bias, float()):
+            return all(map(_present, (residual, weight, bias))) and _norm(
+                _value(x), _value(residual), (_value(weight), _value(bias))
+            )
+        case _:
+            return False
+
+
+def _value(argument: object) -> Any:
+    return argument.meta.get("val") if isinstance(argument, fx.Node) else None
+
+
+def _present(argument: object) -> bool:
+    """Whether an optional operand is nothing, or a node with a tensor."""
+    return argument is None or isinstance(_value(argument), torch.Tensor)
+
+
+def _linear(value: Any, n: int, call: KernelCall) -> bool:
+    if call.conv is not None or not isinstance(value, torch.Tensor):
+        return False
+    if not value.dim() or type(value.shape[-1]) is not int:
+        return False
+    return (n, value.shape[-1], str(value.dtype)) == (call.n, call.k, f"torch.{call.dtype}")
+
+
+def _conv(value: Any, residual: Any, size: tuple[Any, ...], call: KernelCall) -> bool:
+    if call.conv is None or not isinstance(value, torch.Tensor) or not value.dim():
+        return False
+    if tuple(value.shape[1:]) != input_size(call.conv) or str(value.dtype) != f"torch.{call.dtype}":
+        return False
+    if size != call.conv.size(call.n):
+        return False
+    if not call.epilogue.residual:
+        return residual is None
+    if not isinstance(residual, torch.Tensor) or residual.dtype is not value.dtype:
+        return False
+    return tuple(residual.shape[1:]) == size and statically_known_true(residual.shape[0] == value.shape[0])
+
+
+def _tiles(value: Any, n: int, m: int, call: KernelCall) -> bool:
+    if call.conv is not None or call.dtype != "float32" or n != call.n or m < 1 or not _is_tiles(value):
+        return False
+    return tuple(value.shape) == (-(-m // ops.LANES), call.k, ops.LANES)
+
+
+def _norm(value: Any, residual: Any, vectors: tuple[Any, Any]) -> bool:
+    if not _is_tiles(value) or (residual is not None and not _is_tiles(residual)):
+        return False
+    if residual is not None and residual.shape != value.shape:
+        return False
+    given = [v for v in vectors if v is not None]
+    return all(v.dtype is torch.float32 and tuple(v.shape) == (value.shape[1],) for v in given)
+
+
+def _is_tiles(value: Any) -> bool:
+    if not isinstance(value, torch.Tensor) or value.dtype is not torch.float32 or value.dim() != 3:
+        return False
+    return all(type(size) is int for size in value.shape) and value.shape[2] == ops.LANES
