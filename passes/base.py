@@ -74,6 +74,8 @@ class Site:
     scale: torch.Tensor | None = None
     """Of a folded BatchNorm, [n]; its shift is in ``bias``."""
     norm: Norm | None = None
+    zero_inputs: float | None = None
+    """Share of zeros among the inputs, measured on the example; None where nobody measured."""
     constants: dict[str, torch.Tensor] = field(default_factory=dict)
     """What ``norm`` names, kept for the state of the compiled model."""
 
@@ -96,6 +98,8 @@ class Site:
         leading = (m,) if self.conv is None else (m // self.pixels,)
         last = (self.k,) if self.conv is None else input_size(self.conv)
         x = torch.randn(*leading, *last, generator=generator).to(self.weight.dtype)
+        if self.zero_inputs:
+            x = x * (torch.rand(x.shape, generator=generator) >= self.zero_inputs)
         if not self.epilogue.residual:
             return (x,)
         size = (self.n,) if self.conv is None else self.conv.size(self.n)
@@ -139,7 +143,7 @@ class Pass(Protocol):
 
 def describe(pass_: Pass) -> str:
     """``name{option=value}``, as the CLI prints it."""
-    options = ",".join(f"{f.name}={getattr(pass_, f.name)}" for f in fields(pass_))  # type: ignore[arg-type]
+    options = ",".join(f"{f.name}={getattr(pass_, f.name)}" for f in fields(pass_) if f.repr)  # type: ignore[arg-type]
     return f"{pass_.name}{{{options}}}" if options else pass_.name
 
 

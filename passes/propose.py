@@ -10,12 +10,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
+
 from spcomp.cost.analytic import CostModel
 from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.spec import Encoding
+from spcomp.encodings.transposed import Transposed
 from spcomp.encodings.window import Window
 from spcomp.kernel import Backend
 from spcomp.passes.base import Site
@@ -35,6 +38,8 @@ KEEP = 3
 NEAR = 1.6
 """Candidates predicted slower than this many times the best are not measured."""
 CSR_COLUMNS = (64, 128, 256)
+FEWEST_ZERO_INPUTS = 0.4
+"""Share of zero inputs from which on skipping their columns is worth a try."""
 WINDOW_WIDTHS = ((0.6, 32), (0.6, 64), (0.2, 256))
 """(density up to which it is worth a thought, width): wide windows are less padded, and take longer a slot."""
 BITMAP_DENSITY = (0.2, 0.7)
@@ -102,6 +107,12 @@ def encodings_for(facts: SparsityFacts) -> list[Encoding]:
     return [e for e in found if e.refuses(facts) is None]
 
 
+def _skips(site: Site) -> bool:
+    """Whether columns of W could be skipped: enough inputs were zero, and nothing in W makes 0 x W something else."""
+    enough = site.zero_inputs is not None and site.zero_inputs >= FEWEST_ZERO_INPUTS
+    return enough and bool(torch.isfinite(site.weight).all())
+
+
 def call_for(site: Site, candidate: Candidate, rows: RowRange, target: str, packed: str = "") -> KernelCall:
     """The kernel call that a candidate would be, for a range of rows."""
     return KernelCall(
@@ -122,6 +133,7 @@ def call_for(site: Site, candidate: Candidate, rows: RowRange, target: str, pack
         schedule=candidate.schedule,
         op=site.op,
         conv=site.conv,
+        zero_inputs=site.zero_inputs or 0.0,
     )
 
 
@@ -143,7 +155,8 @@ def propose(
     ``--encodings``); None is all.
     """
     ranked: list[_Ranked] = []
-    for encoding in encodings_for(site.facts):
+    skipping = [Transposed()] if _skips(site) else []
+    for encoding in [*encodings_for(site.facts), *skipping]:
         if only is not None and encoding.name not in only:
             continue
         key = KernelKey(site.op, encoding.name, site.dtype, target)

@@ -225,6 +225,7 @@ def _key(site: Site, m: int, cold: int) -> dict[str, object]:
         "epilogue": [site.epilogue.bias, site.epilogue.activation, site.epilogue.residual],
         "conv": None if site.conv is None else site.conv.to_dict(),
         "density": _coarse(facts.density),
+        "zero_inputs": round(site.zero_inputs or 0.0, 1),
         "spread": round(facts.row_spread, 1),
         "cold": _coarse(cold),
     }

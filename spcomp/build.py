@@ -28,6 +28,7 @@ from spcomp.kernel import Kernel, TilesKernel
 from spcomp.options import Options
 from spcomp.passes.base import PassContext, Site, run_passes
 from spcomp.passes.choose import DENSE, Choice, best_dense_seconds, dense_choice, is_dense
+from spcomp.passes.infer_activations import InferActivations
 from spcomp.passes.infer_sparsity import positive_zeros
 from spcomp.passes.keep_tiles import KeepTiles
 from spcomp.passes.pipelines import ANALYSE, LOWER
@@ -92,7 +93,7 @@ def make_planner(options: Options, total_weight_bytes: int) -> Planner:
 
 def analyse(captured: Captured, ctx: PassContext) -> fx.GraphModule:
     """Run the analysis pipeline on one captured program."""
-    return run_passes(ANALYSE, captured.gm, ctx)
+    return run_passes((*ANALYSE, InferActivations(captured.flat)), captured.gm, ctx)
 
 
 def build_site(planner: Planner, site: Site, options: Options) -> Built:
@@ -174,6 +175,7 @@ def _built(
     record = SlotRecord(
         site.slot, site.layer, site.weight_name, site.bias_name, site.epilogue, site.bias, tuple(packed.values()),
         site.weight if has_dense else None, tuple(site.domains), site.conv, site.scale, site.norm,
+        site.zero_inputs,
     )  # fmt: skip
     ranges = tuple(_range_decision(planner, planned, rows, name) for rows, name in choice.ranges)
     members = {name for _, name in choice.ranges if is_dense(name)}
@@ -307,6 +309,7 @@ def site_from(record: SlotRecord, weight: torch.Tensor, bias: torch.Tensor | Non
     return Site(
         record.slot, record.layer, weight, bias, record.epilogue, measure(positive_zeros(weight)), record.weight_name,
         record.bias_name, list(record.domains), conv=record.conv, scale=record.scale, norm=record.norm,
+        zero_inputs=record.zero_inputs,
     )  # fmt: skip
 
 

@@ -105,6 +105,8 @@ class KernelCall:
     op: str = "linear"
     conv: ConvShape | None = None
     """The geometry, where ``op`` is ``"conv"``; then a row is an output pixel and k = R * S * C."""
+    zero_inputs: float = 0.0
+    """Share of zeros among the inputs that was measured on examples."""
 
     @property
     def key(self) -> KernelKey:
@@ -117,6 +119,10 @@ class KernelCall:
     def effective_w_flops(self, m: int) -> int:
         """Only the products with nonzero weights."""
         return 2 * m * self.nonzeros
+
+    def effective_wa_flops(self, m: int) -> float:
+        """Only the products of nonzero weights with nonzero inputs, those taken to be spread evenly."""
+        return self.effective_w_flops(m) * (1.0 - self.zero_inputs)
 
     def executed_flops(self, m: int) -> int:
         """What the kernel does, padding inside the encoding included."""
@@ -132,7 +138,12 @@ class KernelCall:
 
     def to_dict(self) -> dict[str, Any]:
         data = asdict(self)
-        for parent, name in ((data, "conv"), (data["epilogue"], "scale"), (data["epilogue"], "residual")):
+        for parent, name in (
+            (data, "conv"),
+            (data, "zero_inputs"),
+            (data["epilogue"], "scale"),
+            (data["epilogue"], "residual"),
+        ):
             if not parent[name]:
                 del parent[name]  # as plans were before there were such things: their digests stand
         data["encoding"] = encoding_to_dict(self.encoding)
@@ -169,6 +180,8 @@ class KernelCall:
             return f"dtype is {self.dtype!r}, not one of {', '.join(ITEM_BYTES)}"
         if (self.op == "conv") != (self.conv is not None) or (self.conv is not None and self.conv.k != self.k):
             return f"op is {self.op!r} with the geometry {self.conv}"
+        if type(self.zero_inputs) not in (int, float) or not 0 <= self.zero_inputs <= 1:
+            return f"zero_inputs is {self.zero_inputs!r}, not a share"
         if any(type(value) is not int for _, value in self.schedule):
             return f"schedule {dict(self.schedule)} has a value that is no whole number"
         return None

@@ -31,6 +31,7 @@ class SlotRecord:
     conv: ConvShape | None = None
     scale: torch.Tensor | None = None
     norm: Norm | None = None
+    zero_inputs: float | None = None
 
     def dense_weight(self) -> torch.Tensor:
         """The weight [n, k] as it was (bit-equal but for -0.0); a view of the dense one or a new tensor."""

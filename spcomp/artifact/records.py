@@ -118,6 +118,7 @@ def read_record(
         None if data["conv"] is None else ConvShape.from_dict(data["conv"]),
         None if data["scale"] is None else pool.get(views[data["scale"]]),
         None if data["norm"] is None else _read_norm(unplain(data["norm"])),
+        data["zero_inputs"],
     )  # fmt: skip
     first = calls[0]
     where = f"the layer {str(record.layer)[:80]}"
@@ -136,6 +137,9 @@ def read_record(
         raise bad(where, f"a dense weight of shape {tuple(record.weight.shape)}, the plan says {shape}")
     if (record.bias is not None) != record.epilogue.bias:
         raise bad(where, "a bias where there is none, or none where there is one")
+    share = record.zero_inputs
+    if share is not None and (type(share) is not float or not 0 <= share <= 1):
+        raise bad(where, f"{str(share)[:40]} of its inputs zero")
     if (record.scale is not None) != record.epilogue.scale:
         raise bad(where, "a scale where there is none, or none where there is one")
     for kind, vector in (("bias", record.bias), ("scale", record.scale)):

@@ -35,6 +35,8 @@ BAKED_BYTES = 12.5
 """Code and weights of one nonzero that is baked into code, without the packed weight."""
 BAKED_EFFICIENCY = 0.85
 """Share of its two loads a cycle that baked code reaches."""
+SCAN_CYCLES = 4.0
+"""Sixteen inputs looked through for those that are not zero."""
 FINISH_CYCLES = 8.0
 """Sixteen pixels of a convolution padded, or compressed and stored."""
 DENSE_EFFICIENCY = 0.85
@@ -56,6 +58,8 @@ class CostModel:
         """Time of ``call`` at M = ``m``; ``cold_bytes``: weights of other layers that run in between."""
         compute = self._cycles(call, m) / (self.peaks.ghz * 1e9)
         weight_bytes = call.stored * BAKED_BYTES if _is_baked(call) else call.weight_nbytes
+        if call.encoding.name == "transposed":
+            weight_bytes *= 1.0 - call.zero_inputs
         bytes_moved = weight_bytes + call.activation_nbytes(m)
         far = cold_bytes + weight_bytes > self.host.l3_bytes
         bandwidth = self.peaks.stream_gb_s if far else self.peaks.cache_gb_s
@@ -73,6 +77,8 @@ class CostModel:
         if "tokens" in schedule:
             # a permute and a multiply-add a token share the two pipes; one value vector serves sixteen weights
             return call.stored / LANES * m
+        if call.encoding.name == "transposed":
+            return call.stored / LANES * (1.0 - call.zero_inputs) / LOADS_A_CYCLE * m + call.k / LANES * SCAN_CYCLES
         tiles = -(-m // LANES)
         moved = (call.n + call.k) / LANES * tiles * TRANSPOSE_CYCLES
         if _is_baked(call):
