@@ -114,16 +114,15 @@ def test_a_refusing_system_is_an_error_with_a_reason(monkeypatch: pytest.MonkeyP
 def test_a_kernels_memory_is_not_writable() -> None:
     kernel = kernel_of(fitting(Csr(64), *SHAPE))
     (baked,) = kernel.bodies.values()
-    code, weights = baked.keep
-    assert isinstance(code, Region)
-    assert isinstance(weights, Region)
-    assert rights(code.address) == rights(baked.address) == "r-xp"
+    entry, code, weights = baked.keep
+    assert all(isinstance(region, Region) for region in (entry, code, weights))
+    assert rights(code.address) == rights(baked.address) == rights(entry.address) == "r-xp"
     assert rights(weights.address) == "r--p"
     lines = Path("/proc/self/maps").read_text().splitlines()
     ours = [line for line in lines if line.startswith(f"{code.address:x}-")]
     assert len(ours) == 1
-    released = code._free, weights._free
-    del kernel, baked, code, weights
+    released = entry._free, code._free, weights._free
+    del kernel, baked, entry, code, weights
     gc.collect()
     assert not any(r.alive for r in released)
 
@@ -161,7 +160,7 @@ def test_no_byte_beside_the_buffers_is_touched(
     given = inputs(m, k)
     view(x, m * k)[:] = given.numpy().reshape(-1)
     kernel.pack.call(x, xs, m, 0, tiles)
-    ((*chunks,),) = kernel._parts(1)
+    ((*chunks,),) = kernel.parts(1)
     for c in chunks:
         # of the last tile's sums, only the rows of this chunk may be touched
         size = max(0, (tiles - 1) * kernel.stride + c.row_hi - c.row_lo) * 64

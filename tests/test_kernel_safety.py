@@ -141,7 +141,7 @@ def test_nothing_is_written_beside_the_buffers(encoding: Encoding, m: int) -> No
     ys, ys_whole = _guarded(tiles * kernel.stride * 16, edge)
     kernel.pack.call(x.data_ptr(), xs.data_ptr(), m, 0, tiles)
     assert not torch.isnan(xs).any(), "padding of packed x is written too"
-    (parts,) = kernel._parts(1)
+    (parts,) = kernel.parts(1)
     for c in parts:
         base = ys.data_ptr() - c.row_lo * 64
         for lo, hi, size in kernel._spans(tiles):
