@@ -136,7 +136,8 @@ class _SitePlan:
         if not self.sparse:
             return dense_choice(self.measured, "policy, include or exclude keeps it dense")
         missing = [reason for b in self.p.backends.values() if (reason := b.unavailable()) is not None]
-        if not self.candidates and missing and len(missing) == len(self.p.backends):
+        every = len(missing) == len(self.p.backends) or self.site.conv is not None  # which one backend serves
+        if not self.candidates and missing and every and self.site.facts.nonzeros < self.site.facts.elements:
             return dense_choice(self.measured, f"no sparse kernels here: {'; '.join(dict.fromkeys(missing))}")
         return choose(
             self.measured,

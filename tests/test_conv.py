@@ -292,6 +292,17 @@ def test_what_is_not_fused_or_not_collected() -> None:
     assert all(relative(a, b) < 1e-5 for a, b in zip(compiled(x), model(x), strict=True))
 
 
+def test_without_executable_memory_convolutions_stay_dense_and_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spcomp.codegen.x86.memory.unavailable", lambda: "executable memory is refused (for a test)")
+    model = network()
+    x = torch.randn(2, 8, 9, 9)
+    compiled = spcomp.compile(model, x, engine="eager", guard=False)
+    convolutions = [d for d in compiled.explain().decisions if d.layer != "3"]
+    assert {d.encoding for d in convolutions} == {"dense"}
+    assert all("executable memory is refused (for a test)" in d.reason for d in convolutions)
+    assert relative(compiled(x), model(x)) < 1e-5
+
+
 def test_golden_text(golden: Golden) -> None:
     planes = Planes(ConvShape(2, 3, 8, 8, (3, 3), (2, 2), (1, 1)))
     texts = planes_text(planes), finish_text(planes, 24, Epilogue(True, "relu", True, True))
