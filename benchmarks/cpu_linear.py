@@ -1,4 +1,4 @@
-"""Linear layers, one by one: the fastest of our kernels against the fastest dense program, hot and cold; peers; the grid.
+"""Linear layers, one by one: the fastest of our kernels against best dense, hot and cold; peers; the grid.
 
 python -m benchmarks.cpu_linear [--quick] [--grid] [--threads N] [--json FILE]
 
@@ -42,6 +42,7 @@ def _targets() -> dict[str, Target]:
 
 
 TARGETS = _targets() | {"grid_worst": Target(0.97), "grid_cells": Target(150), "grid_below": Target(0, "<=")}
+PEER_PATTERNS = ("u90", "nm24", "b8x8_75")
 QUICK = {"768": (("u90",), (1,)), "bert": (("u90",), (128,))}
 
 
@@ -57,10 +58,10 @@ def cells(
             layers = chain.at(m)
             hot = race(layers[:1], None, seconds=0.3 if quick else 0.5, packed=m >= 128)
             hot.report(bench, f"{key}_hot")
-            cold = race(layers, flush, rounds=5 if quick else 9, packed=m >= 128)
+            cold = race(layers, flush, rounds=5 if quick else 9, near=hot.near, packed=m >= 128)
             nbytes = f"; {cold.dense_bytes / 1e6:.0f} MB dense, {cold.ours_bytes / 1e6:.0f} MB ours, from memory"
             cold.report(bench, f"{key}_cold", nbytes)
-            if not quick:
+            if not quick and pattern in PEER_PATTERNS:
                 race_peers(bench, f"{key}_hot", layers[0], hot)
 
 

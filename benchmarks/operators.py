@@ -6,13 +6,12 @@ dense member, and the winner once more as a control meet in fresh runs, and only
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 
-from benchmarks.harness import Benchmark, Ratio, Timing, interleave, ratio
+from benchmarks.harness import Benchmark, Flusher, Ratio, Timing, interleave, ratio
 from spcomp.codegen.dense import best_dense
 from spcomp.codegen.mlir_cpu.scratch import touch
 from spcomp.codegen.mlir_cpu.tokens import TokensKernel
@@ -29,6 +28,8 @@ from spcomp.targets.host import host_cpu
 
 HOPELESS = 2.0
 """A candidate this many times slower than the fastest so far is not timed any further while selecting."""
+NEAR = 1.3
+"""The same from shape to shape of a cold chain."""
 SELECT_ROUNDS = 5
 Flush = Callable[[], None]
 
@@ -98,16 +99,19 @@ def nbytes(kernel: Kernel) -> int:
     return call.weight_nbytes or call.n * call.k * 4
 
 
-def select(work: Mapping[str, Callable[[], object]], flush: Flush | None, rounds: int = SELECT_ROUNDS) -> str:
-    """The fastest of ``work`` in a few rounds; hopeless ones get one run."""
+def select(
+    work: Mapping[str, Callable[[], object]], flush: Flush | None, rounds: int = SELECT_ROUNDS
+) -> dict[str, float]:
+    """Seconds of all of ``work`` from a few rounds, the fastest first; hopeless ones get one run."""
     once = interleave(work, rounds=1, warmup=1, flush=flush)
-    best = min(t.median for t in once.values())
-    alive = {name: run for name, run in work.items() if once[name].median <= HOPELESS * best}
-    if len(alive) == 1:
-        return next(iter(alive))
-    inner = 1 if flush is not None else max(1, min(20, int(5e-4 / best)))
-    times = interleave(alive, rounds=rounds, warmup=0, flush=flush, inner=inner, hot=flush is None)
-    return min(times, key=lambda name: statistics.median(times[name].seconds))
+    found = {name: timing.median for name, timing in once.items()}
+    best = min(found.values())
+    alive = {name: run for name, run in work.items() if found[name] <= HOPELESS * best}
+    if len(alive) > 1:
+        inner = 1 if flush is not None else max(1, min(20, int(5e-4 / best)))
+        times = interleave(alive, rounds=rounds, warmup=0, flush=flush, inner=inner, hot=flush is None)
+        found |= {name: timing.median for name, timing in times.items()}
+    return dict(sorted(found.items(), key=lambda item: (item[0] not in alive, item[1])))
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,9 @@ class Result:
     dense_bytes: int
     packed: Ratio | None = None
     """The same with the middle functions only: activations are packed already, and stay so."""
+
+    near: frozenset[str] = frozenset()
+    """Candidates that came within a factor of two."""
 
     def details(self) -> dict[str, object]:
         mine, theirs = self.ours.median, self.dense.median
@@ -163,39 +170,61 @@ class Result:
             bench.report(f"{key}_packed", self.packed.value, note)
 
 
-def chosen(layers: Sequence[Layer], flush: Flush | None, pick: str) -> dict[tuple[object, ...], Candidate | str]:
-    """For each distinct shape the fastest candidate (``pick`` "ours") or dense member ("dense"), on its first layer."""
-    found: dict[tuple[object, ...], Candidate | str] = {}
+@dataclass(eq=False)
+class Choice:
+    """Which candidate (or dense member) is the fastest for each distinct shape, and the names that came near."""
+
+    ours: dict[tuple[object, ...], Candidate] = field(default_factory=dict)
+    dense: dict[tuple[object, ...], str] = field(default_factory=dict)
+    near: frozenset[str] = frozenset()
+
+
+def choose(layers: Sequence[Layer], flush: Flush | None, near: frozenset[str] = frozenset()) -> Choice:
+    """The fastest for each distinct shape, timed on its first layer. Only candidates in ``near`` are timed (if any is
+    offered), and after the first shape only those that came near there."""
+    made = Choice(near=near)
     for layer in layers:
-        if layer.shape in found:
+        if layer.shape in made.ours:
             continue
         cool = None if flush is None else _cool(flush, layer.x)
-        if pick == "dense":
-            work = {name: layer.run(kernel) for name, kernel in layer.dense.items()}
-            found[layer.shape] = select(work, cool) if len(work) > 1 else next(iter(work))
-            continue
-        named = {c.name: c for c in candidates(layer.site)}
+        members = {name: layer.run(kernel) for name, kernel in layer.dense.items()}
+        made.dense[layer.shape] = next(iter(select(members, cool) if len(members) > 1 else members))
+        offered = {c.name: c for c in candidates(layer.site)}
+        named = {name: c for name, c in offered.items() if name in made.near} or offered
         if not named:
             raise RuntimeError(f"no sparse kernel here: {[b.unavailable() for b in BACKENDS.values()]}")
-        built = {name: layer.build(c) for name, c in named.items()} if len(named) > 1 else {}
-        work = {name: layer.run(kernel) for name, kernel in built.items()}
-        found[layer.shape] = named[select(work, cool)] if work else next(iter(named.values()))
-    return found
+        if len(named) == 1:
+            made.ours[layer.shape] = next(iter(named.values()))
+            continue
+        seconds = select({name: layer.run(layer.build(c)) for name, c in named.items()}, cool)
+        best = next(iter(seconds))
+        made.ours[layer.shape] = named[best]
+        limit = (HOPELESS if flush is None else NEAR) * seconds[best]
+        made.near = frozenset(name for name, s in seconds.items() if s <= limit)
+    return made
 
 
 def race(
-    layers: Sequence[Layer], flush: Flush | None, *, rounds: int = 9, seconds: float = 0.5, packed: bool = False
+    layers: Sequence[Layer],
+    flush: Flush | None,
+    *,
+    rounds: int = 9,
+    seconds: float = 0.5,
+    near: frozenset[str] = frozenset(),
+    packed: bool = False,
 ) -> Result:
-    """Race a chain (cold, with ``flush`` before every walk), or one layer again and again (hot)."""
-    mine, theirs = chosen(layers, flush, "ours"), chosen(layers, flush, "dense")
-    candidates_of = [c for layer in layers if isinstance(c := mine[layer.shape], Candidate)]
+    """Race a chain (cold, with ``flush`` before every walk), or one layer again and again (hot).
+
+    ``near``: names of candidates to begin with; none is all. They are chosen with 64 MB read before each run.
+    """
+    choice = choose(layers, None if flush is None else Flusher(), near)
+    candidates_of = [choice.ours[layer.shape] for layer in layers]
     kernels = [layer.build(c) for layer, c in zip(layers, candidates_of, strict=True)]
     dense = {
-        "fastest by shape": [layer.dense[str(theirs[layer.shape])] for layer in layers],
+        "fastest by shape": [layer.dense[choice.dense[layer.shape]] for layer in layers],
         **{name: [layer.dense[name] for layer in layers] for name in layers[0].dense},
     }
-    same = set(theirs.values())
-    if len(same) == 1:
+    if len(set(choice.dense.values())) == 1:
         del dense["fastest by shape"]
     work = {"ours": _walk(layers, kernels), "control": _walk(layers, kernels)}
     work |= {name: _walk(layers, members) for name, members in dense.items()}
@@ -220,6 +249,7 @@ def race(
         ours_bytes=sum(map(nbytes, kernels)),
         dense_bytes=sum(4 * f.elements for f in rows),
         packed=ratio(times[best], times["packed"]) if "packed" in times else None,
+        near=choice.near,
     )
 
 

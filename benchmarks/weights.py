@@ -1,4 +1,4 @@
-"""Random weights with zeros where a pattern wants them, and layers made of them. Seeds make them the same every time."""
+"""Random weights with zeros where a pattern wants them, and layers made of them; the same ones every time."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Chain:
         self.layers: list[Layer] = []
 
     def prune(self, pattern: str) -> None:
-        """Make the sites of one pattern; the dense rivals keep the dense weights, for zeros do not change their time."""
+        """Make the sites of one pattern; dense rivals keep the dense weights: zeros do not change their time."""
         self.layers = []
         for weight in self.weights:
             keep = mask((weight.shape[0], weight.shape[1]), pattern, self.generator)

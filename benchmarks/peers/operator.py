@@ -11,7 +11,7 @@ from benchmarks.harness import Benchmark, Timing, interleave
 from benchmarks.operators import Layer, Result
 from benchmarks.peers import onnx_model
 
-ROUNDS = 5
+ROUNDS = 3
 _runtimes: dict[tuple[int, int, int], Timing] = {}
 
 
