@@ -15,7 +15,7 @@ import torch
 from benchmarks.grid import grid
 from benchmarks.harness import Benchmark, Target, arguments, cold_flusher
 from benchmarks.operators import race
-from benchmarks.peers.operator import race_peers
+from benchmarks.peers.layer_peers import race_peers
 from benchmarks.weights import BERT_CHAIN, PATTERNS, Chain
 
 FEW_ROWS = {"768": 24 * ((768, 768),), "4096": 4 * ((4096, 4096),)}
