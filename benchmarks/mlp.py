@@ -85,7 +85,8 @@ def race_mlp(
     if onnx_model.unavailable() is not None:
         bench.notes["onnxruntime"] = str(onnx_model.unavailable())
         print(f"    ONNX Runtime: {onnx_model.unavailable()}")
-    chosen = cells or (QUICK if quick else [(m, z) for z in ZEROS for m in ROWS])
+    everything = QUICK if quick else [(m, z) for z in ZEROS for m in ROWS]
+    chosen = everything if cells is None else cells
     off = {m: spcomp.compile(mlp(0), torch.randn(m, WIDTHS[0]), policy="off") for m in dict(chosen)}
     for m, zeros in chosen:
         one_cell(bench, python, off[m], m, zeros)
