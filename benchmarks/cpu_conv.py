@@ -106,6 +106,7 @@ def main() -> None:
     with torch.no_grad():
         for zeros in (90,) if options.quick else ZEROS:
             network(bench, found, zeros, layers_of(found, zeros, dense, generator), quick=options.quick)
+            bench.save(options.json)
     if options.quick:
         bench.notes["quick"] = f"one block a stage, {len(found)} convolutions: a part of the network only"
     bench.finish(options.json)

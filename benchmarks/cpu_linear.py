@@ -1,6 +1,6 @@
 """Linear layers, one by one: the fastest of our kernels against best dense, hot and cold; peers; the grid.
 
-python -m benchmarks.cpu_linear [--quick] [--grid] [--threads N] [--json FILE]
+python -m benchmarks.cpu_linear [--quick] [--grid] [--only PARTS] [--threads N] [--json FILE]
 
 Keys: ``m128_u90_cold`` is 128 rows, 90 % zeros anywhere, a cold chain of 24 distinct BERT-shaped layers;
 ``m1_4096_nm24_hot`` one row of a 4096 x 4096 layer in 2:4, again and again. Hot at 16 rows and more is 768 x 768.
@@ -9,6 +9,8 @@ every walk, so that weights come from memory. ``grid_*``: what the planner choos
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import torch
 
@@ -47,7 +49,14 @@ QUICK = {"768": (("u90",), (1,)), "bert": (("u90",), (128,))}
 
 
 def cells(
-    bench: Benchmark, chain: Chain, label: str, rows: tuple[int, ...], patterns: tuple[str, ...], *, quick: bool
+    bench: Benchmark,
+    chain: Chain,
+    label: str,
+    rows: tuple[int, ...],
+    patterns: tuple[str, ...],
+    *,
+    quick: bool,
+    save: Path | None = None,
 ) -> None:
     """Every pattern at every row count of one chain."""
     flush = cold_flusher()
@@ -63,20 +72,26 @@ def cells(
             cold.report(bench, f"{key}_cold", nbytes)
             if not quick and pattern in PEER_PATTERNS:
                 race_peers(bench, f"{key}_hot", layers[0], hot)
+        bench.save(save)
 
 
 def main() -> None:
-    options = arguments(__doc__ or "", grid={"action": "store_true", "help": "the grid too, even with --quick"})
+    options = arguments(
+        __doc__ or "",
+        grid={"action": "store_true", "help": "the grid too, even with --quick"},
+        only={"default": "768,4096,bert,grid", "help": "parts, separated by commas"},
+    )
     bench = Benchmark("cpu_linear", TARGETS, options.threads)
+    parts = set(options.only.split(","))
+    chains = {label: (label, shapes, (1, 8)) for label, shapes in FEW_ROWS.items()}
+    chains["bert"] = ("", BERT_CHAIN, (16, 64, 128))
     with torch.no_grad():
-        for label, shapes in FEW_ROWS.items():
-            if options.quick and label not in QUICK:
+        for part, (label, shapes, rows) in chains.items():
+            if part not in parts or (options.quick and part not in QUICK):
                 continue
-            patterns, rows = QUICK[label] if options.quick else (PATTERNS, (1, 8))
-            cells(bench, Chain(shapes), label, rows, patterns, quick=options.quick)
-        patterns, rows = QUICK["bert"] if options.quick else (PATTERNS, (16, 64, 128))
-        cells(bench, Chain(BERT_CHAIN), "", rows, patterns, quick=options.quick)
-        if options.grid or not options.quick:
+            patterns, rows = QUICK[part] if options.quick else (PATTERNS, rows)
+            cells(bench, Chain(shapes), label, rows, patterns, quick=options.quick, save=options.json)
+        if "grid" in parts and (options.grid or not options.quick):
             grid(bench)
     bench.finish(options.json)
 

@@ -174,6 +174,7 @@ def run_models(bench: Benchmark, options: argparse.Namespace, names: set[str]) -
         dense = rivals(name, model, inputs, quick=options.quick)
         for key, case in cases.items():
             race_model(bench, key, case, dense, rounds=7 if options.quick else 11, quick=options.quick)
+            bench.save(options.json)
         torch._dynamo.reset()  # type: ignore[no-untyped-call]
     if options.quick:
         bench.notes["quick"] = "two layers of the decoder and one MLP only"

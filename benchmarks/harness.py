@@ -87,9 +87,9 @@ class Benchmark:
             self.notes[key] = note
         print(f"{key:<44} {value:>12.4g}{verdict}   {note}", flush=True)
 
-    def finish(self, save: Path | None = None) -> dict[str, Any]:
-        """Print the JSON line (and write it to ``save``)."""
-        result = {
+    def result(self) -> dict[str, Any]:
+        """Everything so far, as it is saved."""
+        return {
             "benchmark": self.name,
             "device": device(),
             "versions": versions(),
@@ -109,9 +109,17 @@ class Benchmark:
             "notes": self.notes,
             "details": self.details,
         }
-        if save is not None:
-            save.parent.mkdir(parents=True, exist_ok=True)
-            save.write_text(json.dumps(result, indent=1) + "\n")
+
+    def save(self, path: Path | None) -> None:
+        """Write what there is so far, so that a long run that is cut off has not been for nothing."""
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(self.result(), indent=1) + "\n")
+
+    def finish(self, save: Path | None = None) -> dict[str, Any]:
+        """Print the JSON line (and write it to ``save``)."""
+        self.save(save)
+        result = self.result()
         print(json.dumps(result))
         return result
 

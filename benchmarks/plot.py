@@ -56,16 +56,18 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n" if rows else "*not measured*\n"
 
 
-def caption(title: str, result: dict[str, Any]) -> str:
-    """What was measured where: every table says it."""
+def caption(title: str) -> str:
+    return f"#### {title}\n"
+
+
+def heading(result: dict[str, Any]) -> str:
+    """What was measured where: every benchmark's tables stand under it."""
     found = result["versions"]
     tools = ", ".join(f"{name} {found[name]}" for name in ("torch", "torch-mlir", "onnxruntime") if name in found)
     load = result.get("load", ["?"])[0]
     threads = f"{result['threads']} thread{'s' if result['threads'] > 1 else ''}"
-    return (
-        f"### {title}\n\n{result['device']}; float32, {threads}; {tools}; {result['date']}, "
-        f"load average at the end {load}.\n"
-    )
+    where = f"{result['device']}; float32, {threads}; {tools}; {result['date']}, load average at the end {load}"
+    return f"### {result['benchmark']}: {result['device'].split(',')[0]}\n\n{where}.\n"
 
 
 def linear_tables(result: dict[str, Any]) -> list[str]:
@@ -74,7 +76,7 @@ def linear_tables(result: dict[str, Any]) -> list[str]:
         rows = [[p, *(cell(result, f"{m}_{p}_{heat}") for m in LINEAR)] for p in PATTERNS]
         packed = [cell(result, f"m128_{p}_{heat}_packed") for p in PATTERNS]
         rows = [[*row, extra] for row, extra in zip(rows, packed, strict=True)]
-        found += [caption(f"Linear layers, {heat}", result), table(["zeros", *LINEAR, "m128 packed"], rows)]
+        found += [caption(f"Linear layers, {heat}"), table(["zeros", *LINEAR, "m128 packed"], rows)]
     rates = []
     for p in PATTERNS:
         row = [p]
@@ -87,13 +89,13 @@ def linear_tables(result: dict[str, Any]) -> list[str]:
         d = result["details"].get(f"{m}_u90_cold")
         dense.append("" if d is None else f"{d['dense_gflops']:.3g} / {d['dense_gb_s']:.3g}")
     found += [
-        caption("What cold layers reach: GFLOP/s of nonzero weights / GB/s of weights", result),
+        caption("What cold layers reach: GFLOP/s of nonzero weights / GB/s of weights"),
         table(["zeros", *LINEAR], [dense, *rates]),
     ]
     peers = sorted({k.partition("_over_")[2] for k in result["figures"] if "_over_" in k})
     keys = sorted({k.partition("_over_")[0] for k in result["figures"] if "_over_" in k})
     rows = [[k, *(cell(result, f"{k}_over_{p}") for p in peers)] for k in keys]
-    found += [caption("Single hot layers: time of a peer over ours", result), table(["layer", *peers], rows)]
+    found += [caption("Single hot layers: time of a peer over ours"), table(["layer", *peers], rows)]
     return [*found, *grid_tables(result)]
 
 
@@ -108,7 +110,7 @@ def grid_tables(result: dict[str, Any]) -> list[str]:
             for m in sorted({m for s, m, _ in cells if s == shape})
         ]
         title = f"The planner's choice over best dense, hot, {shape}"
-        found += [caption(title, result), table(["M \\ zeros", *(f"{z} %" for z in zeros)], rows)]
+        found += [caption(title), table(["M \\ zeros", *(f"{z} %" for z in zeros)], rows)]
     if cells:
         worst, below = (result["figures"][f"grid_{k}"] for k in ("worst", "below"))
         found.append(
@@ -122,7 +124,7 @@ def conv_tables(result: dict[str, Any]) -> list[str]:
     heats = ("hot", "cold")
     head = ["layer", *(f"{z} % {heat}" for z in CONV_ZEROS for heat in heats)]
     rows = [[n, *(cell(result, f"{n}_u{z}_{heat}") for z in CONV_ZEROS for heat in heats)] for n in ("convs", *names)]
-    return [caption("Convolutions of ResNet-50, batch 1", result), table(head, rows)]
+    return [caption("Convolutions of ResNet-50, batch 1"), table(head, rows)]
 
 
 def model_tables(result: dict[str, Any]) -> list[str]:
@@ -134,17 +136,17 @@ def model_tables(result: dict[str, Any]) -> list[str]:
         mine, dense = d.get("ours_ms"), d.get(f"{d.get('dense')}_ms")
         rows.append([k, f"{mine} ms", f"{dense} ms ({d.get('dense')})", cell(result, k), f"{d.get('lower')}"])
     head = ["model", "ours", "best dense", "times faster (target)", "lower bound"]
-    found = [caption("Whole models, cold", result), table(head, rows)]
+    found = [caption("Whole models, cold"), table(head, rows)]
     for peer in ("dense", "onnxruntime", "deepsparse"):
         rows = [[f"{m}", *(cell(result, f"mlp_m{m}_u{z}_over_{peer}") for z in MLP_ZEROS)] for m in MLP_ROWS]
         title = f"MLP 768-3072-768-3072-768, hot: {peer} over ours"
-        found += [caption(title, result), table(["M", *(f"{z} % zeros" for z in MLP_ZEROS)], rows)]
+        found += [caption(title), table(["M", *(f"{z} % zeros" for z in MLP_ZEROS)], rows)]
     return found
 
 
 def thread_tables(result: dict[str, Any]) -> list[str]:
     rows = [[k, cell(result, k)] for k in result["figures"]]
-    return [caption("Two threads against one", result), table(["model", "times faster (target)"], rows)]
+    return [caption("Two threads against one"), table(["model", "times faster (target)"], rows)]
 
 
 MAKERS = dict(zip(NAMES, (linear_tables, conv_tables, model_tables, thread_tables), strict=True))
@@ -153,7 +155,7 @@ MAKERS = dict(zip(NAMES, (linear_tables, conv_tables, model_tables, thread_table
 def tables(results: Results) -> str:
     """All tables as Markdown."""
     note = "Times best dense; in brackets the target, with an asterisk where it is missed.\n"
-    return "\n".join([note, *(text for name in results for text in MAKERS[name](results[name]))])
+    return "\n".join([note, *(t for n, r in results.items() for t in (heading(r), *MAKERS[n](r)))])
 
 
 def plots(results: Results, folder: Path) -> list[Path]:
@@ -183,7 +185,8 @@ def plots(results: Results, folder: Path) -> list[Path]:
         axes.set_yticks([1, 2, 4, 8, 16], ["1", "2", "4", "8", "16"])
         device = results["cpu_linear" if "linear" in name else "cpu_conv"]["device"].split(",")[0]
         axes.set_title(f"{name}: {device}, one thread, float32", fontsize=10)
-        axes.legend()
+        if any(group.values()):
+            axes.legend()
         path = folder / f"{name}.png"
         figure.savefig(path, dpi=100, bbox_inches="tight", metadata={"Software": None})
         pyplot.close(figure)
