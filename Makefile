@@ -45,9 +45,11 @@ regen: $(DEV_STAMP) ## Rewrite the golden texts in tests/golden; read the diff b
 	$(BIN)/python -m pytest -n $(JOBS) --regen $(PYTEST_ARGS)
 
 bench: $(DEV_STAMP) ## Run every benchmark, one after another, on a quiet machine; results under benchmarks/results
-	@for name in bert_layer compile_time; do \
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
+	@for name in bert_layer compile_time cpu_linear cpu_conv cpu_models; do \
 		echo "== $$name"; $(BIN)/python -m benchmarks.$$name --json benchmarks/results/$$name.json || exit 1; \
 	done
+	$(BIN)/python -m benchmarks.plot --write docs/performance.md
 
 clean: ## Remove the virtual environments, caches and build outputs
 	rm -rf $(VENV) $(DEMO_VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \

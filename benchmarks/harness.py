@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,10 +27,12 @@ from spcomp.targets.amx import avoid_broken_amx
 from spcomp.targets.host import host_cpu
 
 __all__ = [
-    "Benchmark", "Flusher", "Ratio", "Target", "Timing", "Work", "arguments", "interleave", "pin", "prune_", "ratio",
+    "Benchmark", "Flusher", "Ratio", "Target", "Timing", "Work", "arguments", "cold_flusher", "interleave", "pin",
+    "prune_", "ratio",
 ]  # fmt: skip
 
 COLD_BYTES = 1 << 26
+MOST_COLD_BYTES = 1 << 29
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,11 @@ class Flusher:
         self.memory.sum()
 
 
+def cold_flusher() -> Flusher:
+    """A flusher of one and a half last-level caches: what was not used since comes from memory."""
+    return Flusher(min(MOST_COLD_BYTES, max(COLD_BYTES, 3 * host_cpu().l3_bytes // 2)))
+
+
 @dataclass
 class Benchmark:
     """One benchmark: its figures, and the targets declared beside the code."""
@@ -62,9 +70,14 @@ class Benchmark:
     threads: int = 1
     figures: dict[str, float] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+    details: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What stands beside a figure: times, the kernels that were raced, bounds, GFLOP/s and GB/s."""
+    started: float = field(default_factory=time.perf_counter)
 
-    def report(self, key: str, value: float, note: str = "") -> None:
+    def report(self, key: str, value: float, note: str = "", details: Mapping[str, Any] | None = None) -> None:
         """Record and print one figure."""
+        if details is not None:
+            self.details[key] = {k: _short(v) for k, v in details.items()}
         self.figures[key] = float(f"{value:.4g}")
         target = self.targets.get(key)
         verdict = ""
@@ -74,14 +87,16 @@ class Benchmark:
             self.notes[key] = note
         print(f"{key:<44} {value:>12.4g}{verdict}   {note}", flush=True)
 
-    def finish(self, save: Path | None = None) -> dict[str, Any]:
-        """Print the JSON line (and write it to ``save``)."""
-        result = {
+    def result(self) -> dict[str, Any]:
+        """Everything so far, as it is saved."""
+        return {
             "benchmark": self.name,
             "device": device(),
             "versions": versions(),
             "threads": self.threads,
             "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+            "seconds": round(time.perf_counter() - self.started),
+            "load": [round(v, 2) for v in os.getloadavg()],
             "figures": self.figures,
             "targets": {
                 key: {
@@ -91,22 +106,37 @@ class Benchmark:
                 }
                 for key, t in self.targets.items()
             },
+            "notes": self.notes,
+            "details": self.details,
         }
-        if save is not None:
-            save.parent.mkdir(parents=True, exist_ok=True)
-            save.write_text(json.dumps(result, indent=1) + "\n")
+
+    def save(self, path: Path | None) -> None:
+        """Write what there is so far, so that a long run that is cut off has not been for nothing."""
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(self.result(), indent=1) + "\n")
+
+    def finish(self, save: Path | None = None) -> dict[str, Any]:
+        """Print the JSON line (and write it to ``save``)."""
+        self.save(save)
+        result = self.result()
         print(json.dumps(result))
         return result
 
 
+def _short(value: Any) -> Any:
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
 def device() -> str:
     host = host_cpu()
-    return f"{host.model}, {host.cores} cores, {' '.join(host.features)}, {platform.system()}"
+    caches = f"L2 {host.l2_bytes >> 10} KB, L3 {host.l3_bytes >> 20} MB"
+    return f"{host.model}, {host.cores} cores, {caches}, {' '.join(host.features)}, {platform.system()}"
 
 
 def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
-    for name in ("torch", "torch-mlir", "numpy", "spcomp"):
+    for name in ("torch", "torch-mlir", "numpy", "spcomp", "onnxruntime"):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -121,7 +121,7 @@ def test_constraints_pin_every_declared_dependency() -> None:
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["demo"], *extras["hf"], *extras["dev"]]
+    wanted = [*project["dependencies"], *extras["demo"], *extras["hf"], *extras["bench"], *extras["dev"]]
     names = {canonical(re.split(r"[\s\[<>=;]", requirement, maxsplit=1)[0]) for requirement in wanted} - {"spcomp"}
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines), "exact public versions only"

@@ -182,6 +182,28 @@ class TokensKernel:
             )  # fmt: skip
         return y
 
+    def products(self, m: int) -> Callable[[], None]:
+        """The middle functions alone, in one thread: what ``m`` rows cost where x is packed and y may stay packed.
+
+        For measuring: it multiplies whatever is in this thread's scratch memory, and keeps no result.
+        """
+        xs_bytes = self.panel * LANES * self.body.padded_k * 4
+        total = xs_bytes + self.panel * LANES * self.stride * 4
+        calls = []
+        for row in range(0, m, self.panel * LANES):
+            spans = self._spans(-(-min(self.panel * LANES, m - row) // LANES))
+            for c in self._parts(1)[0]:
+                calls += [(self.bodies[size].call, c, lo, hi) for lo, hi, size in spans]
+        pointers = self.body.pointers
+
+        def run() -> None:
+            xs = scratch(total)
+            for call, c, lo, hi in calls:
+                base = xs + xs_bytes - c.row_lo * LANES * 4
+                call(xs, base, *pointers, *c.more, lo, hi, c.unit_lo, c.unit_hi)
+
+        return run
+
     def _panel(self, x: int, y: int, xs: int, ys: int, ys_bytes: int, m: int, threads: int) -> None:
         spans = self._spans(-(-m // LANES))
         tiles = spans[-1][1]  # a padded tile holds zeros and is not stored
