@@ -18,6 +18,7 @@ from spcomp.encodings.table import encoding_from_dict, encoding_to_dict
 from spcomp.errors import EncodingError, PlanError
 
 PLAN_VERSION = 1
+QUANTIZATIONS = ("", "int8")
 ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "silu")
 Schedule = tuple[tuple[str, int], ...]
 """Backend-defined options of one kernel, sorted by name, such as ``(("tiles", 8),)``."""
@@ -105,10 +106,17 @@ class KernelCall:
     op: str = "linear"
     conv: ConvShape | None = None
     """The geometry, where ``op`` is ``"conv"``; then a row is an output pixel and k = R * S * C."""
+    quantize: str = ""
+    """``"int8"``: the weight is stored so, with a scale a row, and x is rounded so, with a scale a token."""
+
+    @property
+    def weight_dtype(self) -> str:
+        """What the packed weight's values are."""
+        return self.quantize or self.dtype
 
     @property
     def key(self) -> KernelKey:
-        return KernelKey(self.op, self.encoding.name, self.dtype, self.target)
+        return KernelKey(self.op, self.encoding.name, self.weight_dtype, self.target)
 
     def dense_flops(self, m: int) -> int:
         """As if W had no zeros: a multiply and an add each."""
@@ -132,7 +140,8 @@ class KernelCall:
 
     def to_dict(self) -> dict[str, Any]:
         data = asdict(self)
-        for parent, name in ((data, "conv"), (data["epilogue"], "scale"), (data["epilogue"], "residual")):
+        later = (data, "conv"), (data, "quantize"), (data["epilogue"], "scale"), (data["epilogue"], "residual")
+        for parent, name in later:
             if not parent[name]:
                 del parent[name]  # as plans were before there were such things: their digests stand
         data["encoding"] = encoding_to_dict(self.encoding)
@@ -169,6 +178,8 @@ class KernelCall:
             return f"dtype is {self.dtype!r}, not one of {', '.join(ITEM_BYTES)}"
         if (self.op == "conv") != (self.conv is not None) or (self.conv is not None and self.conv.k != self.k):
             return f"op is {self.op!r} with the geometry {self.conv}"
+        if self.quantize not in QUANTIZATIONS:
+            return f"quantize is {self.quantize!r}, not one of {QUANTIZATIONS}"
         if any(type(value) is not int for _, value in self.schedule):
             return f"schedule {dict(self.schedule)} has a value that is no whole number"
         return None

@@ -35,6 +35,8 @@ BAKED_BYTES = 12.5
 """Code and weights of one nonzero that is baked into code, without the packed weight."""
 BAKED_EFFICIENCY = 0.85
 """Share of its two loads a cycle that baked code reaches."""
+BYTE_CYCLES = 4.0
+"""Sixteen elements of x measured, rounded and stored as bytes."""
 FINISH_CYCLES = 8.0
 """Sixteen pixels of a convolution padded, or compressed and stored."""
 DENSE_EFFICIENCY = 0.85
@@ -43,6 +45,19 @@ DENSE_EFFICIENCY = 0.85
 
 def _is_baked(call: KernelCall) -> bool:
     return call.backend == "baked_cpu"
+
+
+def _int8_cycles(call: KernelCall, m: int) -> float:
+    """x to bytes, then four products a lane and instruction."""
+    rounded = m * call.k / LANES * BYTE_CYCLES
+    if call.encoding.name == "bitmap":
+        return rounded + call.n * call.k / (4 * LANES) * (BITMAP_CYCLES[0] + BITMAP_CYCLES[1] * m)
+    rows = int(call.encoding.parameters()["rows"])
+    tiles = -(-m // LANES)
+    size = min(dict(call.schedule)["tiles"], 1 << (tiles.bit_length() - 1))
+    steps = call.stored / (4 * rows) * -(-tiles // size)
+    moved = (call.n + call.k / 4) / LANES * tiles * TRANSPOSE_CYCLES
+    return steps * (max(rows * size / FMAS_A_CYCLE, (rows + size + 1) / LOADS_A_CYCLE) + 1) + rounded + moved
 
 
 @dataclass(frozen=True)
@@ -63,6 +78,8 @@ class CostModel:
 
     def _cycles(self, call: KernelCall, m: int) -> float:
         schedule = dict(call.schedule)
+        if call.quantize:
+            return _int8_cycles(call, m)
         if call.encoding.name == "dense" or not schedule:
             return call.dense_flops(m) / (2 * LANES * FMAS_A_CYCLE * DENSE_EFFICIENCY)
         if call.encoding.name == "window":

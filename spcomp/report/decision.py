@@ -47,6 +47,10 @@ class LayerDecision:
     ranges: tuple[RangeDecision, ...]
     error: float
     """max|y - y64| / max|y64| of the compile-time check on random inputs."""
+    quantize: str = ""
+    """``"int8"`` where a kernel of this layer computes so; then ``error`` is against the layer that was not."""
+    error_limit: float = 0.0
+    """What ``error`` may be at most, by arithmetic, where the layer is quantised."""
 
     @property
     def sparse(self) -> bool:
