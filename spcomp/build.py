@@ -103,7 +103,9 @@ def build_site(planner: Planner, site: Site, options: Options) -> Built:
     kernels, calls = _kernels(planner, planned)
     error = check(site, [(rows, kernel) for rows, kernel in kernels if not kernel.call.quantize])
     limit = TOLERANCES[site.dtype]
-    if wrong := check_int8(site, kernels).wrong:
+    if (wrong := check_int8(site, kernels).wrong) and options.policy == "force":
+        raise PolicyError(f"compile {site.layer} in int8 (policy='force')", wrong, "policy='auto', or quantize=None")
+    if wrong:
         planned = replace_choice(planned, in_floating_point(planned.measured, wrong))
         kernels, calls = _kernels(planner, planned)
         error = check(site, kernels)

@@ -1,9 +1,9 @@
 """The best dense program for one linear layer: :func:`best_dense`, which tuner, guard, fallback and benchmarks share.
 
 Members: ``mkl`` (``F.linear`` on the plain weight), ``onednn`` (weight reordered once, epilogue fused) and ``gemv``
-(our own streaming kernel, M <= 4); where int8 was asked for, those of :mod:`~spcomp.codegen.dense_int8`. Inductor's own GEMM template is no member: on 768 x 768 and 3072 x 768 at M = 1 to
-256 it took 1.1 to 3 times as long as the fastest of the others (docs/decisions.md), and every shape would cost a C++
-compilation.
+(our own streaming kernel, M <= 4); where int8 was asked for, those of :mod:`~spcomp.codegen.dense_int8` too.
+Inductor's own GEMM template is no member: on 768 x 768 and 3072 x 768 at M = 1 to 256 it took 1.1 to 3 times as long
+as the fastest of the others (docs/decisions.md), and every shape would cost a C++ compilation.
 """
 
 from __future__ import annotations

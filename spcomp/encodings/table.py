@@ -31,7 +31,10 @@ ENCODINGS: dict[str, type[Encoding]] = {
 
 _FORM = re.compile(r"(\w+)(?:\((.*)\))?", re.ASCII)
 _FIELD = re.compile(r"(\w+)\s*=\s*(-?\d{1,9})", re.ASCII)
-_HINT = "csr(block_columns=128), block(rows=8, cols=8), nm(n=2, m=4), window(width=64), quad(rows=1), bitmap, transposed or dense"
+_HINT = (
+    "csr(block_columns=128), block(rows=8, cols=8), nm(n=2, m=4), window(width=64), quad(rows=1), bitmap, transposed "
+    "or dense"
+)
 
 
 def encoding_to_dict(encoding: Encoding) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class LayerDecision:
 
     @property
     def sparse(self) -> bool:
-        return self.encoding != "dense"
+        return self.encoding not in ("dense", "dense int8")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
