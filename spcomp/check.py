@@ -32,13 +32,17 @@ def check(site: Site, kernels: Sequence[tuple[RowRange, Kernel]]) -> float:
     worst = 0.0
     weight = positive_zeros(site.weight)
     for rows, kernel in kernels:
-        only = site.domains[0].lo if len(site.domains) == 1 and site.domains[0].hi == site.domains[0].lo else None
-        m = only if only is not None else max(1, rows.lo, min(CHECK_ROWS, rows.hi or CHECK_ROWS))
-        m = max(1, m // site.pixels) * site.pixels
-        x = site.example(m, torch.Generator().manual_seed(site.slot))
+        x = site.example(_rows(site, rows), torch.Generator().manual_seed(site.slot))
         exact = finite(x, weight, site.bias, site.epilogue, site.conv, site.scale)
         worst = max(worst, relative_error(kernel(*x), exact))
     return worst
+
+
+def _rows(site: Site, rows: RowRange) -> int:
+    """How many rows to check a kernel of this range with."""
+    only = site.domains[0].lo if len(site.domains) == 1 and site.domains[0].hi == site.domains[0].lo else None
+    m = only if only is not None else max(1, rows.lo, min(CHECK_ROWS, rows.hi or CHECK_ROWS))
+    return max(1, m // site.pixels) * site.pixels
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,7 @@ def check_int8(site: Site, kernels: Sequence[tuple[RowRange, Kernel]]) -> Int8Ch
     for rows, kernel in kernels:
         if not kernel.call.quantize:
             continue
-        m = max(1, rows.lo, min(CHECK_ROWS, rows.hi or CHECK_ROWS))
-        (x,) = site.example(m, torch.Generator().manual_seed(site.slot))
+        (x,) = site.example(_rows(site, rows), torch.Generator().manual_seed(site.slot))
         exact = finite_linear(x, weight, site.bias, activation)
         bound = relative_bound(x, weight, activation, exact, site.dtype)
         found, apart = relative_error(kernel(x), exact), disagreement(kernel, x, weight, site.bias)

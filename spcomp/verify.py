@@ -46,10 +46,12 @@ class _Watched:
         name = f"{kernel.call.backend} {kernel.call.encoding}"
         if kernel.call.quantize:  # a token with Inf or NaN is NaN throughout, and compares with nothing
             whole = torch.isfinite(x[0]).all(-1)
-            x, y, exact = (x[0][whole],), y[whole], exact[whole]
-            limit = relative_bound(x[0], weight, record.epilogue.activation, exact, self.dtype)
+            exact = exact[whole]
+            limit = relative_bound(x[0][whole], weight, record.epilogue.activation, exact, self.dtype)
             name = f"{kernel.call.backend} int8 {kernel.call.encoding}"
-        self.checks.append(LayerCheck(self.record.layer, name, m, relative_error(y, exact), limit))
+            self.checks.append(LayerCheck(record.layer, name, m, relative_error(y[whole], exact), limit))
+            return y
+        self.checks.append(LayerCheck(record.layer, name, m, relative_error(y, exact), limit))
         return y
 
 

@@ -69,9 +69,8 @@ def agree(kernel: Kernel, x: torch.Tensor, weight: torch.Tensor, bias: torch.Ten
     assert y.dtype == weight.dtype
     exact = linear_int8(x, made.values, made.scale, bias, kernel.call.epilogue.activation)
     assert torch.equal(torch.isnan(y), torch.isnan(exact))
-    assert relative(y.nan_to_num(0.0), exact.nan_to_num(0.0)) <= (
-        TOLERANCES[kernel.call.dtype] if y.dtype != torch.float32 else 1e-6
-    )
+    limit = 1e-6 if weight.dtype is torch.float32 else TOLERANCES[kernel.call.dtype]
+    assert relative(y.nan_to_num(0.0), exact.nan_to_num(0.0)) <= limit
 
 
 # --- the laws of rounding ---------------------------------------------------------------------------------------------
