@@ -117,6 +117,8 @@ def encodings_for(facts: SparsityFacts) -> list[Encoding]:
         return []
     found: list[Encoding] = [Csr(columns) for columns in CSR_COLUMNS if columns < 2 * facts.shape[1] or columns == 64]
     found += [Block(r, c) for r, c in BLOCK_SHAPES if r > 1 and facts.block_occupancy(r, c) > 0.5]
+    if facts.dtype == "bfloat16":
+        found += [Quad(rows) for rows in (1, 4) if facts.block_occupancy(rows, 4) > 0.5]
     shares: set[float] = set()
     for m in NM_GROUPS:
         n = facts.group_max.get((1, m), m)

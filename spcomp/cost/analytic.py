@@ -106,7 +106,9 @@ class CostModel:
         loads = (size + rows) / LOADS_A_CYCLE
         chain = CHAIN_CYCLES if call.encoding.name == "csr" else 0.0
         product = call.stored / rows * max(fmas, loads, chain) * tiles / size
-        if call.encoding.name == "block":
+        if call.encoding.name == "quad":
+            product /= 2  # two columns an instruction
+        if call.encoding.name in ("block", "quad"):
             product += call.stored / (rows * cols) * BLOCK_CYCLES * tiles / size
         if call.encoding.name == "csr":
             blocks = -(-call.k // max(1, cols))
@@ -119,6 +121,8 @@ class CostModel:
         match call.encoding.name:
             case "block":
                 return int(parameters["rows"]), int(parameters["cols"])
+            case "quad":
+                return int(parameters["rows"]), 4
             case "csr":
                 return 1, int(parameters["block_columns"])
             case _:

@@ -11,6 +11,7 @@ from spcomp.codegen.mlir_cpu import jit
 from spcomp.codegen.mlir_cpu.bodies import body_of
 from spcomp.codegen.mlir_cpu.few import FewTokensKernel
 from spcomp.codegen.mlir_cpu.int8 import build_int8
+from spcomp.codegen.mlir_cpu.pairs import PairsKernel
 from spcomp.codegen.mlir_cpu.rows import RowsKernel
 from spcomp.codegen.mlir_cpu.skips import PERCENT, SkipKernel
 from spcomp.codegen.mlir_cpu.text import LANES
@@ -63,6 +64,8 @@ class MlirCpu:
         if target == "cpu-avx512":
             have = set(host_cpu().features)
             found |= {KernelKey("linear", e, "int8", target) for e, needs in INT8_FEATURES.items() if needs <= have}
+            if "avx512_bf16" in have:
+                found.add(KernelKey("linear", "quad", "bfloat16", target))
         return frozenset(found)
 
     def schedules(self, call: KernelCall, m: int) -> Sequence[Schedule]:
@@ -97,6 +100,8 @@ class MlirCpu:
     ) -> Kernel:
         if call.quantize:
             return build_int8(call, packed, bias, scale)
+        if isinstance(packed.encoding, Quad):
+            return PairsKernel(call, packed, bias)
         if isinstance(packed.encoding, Transposed):
             return SkipKernel(call, packed, bias)
         if "tokens" in dict(call.schedule):

@@ -153,10 +153,10 @@ class TokensKernel:
         xs = scratch(xs_bytes + threads * ys_bytes)
         x_ptr, y_ptr = x.data_ptr(), y.data_ptr()
         step = self.panel * LANES
-        item = x.element_size()
+        item, width = x.element_size(), x.shape[-1]
         for row in range(0, m, step):
             self._panel(
-                x_ptr + row * call.k * item, self._held, y_ptr + row * call.n * item, xs, xs + xs_bytes, ys_bytes,
+                x_ptr + row * width * item, self._held, y_ptr + row * call.n * item, xs, xs + xs_bytes, ys_bytes,
                 min(step, m - row), threads,
             )  # fmt: skip
         return y
