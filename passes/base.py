@@ -10,6 +10,7 @@ import torch
 from torch import fx
 
 from spcomp.conv_shape import ConvShape
+from spcomp.encodings.int8 import Int8Weight
 from spcomp.encodings.pack import PackedTensor
 from spcomp.errors import PassError
 from spcomp.kernel import Backend
@@ -78,6 +79,12 @@ class Site:
     """Share of zeros among the inputs, measured on the example; None where nobody measured."""
     constants: dict[str, torch.Tensor] = field(default_factory=dict)
     """What ``norm`` names, kept for the state of the compiled model."""
+    int8: Int8Weight | None = None
+    """The weight quantised, where that was asked for and can be done."""
+
+    def scale_for(self, quantize: str) -> torch.Tensor | None:
+        """What a backend is given as ``scale``: of the epilogue, or of the quantised weight's rows."""
+        return self.int8.scale if quantize and self.int8 is not None else self.scale
 
     @property
     def op(self) -> str:

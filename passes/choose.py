@@ -14,8 +14,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from spcomp.encodings.spec import Encoding
-from spcomp.passes.propose import Candidate
+from spcomp.passes.propose import Candidate, Form
 from spcomp.plan import RowRange
 
 NEVER_SLOWER = 0.97
@@ -38,7 +37,7 @@ class Choice:
 
     ranges: tuple[tuple[RowRange, str], ...]
     reason: str
-    encodings: tuple[Encoding, ...]
+    encodings: tuple[Form, ...]
 
     @property
     def sparse(self) -> bool:
@@ -64,12 +63,12 @@ def choose(
     """The fastest set of kernels that keeps the promises. ``force`` drops "never slower" (not the budget)."""
     if not candidates:
         return dense_choice(measured, "no sparse encoding fits this weight")
-    encodings = sorted({c.encoding for c in candidates}, key=str)
-    sizes = {c.encoding: c.nbytes for c in candidates}
+    encodings = sorted({c.form for c in candidates}, key=str)
+    sizes = {c.form: c.nbytes for c in candidates}
     scored = []
     refusals = []
     for kept, own in _sets(encodings, candidates):
-        allowed = {c.name for c in candidates if c.encoding in kept and (c.extra_nbytes == 0 or c == own)}
+        allowed = {c.name for c in candidates if c.form in kept and (c.extra_nbytes == 0 or c == own)}
         nbytes = sum(sizes[e] for e in kept) + (own.extra_nbytes if own else 0)
         label = " + ".join(map(str, kept)) + (f" with {own.backend}" if own else "")
         if nbytes > budget * dense_nbytes:
@@ -103,12 +102,12 @@ def choose(
 
 
 def _sets(
-    encodings: Sequence[Encoding], candidates: Sequence[Candidate]
-) -> Iterator[tuple[tuple[Encoding, ...], Candidate | None]]:
+    encodings: Sequence[Form], candidates: Sequence[Candidate]
+) -> Iterator[tuple[tuple[Form, ...], Candidate | None]]:
     """One or two encodings to keep, each with no kernel that has bytes of its own, and with one of those."""
     for kept in [*itertools.combinations(encodings, 1), *itertools.combinations(encodings, 2)]:
         yield kept, None
-        yield from ((kept, c) for c in candidates if c.extra_nbytes and c.encoding in kept)
+        yield from ((kept, c) for c in candidates if c.extra_nbytes and c.form in kept)
 
 
 def doubtful(choice: Choice, measured: Mapping[int, Mapping[str, float]], candidates: Sequence[Candidate]) -> list[int]:

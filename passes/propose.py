@@ -17,6 +17,7 @@ from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
+from spcomp.encodings.quad import Quad
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.transposed import Transposed
 from spcomp.encodings.window import Window
@@ -46,6 +47,25 @@ BITMAP_DENSITY = (0.2, 0.7)
 """Below, an index a nonzero is less than a bit an element; above, no sparse kernel is faster than a dense one."""
 
 
+QUAD_ROWS = (1, 4, 8)
+INT8_BITMAP_DENSITY = 0.97
+"""Above, the bits are of no use."""
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """An encoding whose values are int8."""
+
+    encoding: Encoding
+
+    def __str__(self) -> str:
+        return f"int8 {self.encoding}"
+
+
+Form = Encoding | Quantised
+"""How a weight is kept: two forms of one weight are two copies."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One kernel that may serve a layer: where it comes from and what it would keep in memory."""
@@ -59,10 +79,17 @@ class Candidate:
     """Bytes of its own beside the packed weight, such as generated code."""
     fewest_rows: int = 1
     """The fewest of the given row counts for which its backend offered it."""
+    quantize: str = ""
+    nonzeros: int | None = None
+    """Of the quantised weight; None: as many as the weight has."""
+
+    @property
+    def form(self) -> Form:
+        return Quantised(self.encoding) if self.quantize else self.encoding
 
     @property
     def name(self) -> str:
-        return f"{self.backend} {self.encoding} {dict(self.schedule)}"
+        return f"{self.backend} {self.form} {dict(self.schedule)}"
 
 
 def points_of(domains: Iterable[RowRange], pixels: int = 1) -> list[int]:
@@ -95,6 +122,8 @@ def encodings_for(facts: SparsityFacts) -> list[Encoding]:
         return []
     found: list[Encoding] = [Csr(columns) for columns in CSR_COLUMNS if columns < 2 * facts.shape[1] or columns == 64]
     found += [Block(r, c) for r, c in BLOCK_SHAPES if r > 1 and facts.block_occupancy(r, c) > 0.5]
+    if facts.dtype == "bfloat16":
+        found += [Quad(rows) for rows in (1, 4) if facts.block_occupancy(rows, 4) > 0.5]
     shares: set[float] = set()
     for m in NM_GROUPS:
         n = facts.group_max.get((1, m), m)
@@ -113,6 +142,14 @@ def _skips(site: Site) -> bool:
     return enough and bool(torch.isfinite(site.weight).all())
 
 
+def int8_encodings_for(facts: SparsityFacts) -> list[Encoding]:
+    """Encodings worth a thought for a quantised weight; a weight without zeros has some too."""
+    found: list[Encoding] = [Quad(rows) for rows in QUAD_ROWS]
+    if facts.density <= INT8_BITMAP_DENSITY:
+        found.append(Bitmap())
+    return [e for e in found if e.refuses(facts) is None]
+
+
 def call_for(site: Site, candidate: Candidate, rows: RowRange, target: str, packed: str = "") -> KernelCall:
     """The kernel call that a candidate would be, for a range of rows."""
     return KernelCall(
@@ -123,7 +160,7 @@ def call_for(site: Site, candidate: Candidate, rows: RowRange, target: str, pack
         k=site.k,
         dtype=site.dtype,
         encoding=candidate.encoding,
-        nonzeros=site.facts.nonzeros,
+        nonzeros=site.facts.nonzeros if candidate.nonzeros is None else candidate.nonzeros,
         stored=candidate.stored,
         weight_nbytes=candidate.nbytes,
         packed=packed,
@@ -134,6 +171,7 @@ def call_for(site: Site, candidate: Candidate, rows: RowRange, target: str, pack
         op=site.op,
         conv=site.conv,
         zero_inputs=site.zero_inputs or 0.0,
+        quantize=candidate.quantize,
     )
 
 
@@ -154,22 +192,44 @@ def propose(
     is another: an encoding for few rows may serve beside one for many. ``only``: names of encodings to consider (as in
     ``--encodings``); None is all.
     """
+    ranked = _ranked(site, backends, target, model, points, cold_bytes, only, "")
+    if site.conv is not None and ranked:  # baked into code, all encodings are the same: the least bytes
+        ranked = [min(ranked, key=lambda item: min(c.nbytes for c in item.candidates.values()))]
+    found = _likeliest(ranked, points, keep)
+    if site.int8 is not None:
+        quantised = _ranked(site, backends, target, model, points, cold_bytes, only, "int8")
+        found += _likeliest(quantised, points, keep)
+    return [c for item in found for c in item.candidates.values()]
+
+
+def _ranked(
+    site: Site,
+    backends: Mapping[str, Backend],
+    target: str,
+    model: CostModel,
+    points: Sequence[int],
+    cold_bytes: int,
+    only: frozenset[str] | None,
+    quantize: str,
+) -> list[_Ranked]:
+    """Every encoding that somebody can run, of the weight or of the quantised one, with its predicted seconds."""
     ranked: list[_Ranked] = []
+    facts = site.int8.facts if quantize and site.int8 is not None else site.facts
     skipping = [Transposed()] if _skips(site) else []
-    for encoding in [*encodings_for(site.facts), *skipping]:
+    for encoding in int8_encodings_for(facts) if quantize else [*encodings_for(facts), *skipping]:
         if only is not None and encoding.name not in only:
             continue
-        key = KernelKey(site.op, encoding.name, site.dtype, target)
+        key = KernelKey(site.op, encoding.name, quantize or site.dtype, target)
         able = {name: backend for name, backend in backends.items() if key in backend.capabilities()}
-        sizes = _sizes(encoding, site) if able else None
+        sizes = _sizes(encoding, site, facts) if able else None
         if sizes is None:
             continue
         item = _Ranked({}, dict.fromkeys(points, math.inf))
         for name, backend in able.items():
-            bare = Candidate(encoding, name, (), *sizes)
+            bare = Candidate(encoding, name, (), *sizes, quantize=quantize, nonzeros=facts.nonzeros)
             for m in sorted(points):
                 for schedule in backend.schedules(call_for(site, bare, RowRange(m, m), target), m):
-                    candidate = Candidate(encoding, name, schedule, *sizes)
+                    candidate = replace(bare, schedule=schedule)
                     extra = backend.extra_nbytes(call_for(site, candidate, RowRange(m, m), target))
                     candidate = replace(candidate, extra_nbytes=extra, fewest_rows=m)
                     item.candidates.setdefault(candidate.name, candidate)
@@ -177,9 +237,7 @@ def propose(
                     item.best[m] = min(item.best[m], seconds)
         if item.candidates:
             ranked.append(item)
-    if site.conv is not None and ranked:  # baked into code, all encodings are the same: the least bytes
-        ranked = [min(ranked, key=lambda item: min(c.nbytes for c in item.candidates.values()))]
-    return [c for item in _likeliest(ranked, points, keep) for c in item.candidates.values()]
+    return ranked
 
 
 @dataclass(eq=False)
@@ -207,10 +265,11 @@ def _likeliest(ranked: Sequence[_Ranked], points: Sequence[int], keep: int) -> l
     return near
 
 
-def _sizes(encoding: Encoding, site: Site) -> tuple[int, int] | None:
+def _sizes(encoding: Encoding, site: Site, facts: SparsityFacts) -> tuple[int, int] | None:
     """Bytes and stored values: from the facts where they say, else by looking at the weight."""
-    nbytes, stored = encoding.predict_nbytes(site.facts), encoding.stored_values(site.facts)
+    nbytes, stored = encoding.predict_nbytes(facts), encoding.stored_values(facts)
     if nbytes is not None and stored is not None:
         return nbytes, stored
-    bits, _ = weight_bits(positive_zeros(site.weight))
-    return encoding.exact_sizes(site.facts, as_matrix(bits))
+    quantised = facts is not site.facts and site.int8 is not None
+    bits, _ = weight_bits(site.int8.values if quantised else positive_zeros(site.weight))  # type: ignore[union-attr]
+    return encoding.exact_sizes(facts, as_matrix(bits))

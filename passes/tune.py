@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -17,7 +17,9 @@ import torch
 from spcomp.cost.analytic import CostModel
 from spcomp.cost.tuner import Tuner
 from spcomp.encodings.dense import Dense as DenseEncoding
+from spcomp.encodings.int8 import quantize_weight
 from spcomp.encodings.pack import PackedTensor, pack
+from spcomp.encodings.spec import Refusal
 from spcomp.kernel import Backend, Kernel
 from spcomp.passes.base import Site
 from spcomp.passes.choose import DENSE, Choice, choose, dense_choice, doubtful, is_dense, open_gaps
@@ -62,13 +64,17 @@ class Planner:
     budget: float = 1.0
     force: bool = False
     only: frozenset[str] | None = None
+    quantize: str = ""
     packed: dict[tuple[str, str], PackedTensor] = field(default_factory=dict)
 
     def pack(self, site: Site, candidate: Candidate) -> PackedTensor:
         """The site's weight in the candidate's encoding; equal contents are packed once."""
-        key = (site.facts.digest, str(candidate.encoding))
+        key = (site.facts.digest, str(candidate.form))
         if key not in self.packed:
-            self.packed[key] = pack(positive_zeros(site.weight), candidate.encoding, site.facts)
+            if candidate.quantize and site.int8 is not None:
+                self.packed[key] = pack(site.int8.values, candidate.encoding, site.int8.facts)
+            else:
+                self.packed[key] = pack(positive_zeros(site.weight), candidate.encoding, site.facts)
         return self.packed[key]
 
     def plan(self, site: Site, *, sparse: bool = True) -> Planned:
@@ -93,6 +99,7 @@ class _SitePlan:
         self.p, self.site, self.sparse = planner, site, sparse
         self.points = points_of(site.domains, site.pixels)
         self.cold = max(0, planner.total_weight_bytes - site.weight.nbytes)
+        self.without_int8 = self._quantize() if sparse and planner.quantize else None
         self.candidates: list[Candidate] = (
             propose(
                 site, planner.backends, planner.target, planner.model, self.points,
@@ -104,9 +111,23 @@ class _SitePlan:
         self.measured: dict[int, dict[str, float]] = {}
         self.kernels: dict[str, Kernel] = {}
         self.whole = self._whole()
-        self.dense = planner.best_dense(
-            dense_call(site, self.whole, planner.target), site.weight, site.bias, self.points, site.scale
-        )
+        call = dense_call(site, self.whole, planner.target)
+        if site.int8 is not None:
+            call = replace(call, quantize=planner.quantize)
+        self.dense = planner.best_dense(call, site.weight, site.bias, self.points, site.scale)
+
+    def _quantize(self) -> str | None:
+        """Quantise the site's weight; the reason where that cannot be or nothing here could run it."""
+        able = {key.op for b in self.p.backends.values() for key in b.capabilities() if key.dtype == self.p.quantize}
+        if self.site.conv is not None:
+            return "int8 is for linear layers"
+        if not able:
+            return "no int8 kernels here, they need AVX-512 VNNI"
+        made = quantize_weight(positive_zeros(self.site.weight))
+        if isinstance(made, Refusal):
+            return made.reason
+        self.site.int8 = made
+        return None
 
     def _whole(self) -> RowRange:
         """All rows the site can meet: what kernels are compiled for while tuning."""
@@ -129,6 +150,9 @@ class _SitePlan:
                 self._measure(m)
             self.measured = dict(sorted(self.measured.items()))
             choice = self._choose()
+        if self.sparse and self.p.quantize and not _is_int8(choice):
+            why = self.without_int8 or "int8 is not faster"
+            choice = replace(choice, reason=f"{choice.reason}; stays in floating point: {why}")
         self.dense.settle({m: _dense_seconds(found) for m, found in self.measured.items()})
         return Planned(self.site, choice, self.measured, {c.name: c for c in self.candidates}, self.dense)
 
@@ -191,7 +215,7 @@ class _SitePlan:
                 packed = self.p.pack(self.site, candidate)
                 call = call_for(self.site, candidate, self.whole, self.p.target, packed.digest)
                 self.kernels[candidate.name] = self.p.backends[candidate.backend].build(
-                    call, packed, self.site.bias, self.site.scale
+                    call, packed, self.site.bias, self.site.scale_for(candidate.quantize)
                 )
         kernels = self.kernels | {name: self.dense.member(name.removeprefix(DENSE)) for name in dense}
 
@@ -199,6 +223,11 @@ class _SitePlan:
             return lambda: kernel(*x)
 
         return {name: at(kernels[name]) for name in [*(c.name for c in usable), *dense]}
+
+
+def _is_int8(choice: Choice) -> bool:
+    """Whether any kernel of a choice computes in int8."""
+    return any("int8" in name for _, name in choice.ranges)
 
 
 def _dense_seconds(seconds: Mapping[str, float]) -> dict[str, float]:

@@ -38,6 +38,7 @@ def compile(
     encodings: str | Sequence[str] | None = None,
     engine: Engine = "auto",
     guard: bool = True,
+    quantize: str | None = None,
     cache_dir: str | Path | None = None,
     debug_dir: str | Path | None = None,
     progress: Callable[[str], None] | None = None,
@@ -55,6 +56,9 @@ def compile(
         encodings: names of the encodings to consider (``"csr"``, ``"block"``, ``"nm"``); None is all.
         engine: what runs the rest of the graph: ``"inductor"``, ``"eager"``, or ``"auto"``: Inductor if it works.
         guard: time the compiled model against the dense program on the example and hand out the faster.
+        quantize: ``"int8"`` lets linear layers compute in int8 where that is faster than in floating point: weights
+            with a scale a row, inputs with a scale a token, both rounded. ``explain()`` gives each layer's error and
+            its bound; such a layer keeps its rounded weight alone. None, the default, never rounds anything.
         cache_dir: where tunings are remembered (default ``$SPCOMP_CACHE_DIR`` or ``~/.cache/spcomp``).
         debug_dir: dump the graph after every pass, and every kernel's source, here.
         progress: called with a line of text at every step.
@@ -73,6 +77,7 @@ def compile(
         encodings=None if encodings is None else frozenset(_names(encodings)),
         engine=engine,
         guard=guard,
+        quantize=quantize,
         cache_dir=None if cache_dir is None else Path(cache_dir),
         debug_dir=None if debug_dir is None else Path(debug_dir),
     )

@@ -12,8 +12,9 @@ from torch import fx
 
 from spcomp import ops
 from spcomp.capture import Captured
-from spcomp.check import check, dense_error, pattern_of, relative_error
+from spcomp.check import check, check_int8, dense_error, pattern_of, relative_error
 from spcomp.codegen import dense, inductor
+from spcomp.codegen.dense_int8 import INT8_MEMBERS
 from spcomp.codegen.fake import refake
 from spcomp.codegen.mlir_cpu.scratch import touch
 from spcomp.codegen.table import BACKENDS
@@ -43,6 +44,7 @@ from spcomp.targets.peaks import host_peaks
 from spcomp.tolerance import TOLERANCES
 
 log = logging.getLogger("spcomp")
+INT8 = tuple(DENSE + name for name in INT8_MEMBERS)
 
 
 SAME = 1e-4
@@ -88,6 +90,7 @@ def make_planner(options: Options, total_weight_bytes: int) -> Planner:
         budget=options.memory_budget,
         force=options.policy == "force",
         only=options.encodings,
+        quantize=options.quantize or "",
     )
 
 
@@ -107,19 +110,30 @@ def build_site(planner: Planner, site: Site, options: Options) -> Built:
             "pruning further, a larger memory_budget, or policy='auto'",
         )
     kernels, calls = _kernels(planner, planned)
-    error = check(site, kernels)
+    error = check(site, [(rows, kernel) for rows, kernel in kernels if not kernel.call.quantize])
     limit = TOLERANCES[site.dtype]
+    if (wrong := check_int8(site, kernels).wrong) and options.policy == "force":
+        raise PolicyError(f"compile {site.layer} in int8 (policy='force')", wrong, "policy='auto', or quantize=None")
+    if wrong:
+        planned = replace_choice(planned, in_floating_point(planned.measured, wrong))
+        kernels, calls = _kernels(planner, planned)
+        error = check(site, kernels)
     if planned.choice.sparse and error > max(limit, 2 * dense_error(site)):
         if options.policy == "force":
             raise PolicyError(
                 f"compile {site.layer} sparse (policy='force')", f"an error of {error:.1e}, the bound is {limit:.0e}",
                 "policy='auto', which keeps this layer dense",
             )  # fmt: skip
-        refused = dense_choice(planned.measured, f"the sparse kernel's error {error:.1e} exceeds {limit:.0e}")
+        refused = in_floating_point(planned.measured, f"the sparse kernel's error {error:.1e} exceeds {limit:.0e}")
         planned = replace_choice(planned, refused)
         kernels, calls = _kernels(planner, planned)
         error = check(site, kernels)
     return _built(planner, planned, kernels, calls, error)
+
+
+def in_floating_point(measured: Mapping[int, Mapping[str, float]], reason: str) -> Choice:
+    """Best dense without its int8 members."""
+    return dense_choice({m: {n: s for n, s in found.items() if n not in INT8} for m, found in measured.items()}, reason)
 
 
 def replace_choice(planned: Planned, choice: Choice) -> Planned:
@@ -131,7 +145,7 @@ def dense_built(planner: Planner, built: Built, planned_site: Site, reason: str)
     planned = planner.plan(planned_site, sparse=False)
     planned = replace_choice(planned, dense_choice(planned.measured, reason))
     kernels, calls = _kernels(planner, planned)
-    return _built(planner, planned, kernels, calls, built.decision.error)
+    return _built(planner, planned, kernels, calls, check(planned_site, kernels))
 
 
 def _kernels(planner: Planner, planned: Planned) -> tuple[list[tuple[RowRange, Kernel]], list[KernelCall]]:
@@ -141,13 +155,16 @@ def _kernels(planner: Planner, planned: Planned) -> tuple[list[tuple[RowRange, K
     for rows, name in planned.choice.ranges:
         if is_dense(name):
             candidate = Candidate(Dense(), name, (), site.weight.nbytes, site.facts.elements)
-            calls.append(call_for(site, candidate, rows, planner.target, site.facts.digest))
-            made.append((rows, planned.dense.member(name.removeprefix(DENSE))))
+            kernel = planned.dense.member(name.removeprefix(DENSE))
+            call = call_for(site, candidate, rows, planner.target, site.facts.digest)
+            calls.append(replace(call, quantize=kernel.call.quantize))
+            made.append((rows, kernel))
             continue
         candidate = planned.candidates[name]
         packed = planner.pack(site, candidate)
         call = call_for(site, candidate, _served(rows, site), planner.target, packed.digest)
-        made.append((rows, planner.backends[candidate.backend].build(call, packed, site.bias, site.scale)))
+        scale = site.scale_for(candidate.quantize)
+        made.append((rows, planner.backends[candidate.backend].build(call, packed, site.bias, scale)))
         calls.append(replace(call, rows=rows))
     return made, calls
 
@@ -168,19 +185,20 @@ def _built(
 ) -> Built:
     site, choice = planned.site, planned.choice
     slot = ops.SlotKernels(tuple(r.lo for r, _ in kernels), tuple(k for _, k in kernels), site.inputs, site.pixels)
-    packed = {
-        str(c.encoding): planner.pack(site, c) for c in planned.candidates.values() if c.encoding in choice.encodings
-    }
+    packed = {str(c.form): planner.pack(site, c) for c in planned.candidates.values() if c.form in choice.encodings}
     has_dense = any(is_dense(name) for _, name in choice.ranges)
     record = SlotRecord(
         site.slot, site.layer, site.weight_name, site.bias_name, site.epilogue, site.bias, tuple(packed.values()),
         site.weight if has_dense else None, tuple(site.domains), site.conv, site.scale, site.norm,
         site.zero_inputs,
+        site.scale_for("int8") if any(p.dtype == "int8" for p in packed.values()) else None, site.dtype,
     )  # fmt: skip
     ranges = tuple(_range_decision(planner, planned, rows, name) for rows, name in choice.ranges)
     members = {name for _, name in choice.ranges if is_dense(name)}
     copies = ("dense.mkl" in members or "dense.gemv" in members) + ("dense.onednn" in members)
     nbytes = sum(p.nbytes for p in packed.values()) + copies * site.weight.nbytes
+    nbytes += sum(name in members for name in INT8) * site.facts.elements
+    found = check_int8(site, kernels)
     decision = LayerDecision(
         layer=site.layer,
         slot=site.slot,
@@ -189,12 +207,14 @@ def _built(
         dtype=site.dtype,
         zeros=site.facts.sparsity,
         pattern=pattern_of(site),
-        encoding=" + ".join(map(str, choice.encodings)) or "dense",
+        encoding=" + ".join(map(str, choice.encodings)) or ("dense int8" if members & set(INT8) else "dense"),
         reason=choice.reason,
         dense_nbytes=site.weight.nbytes,
         nbytes=nbytes,
         ranges=ranges,
-        error=error,
+        error=max(error, found.error),
+        quantize="int8" if any(c.quantize for c in calls) else "",
+        error_limit=found.limit,
     )
     return Built(slot, record, tuple(calls), decision)
 

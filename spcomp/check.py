@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -11,6 +12,7 @@ from spcomp.codegen.reference.backend import activate
 from spcomp.codegen.reference.backend import linear as reference_linear
 from spcomp.codegen.reference.conv import conv as reference_conv
 from spcomp.codegen.reference.conv import finish
+from spcomp.codegen.reference.int8 import disagreement, relative_bound
 from spcomp.conv_shape import ConvShape
 from spcomp.encodings.matrix import weight_of
 from spcomp.kernel import Kernel
@@ -19,6 +21,7 @@ from spcomp.passes.infer_sparsity import positive_zeros
 from spcomp.passes.tune import dense_call
 from spcomp.plan import Epilogue, RowRange
 from spcomp.targets.host import host_cpu
+from spcomp.tolerance import TOLERANCES
 
 CHECK_ROWS = 7
 """Rows of random input in the compile-time check of a layer: odd on purpose."""
@@ -29,13 +32,49 @@ def check(site: Site, kernels: Sequence[tuple[RowRange, Kernel]]) -> float:
     worst = 0.0
     weight = positive_zeros(site.weight)
     for rows, kernel in kernels:
-        only = site.domains[0].lo if len(site.domains) == 1 and site.domains[0].hi == site.domains[0].lo else None
-        m = only if only is not None else max(1, rows.lo, min(CHECK_ROWS, rows.hi or CHECK_ROWS))
-        m = max(1, m // site.pixels) * site.pixels
-        x = site.example(m, torch.Generator().manual_seed(site.slot))
+        x = site.example(_rows(site, rows), torch.Generator().manual_seed(site.slot))
         exact = finite(x, weight, site.bias, site.epilogue, site.conv, site.scale)
         worst = max(worst, relative_error(kernel(*x), exact))
     return worst
+
+
+def _rows(site: Site, rows: RowRange) -> int:
+    """How many rows to check a kernel of this range with."""
+    only = site.domains[0].lo if len(site.domains) == 1 and site.domains[0].hi == site.domains[0].lo else None
+    m = only if only is not None else max(1, rows.lo, min(CHECK_ROWS, rows.hi or CHECK_ROWS))
+    return max(1, m // site.pixels) * site.pixels
+
+
+@dataclass(frozen=True)
+class Int8Check:
+    """What the quantised kernels of a layer are off by; zeros where it has none."""
+
+    error: float = 0.0
+    """max|y - y64| / max|y64|, against the layer that is not quantised."""
+    limit: float = 0.0
+    """What arithmetic bounds it by: :func:`~spcomp.codegen.reference.int8.relative_bound`."""
+    wrong: str = ""
+    """Why a kernel must not be used: it is not what the reference says, or beyond the bound."""
+
+
+def check_int8(site: Site, kernels: Sequence[tuple[RowRange, Kernel]]) -> Int8Check:
+    """Hold quantised kernels against the reference's int8 (to rounding) and against float64 (to the bound)."""
+    error = limit = 0.0
+    weight = positive_zeros(site.weight)
+    activation = site.epilogue.activation
+    for rows, kernel in kernels:
+        if not kernel.call.quantize:
+            continue
+        (x,) = site.example(_rows(site, rows), torch.Generator().manual_seed(site.slot))
+        exact = finite_linear(x, weight, site.bias, activation)
+        bound = relative_bound(x, weight, activation, exact, site.dtype)
+        found, apart = relative_error(kernel(x), exact), disagreement(kernel, x, weight, site.bias)
+        if apart > TOLERANCES[site.dtype]:
+            return Int8Check(wrong=f"the int8 kernel is {apart:.1e} from what it means")
+        if found > bound:
+            return Int8Check(wrong=f"the int8 kernel's error {found:.1e} exceeds its bound {bound:.1e}")
+        error, limit = max(error, found), max(limit, bound)
+    return Int8Check(error, limit)
 
 
 def finite(

@@ -134,8 +134,8 @@ class CompiledModule(nn.Module):
         seen: dict[int, int] = {}
         for tensor in parts.tensors.values():
             seen[tensor.untyped_storage().data_ptr()] = tensor.nbytes
-        for record in parts.slots:
-            if record.conv is not None and record.weight is not None:
+        for record, decision in zip(parts.slots, parts.decisions, strict=True):
+            if (record.conv is not None or decision.encoding == "dense int8") and record.weight is not None:
                 seen[record.weight.untyped_storage().data_ptr()] = record.weight.nbytes
             for packed in record.packed:
                 for buffer in packed.buffers.values():

@@ -85,5 +85,6 @@ class Backend(Protocol):
     def build(
         self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, scale: torch.Tensor | None = None
     ) -> Kernel:
-        """Generate and compile; bias and scale [n] as the epilogue says. Raises :class:`spcomp.errors.KernelError`."""
+        """Generate and compile; bias and scale [n] as the epilogue says; of a quantised call, ``scale`` is the scale of
+        each row of the weight, float32. Raises :class:`spcomp.errors.KernelError`."""
         ...

@@ -23,6 +23,7 @@ class Options:
     is all dense. ``memory_budget``: bytes that the kernels of a layer may keep, as a multiple of its dense bytes.
     ``include``/``exclude``: globs over module names. ``encodings``: names to consider, None is all. ``engine``: what
     runs the rest of the graph. ``guard``: time the whole model against the whole dense program before handing it out.
+    ``quantize``: ``int8`` lets linear layers compute in int8 where that is faster; None is never lossy.
     """
 
     policy: Policy = "auto"
@@ -34,12 +35,15 @@ class Options:
     guard: bool = True
     cache_dir: Path | None = None
     debug_dir: Path | None = None
+    quantize: str | None = None
 
     def __post_init__(self) -> None:
         if self.policy not in ("auto", "force", "off"):
             raise InputError("choose a policy", f"{self.policy!r}", "'auto', 'force' or 'off'")
         if self.engine not in ("auto", "inductor", "eager"):
             raise InputError("choose an engine", f"{self.engine!r}", "'auto', 'inductor' or 'eager'")
+        if self.quantize not in (None, "int8"):
+            raise InputError("quantise", f"quantize={self.quantize!r}", "quantize='int8', or None for none at all")
         if not isinstance(self.memory_budget, int | float) or not self.memory_budget > 0:
             raise InputError("set memory_budget", f"{self.memory_budget!r}", "a positive multiple of the dense bytes")
         odd = [g for g in (*self.include, *self.exclude) if not isinstance(g, str)]
@@ -63,6 +67,7 @@ class Options:
             "encodings": sorted(self.encodings) if self.encodings is not None else None,
             "engine": self.engine,
             "guard": self.guard,
+            "quantize": self.quantize,
         }
 
     @classmethod
@@ -76,4 +81,5 @@ class Options:
             encodings=None if encodings is None else frozenset(encodings),
             engine=data["engine"],
             guard=bool(data["guard"]),
+            quantize=data.get("quantize"),
         )

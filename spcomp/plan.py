@@ -18,6 +18,7 @@ from spcomp.encodings.table import encoding_from_dict, encoding_to_dict
 from spcomp.errors import EncodingError, PlanError
 
 PLAN_VERSION = 1
+QUANTIZATIONS = ("", "int8")
 ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "silu")
 Schedule = tuple[tuple[str, int], ...]
 """Backend-defined options of one kernel, sorted by name, such as ``(("tiles", 8),)``."""
@@ -107,10 +108,17 @@ class KernelCall:
     """The geometry, where ``op`` is ``"conv"``; then a row is an output pixel and k = R * S * C."""
     zero_inputs: float = 0.0
     """Share of zeros among the inputs that was measured on examples."""
+    quantize: str = ""
+    """``"int8"``: the weight is stored so, with a scale a row, and x is rounded so, with a scale a token."""
+
+    @property
+    def weight_dtype(self) -> str:
+        """What the packed weight's values are."""
+        return self.quantize or self.dtype
 
     @property
     def key(self) -> KernelKey:
-        return KernelKey(self.op, self.encoding.name, self.dtype, self.target)
+        return KernelKey(self.op, self.encoding.name, self.weight_dtype, self.target)
 
     def dense_flops(self, m: int) -> int:
         """As if W had no zeros: a multiply and an add each."""
@@ -138,12 +146,9 @@ class KernelCall:
 
     def to_dict(self) -> dict[str, Any]:
         data = asdict(self)
-        for parent, name in (
-            (data, "conv"),
-            (data, "zero_inputs"),
-            (data["epilogue"], "scale"),
-            (data["epilogue"], "residual"),
-        ):
+        epilogue = data["epilogue"]
+        later = [(data, name) for name in ("conv", "zero_inputs", "quantize")]
+        for parent, name in (*later, (epilogue, "scale"), (epilogue, "residual")):
             if not parent[name]:
                 del parent[name]  # as plans were before there were such things: their digests stand
         data["encoding"] = encoding_to_dict(self.encoding)
@@ -182,6 +187,8 @@ class KernelCall:
             return f"op is {self.op!r} with the geometry {self.conv}"
         if type(self.zero_inputs) not in (int, float) or not 0 <= self.zero_inputs <= 1:
             return f"zero_inputs is {self.zero_inputs!r}, not a share"
+        if self.quantize not in QUANTIZATIONS:
+            return f"quantize is {self.quantize!r}, not one of {QUANTIZATIONS}"
         if any(type(value) is not int for _, value in self.schedule):
             return f"schedule {dict(self.schedule)} has a value that is no whole number"
         return None

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from spcomp.conv_shape import ConvShape
+from spcomp.encodings.int8 import dequantize
 from spcomp.encodings.matrix import weight_of
-from spcomp.encodings.pack import PackedTensor
+from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor
 from spcomp.passes.base import Norm
 from spcomp.plan import Epilogue, RowRange
 
@@ -32,12 +33,22 @@ class SlotRecord:
     scale: torch.Tensor | None = None
     norm: Norm | None = None
     zero_inputs: float | None = None
+    int8_scale: torch.Tensor | None = None
+    """Scales of the rows [n], where an int8 weight is among ``packed``."""
+    dtype: str = "float32"
 
     def dense_weight(self) -> torch.Tensor:
-        """The weight [n, k] as it was (bit-equal but for -0.0); a view of the dense one or a new tensor."""
+        """The weight [n, k] as it was (bit-equal but for -0.0); a view of the dense one or a new tensor.
+
+        Where int8 alone was kept, the weight that it stands for.
+        """
         if self.weight is not None:
             return self.weight
-        return self.packed[0].unpack()
+        for packed in self.packed:
+            if packed.dtype == self.dtype:
+                return packed.unpack()
+        assert self.int8_scale is not None
+        return dequantize(self.packed[0].unpack(), self.int8_scale, TORCH_DTYPES[self.dtype])
 
     def original_weight(self) -> torch.Tensor:
         """:meth:`dense_weight` in the shape that the model has it in."""

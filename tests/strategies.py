@@ -13,6 +13,7 @@ from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import tensor_from_bits
+from spcomp.encodings.quad import Quad
 from spcomp.encodings.spec import BIT_DTYPES, Encoding
 from spcomp.encodings.table import ENCODINGS
 from spcomp.encodings.window import WIDTHS, Window
@@ -107,6 +108,8 @@ def encodings(name: str) -> st.SearchStrategy[Encoding]:
             return st.sampled_from([Nm(n, m) for m in NM_GROUPS for n in range(1, min(m, 9))])
         case "window":
             return st.sampled_from(WIDTHS).map(Window)
+        case "quad":
+            return st.integers(1, 9).map(Quad)
         case _:
             return st.builds(ENCODINGS[name])
 

@@ -19,6 +19,7 @@ from spcomp.encodings.csr import Csr
 from spcomp.encodings.dense import Dense
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import PackedTensor, pack
+from spcomp.encodings.quad import Quad
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.table import ENCODINGS, encoding_from_dict, encoding_to_dict, parse_encoding
 from spcomp.encodings.transposed import Transposed
@@ -39,6 +40,8 @@ EXAMPLES = [
     Nm(2, 4),
     Nm(8, 16),
     Bitmap(),
+    Quad(),
+    Quad(4),
     Window(32),
     Window(256),
     Transposed(),
@@ -67,13 +70,19 @@ def test_the_laws_of_packing(name: str, data: st.DataObject) -> None:
         assert encoding.predict_nbytes(facts) is None, "padding depends on where the nonzeros are"
         assert encoding.stored_values(facts) is None
         assert encoding.exact_sizes(facts, weight_bits(weight)[0]) == (packed.nbytes, stored)
-    elif encoding.name != "block" or (encoding.rows, encoding.cols) in facts.block_counts:  # type: ignore[attr-defined]
+    elif not isinstance(encoding, Block | Quad) or _shape(encoding) in facts.block_counts:
         assert encoding.exact_sizes(facts, weight_bits(weight)[0]) == (packed.nbytes, stored)
         assert encoding.predict_nbytes(facts) == packed.nbytes
         assert encoding.stored_values(facts) == stored
     else:
         assert encoding.predict_nbytes(facts) is None
         assert encoding.stored_values(facts) is None
+        if isinstance(encoding, Quad):
+            assert encoding.exact_sizes(facts, weight_bits(weight)[0]) == (packed.nbytes, stored)
+
+
+def _shape(encoding: Block | Quad) -> tuple[int, int]:
+    return encoding.rows, encoding.cols if isinstance(encoding, Block) else 4
 
 
 @by_name

@@ -51,7 +51,9 @@ def another_machine(saved_versions: str, saved_host: Mapping[str, Any], saved_th
 def rebuild(record: SlotRecord, calls: Sequence[KernelCall], decision: LayerDecision) -> Built:
     """The kernels that the plan names, nothing measured. Raises :class:`KernelError` for one that cannot be built."""
     kernels: list[Kernel] = []
-    best = _dense(calls[0], record) if any(is_dense(c.backend) for c in calls) else None
+    rounded = next((c.quantize for c in calls if is_dense(c.backend) and c.quantize), "")
+    first = replace(calls[0], quantize=rounded)
+    best = _dense(first, record) if any(is_dense(c.backend) for c in calls) else None
     for call in calls:
         if best is not None and is_dense(call.backend):
             kernels.append(best.member(call.backend.removeprefix(DENSE)))
@@ -93,7 +95,7 @@ def _dense(call: KernelCall, record: SlotRecord) -> dense.BestDense:
 
 
 def _sparse(call: KernelCall, record: SlotRecord) -> Kernel:
-    packed = next(p for p in record.packed if p.encoding == call.encoding)
+    packed = next(p for p in record.packed if (p.encoding, p.dtype) == (call.encoding, call.weight_dtype))
     backend = BACKENDS.get(call.backend)
     if backend is None or call.key not in backend.capabilities():
         raise KernelError(f"build the kernel of {call.layer}", f"no {call.backend[:40]} for {call.key}", "tuning again")
@@ -104,7 +106,8 @@ def _sparse(call: KernelCall, record: SlotRecord) -> Kernel:
     if call.schedule not in offered:
         found = f"no schedule {dict(call.schedule)} here"
         raise KernelError(f"build the kernel of {call.layer}", found, "tuning again")
-    return backend.build(replace(call, rows=rows), packed, record.bias, record.scale)
+    scale = record.int8_scale if call.quantize else record.scale
+    return backend.build(replace(call, rows=rows), packed, record.bias, scale)
 
 
 def retune(

@@ -119,6 +119,8 @@ def read_record(
         None if data["scale"] is None else pool.get(views[data["scale"]]),
         None if data["norm"] is None else _read_norm(unplain(data["norm"])),
         data["zero_inputs"],
+        None if data.get("int8_scale") is None else pool.get(views[data["int8_scale"]]),
+        calls[0].dtype,
     )  # fmt: skip
     first = calls[0]
     where = f"the layer {str(record.layer)[:80]}"
@@ -147,7 +149,11 @@ def read_record(
             raise bad(where, f"a {kind} of shape {tuple(vector.shape)}, the plan says {(first.n,)}")
     if record.weight is None and not record.packed:
         raise bad(where, "no weight")
-    if any(p.shape != shape or p.dtype != first.dtype for p in record.packed):
+    rounded = record.int8_scale
+    if rounded is not None and (rounded.dtype is not torch.float32 or tuple(rounded.shape) != (first.n,)):
+        raise bad(where, f"int8 scales of shape {tuple(rounded.shape)}, the plan says {(first.n,)}")
+    dtypes = {first.dtype} if rounded is None else {first.dtype, "int8"}
+    if any(p.shape != shape or p.dtype not in dtypes for p in record.packed):
         raise bad(where, f"a packed weight that is not {shape} in {first.dtype}")
     return record
 
@@ -169,7 +175,9 @@ def _check_call(call: KernelCall, record: SlotRecord, first: KernelCall, where: 
     if call.backend.startswith("dense."):
         if record.weight is None:
             raise bad(where, "a dense kernel without a dense weight")
-    elif all(p.encoding != call.encoding or p.nonzeros != call.nonzeros for p in record.packed):
+    elif all(
+        (p.encoding, p.nonzeros, p.dtype) != (call.encoding, call.nonzeros, call.weight_dtype) for p in record.packed
+    ):
         raise bad(where, f"a call on {call.encoding}, which is not in the file")
 
 

@@ -77,6 +77,7 @@ def _slot(pool: Pool, record: SlotRecord) -> dict[str, Any]:
         "weight": None if record.weight is None else pool.add(f"{at}/weight", record.weight),
         "bias": None if record.bias is None else pool.add(f"{at}/bias", record.bias),
         "scale": None if record.scale is None else pool.add(f"{at}/scale", record.scale),
+        "int8_scale": None if record.int8_scale is None else pool.add(f"{at}/int8_scale", record.int8_scale),
         "packed": [
             {
                 "manifest": packed.manifest(),

@@ -25,6 +25,7 @@ class Choices:
     encodings: str | None = None
     engine: str = "auto"
     debug_dir: Path | None = None
+    quantize: str | None = None
 
     def keywords(self) -> dict[str, Any]:
         encodings = None if self.encodings is None else [e.strip() for e in self.encodings.split(",")]
@@ -36,6 +37,7 @@ class Choices:
             "encodings": encodings,
             "engine": self.engine,
             "debug_dir": self.debug_dir,
+            "quantize": self.quantize,
         }
 
 

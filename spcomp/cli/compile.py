@@ -26,6 +26,7 @@ def compile_command(
     engine: o.EngineOption = "auto",
     threads: o.Threads = None,
     debug_dir: o.DebugDir = None,
+    quantize: o.Quantize = None,
     trust: o.Trust = False,
 ) -> None:
     """Compile a model with zeros in its weights for this CPU, and explain what was chosen."""
@@ -35,7 +36,14 @@ def compile_command(
         if named.compiled is not None:
             raise InputError(f"compile {model}", "a model that is compiled already", "spcomp explain, or the factory")
         choices = Choices(
-            policy, memory_budget, tuple(include or ("*",)), tuple(exclude or ()), encodings, engine, debug_dir
+            policy,
+            memory_budget,
+            tuple(include or ("*",)),
+            tuple(exclude or ()),
+            encodings,
+            engine,
+            debug_dir,
+            quantize,
         )
         compiled = compiled_from(named, choices, say)
         saved = compiled.save(out) if out is not None else None

@@ -36,5 +36,8 @@ Encodings = Annotated[str | None, typer.Option(help="Encodings to consider, such
 Include = Annotated[list[str] | None, typer.Option(help="Layers that may become sparse (a glob; repeatable).")]
 Exclude = Annotated[list[str] | None, typer.Option(help="Layers that stay dense (a glob; repeatable).")]
 EngineOption = Annotated[str, typer.Option(help="What runs the rest of the graph: auto, inductor or eager.")]
+Quantize = Annotated[
+    str | None, typer.Option(help="int8: linear layers may round weights and inputs to int8 where that is faster.")
+]
 DebugDir = Annotated[Path | None, typer.Option(help="Dump graphs and kernel sources here.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result here as JSON.")]

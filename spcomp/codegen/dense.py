@@ -1,9 +1,9 @@
 """The best dense program for one linear layer: :func:`best_dense`, which tuner, guard, fallback and benchmarks share.
 
 Members: ``mkl`` (``F.linear`` on the plain weight), ``onednn`` (weight reordered once, epilogue fused) and ``gemv``
-(our own streaming kernel, M <= 4). Inductor's own GEMM template is no member: on 768 x 768 and 3072 x 768 at M = 1 to
-256 it took 1.1 to 3 times as long as the fastest of the others (docs/decisions.md), and every shape would cost a C++
-compilation.
+(our own streaming kernel, M <= 4); where int8 was asked for, those of :mod:`~spcomp.codegen.dense_int8` too.
+Inductor's own GEMM template is no member: on 768 x 768 and 3072 x 768 at M = 1 to 256 it took 1.1 to 3 times as long
+as the fastest of the others (docs/decisions.md), and every shape would cost a C++ compilation.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import functools
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 
 from spcomp.codegen.dense_conv import conv_member, conv_members
+from spcomp.codegen.dense_int8 import INT8_MEMBERS, Int8Linear, serves_int8
 from spcomp.codegen.mlir_cpu import jit, parallel
 from spcomp.codegen.mlir_cpu.gemv import gemv_text
 from spcomp.codegen.reference.backend import activate
@@ -159,7 +160,8 @@ class BestDense:
             return conv_members(self.call.dtype)
         if self.call.n == 0 or self.call.k == 0:
             return ("mkl",)
-        return tuple(name for name in MEMBERS if serves(name, m, self.call.dtype))
+        found = tuple(name for name in MEMBERS if serves(name, m, self.call.dtype))
+        return found + (INT8_MEMBERS if self.call.quantize and serves_int8(self.weight) else ())
 
     def member(self, name: str) -> Kernel:
         """One member. Raises :class:`KernelError` for one that does not work here."""
@@ -168,7 +170,9 @@ class BestDense:
         return self._built[name]
 
     def _build(self, name: str) -> Kernel:
-        call, weight, bias = self.call, self.weight, self.bias
+        call, weight, bias = replace(self.call, quantize=""), self.weight, self.bias
+        if name in INT8_MEMBERS and any(name in self.names(m) for m in self.rows):
+            return Int8Linear(self.call, weight, bias, name, max(1, *self.rows))
         if call.conv is not None and name in self.names(0):
             return conv_member(name, call, weight, bias, self.scale, max(1, *self.rows) // call.conv.pixels)
         if any(name in self.names(m) for m in self.rows):

@@ -37,6 +37,8 @@ BAKED_EFFICIENCY = 0.85
 """Share of its two loads a cycle that baked code reaches."""
 SCAN_CYCLES = 4.0
 """Sixteen inputs looked through for those that are not zero."""
+BYTE_CYCLES = 4.0
+"""Sixteen elements of x measured, rounded and stored as bytes."""
 FINISH_CYCLES = 8.0
 """Sixteen pixels of a convolution padded, or compressed and stored."""
 DENSE_EFFICIENCY = 0.85
@@ -45,6 +47,19 @@ DENSE_EFFICIENCY = 0.85
 
 def _is_baked(call: KernelCall) -> bool:
     return call.backend == "baked_cpu"
+
+
+def _int8_cycles(call: KernelCall, m: int) -> float:
+    """x to bytes, then four products a lane and instruction."""
+    rounded = m * call.k / LANES * BYTE_CYCLES
+    if call.encoding.name == "bitmap":
+        return rounded + call.n * call.k / (4 * LANES) * (BITMAP_CYCLES[0] + BITMAP_CYCLES[1] * m)
+    rows = int(call.encoding.parameters()["rows"])
+    tiles = -(-m // LANES)
+    size = min(dict(call.schedule)["tiles"], 1 << (tiles.bit_length() - 1))
+    steps = call.stored / (4 * rows) * -(-tiles // size)
+    moved = (call.n + call.k / 4) / LANES * tiles * TRANSPOSE_CYCLES
+    return steps * (max(rows * size / FMAS_A_CYCLE, (rows + size + 1) / LOADS_A_CYCLE) + 1) + rounded + moved
 
 
 @dataclass(frozen=True)
@@ -67,6 +82,8 @@ class CostModel:
 
     def _cycles(self, call: KernelCall, m: int) -> float:
         schedule = dict(call.schedule)
+        if call.quantize:
+            return _int8_cycles(call, m)
         if call.encoding.name == "dense" or not schedule:
             return call.dense_flops(m) / (2 * LANES * FMAS_A_CYCLE * DENSE_EFFICIENCY)
         if call.encoding.name == "window":
@@ -95,7 +112,9 @@ class CostModel:
         loads = (size + rows) / LOADS_A_CYCLE
         chain = CHAIN_CYCLES if call.encoding.name == "csr" else 0.0
         product = call.stored / rows * max(fmas, loads, chain) * tiles / size
-        if call.encoding.name == "block":
+        if call.encoding.name == "quad":
+            product /= 2  # two columns an instruction
+        if call.encoding.name in ("block", "quad"):
             product += call.stored / (rows * cols) * BLOCK_CYCLES * tiles / size
         if call.encoding.name == "csr":
             blocks = -(-call.k // max(1, cols))
@@ -108,6 +127,8 @@ class CostModel:
         match call.encoding.name:
             case "block":
                 return int(parameters["rows"]), int(parameters["cols"])
+            case "quad":
+                return int(parameters["rows"]), 4
             case "csr":
                 return 1, int(parameters["block_columns"])
             case _:

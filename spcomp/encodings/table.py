@@ -12,6 +12,7 @@ from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.dense import Dense
 from spcomp.encodings.nm import Nm
+from spcomp.encodings.quad import Quad
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.transposed import Transposed
 from spcomp.encodings.window import Window
@@ -25,11 +26,15 @@ ENCODINGS: dict[str, type[Encoding]] = {
     "bitmap": Bitmap,
     "window": Window,
     "transposed": Transposed,
+    "quad": Quad,
 }
 
 _FORM = re.compile(r"(\w+)(?:\((.*)\))?", re.ASCII)
 _FIELD = re.compile(r"(\w+)\s*=\s*(-?\d{1,9})", re.ASCII)
-_HINT = "csr(block_columns=128), block(rows=8, cols=8), nm(n=2, m=4), window(width=64), bitmap, transposed or dense"
+_HINT = (
+    "csr(block_columns=128), block(rows=8, cols=8), nm(n=2, m=4), window(width=64), quad(rows=1), bitmap, transposed "
+    "or dense"
+)
 
 
 def encoding_to_dict(encoding: Encoding) -> dict[str, Any]:

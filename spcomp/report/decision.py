@@ -47,10 +47,14 @@ class LayerDecision:
     ranges: tuple[RangeDecision, ...]
     error: float
     """max|y - y64| / max|y64| of the compile-time check on random inputs."""
+    quantize: str = ""
+    """``"int8"`` where a kernel of this layer computes so; then ``error`` is against the layer that was not."""
+    error_limit: float = 0.0
+    """What ``error`` may be at most, by arithmetic, where the layer is quantised."""
 
     @property
     def sparse(self) -> bool:
-        return self.encoding != "dense"
+        return self.encoding not in ("dense", "dense int8")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

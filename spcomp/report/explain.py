@@ -68,7 +68,11 @@ class Explanation:
             runner = d.ranges[-1].runner_up if d.ranges else ""
             what = f"{d.encoding}: {d.reason}" + (f"; runner-up {runner.rsplit(' (', 1)[0]}" if runner else "")
             grouped.setdefault(what, []).append(d.layer)
-        return [f"{_layers(layers)}: {what}" for what, layers in grouped.items()]
+        return [f"{_layers(layers)}: {what}" for what, layers in grouped.items()] + [
+            f"{d.layer}: {d.quantize} weights and inputs, error {d.error:.1e} of at most {d.error_limit:.1e}"
+            for d in self.decisions
+            if d.quantize
+        ]
 
     def summary(self) -> str:
         sparse = sum(d.sparse for d in self.decisions)

@@ -25,6 +25,32 @@ for m in (1, 4, 64):
     torch.nn.functional.linear(torch.ones(m, 50).bfloat16(), torch.ones(33, 50).bfloat16())
     torch.nn.functional.linear(torch.ones(m, 512).bfloat16(), torch.ones(1024, 512).bfloat16())
 """
+_TRY_INT8 = """
+import torch
+for m, k in ((1, 52), (64, 512)):
+    weight = torch.ones(96, k, dtype=torch.int8)
+    torch._int_mm(torch.ones(m, k, dtype=torch.int8), weight.t())
+    packed = torch.ops.onednn.qlinear_prepack(weight, [m, k])
+    x, ones, zeros = torch.ones(m, k, dtype=torch.uint8), torch.ones(96), torch.zeros(96, dtype=torch.int32)
+    run = torch.ops.onednn.qlinear_pointwise
+    run(x, 1.0, 128, packed, ones, zeros, None, 1.0, 0, torch.float32, "none", [], "")
+"""
+
+
+def onednn_int8_works(folder: Path) -> bool:
+    """Whether oneDNN's int8 products work in this environment; a CPU that shows AMX is tried in a process of its own.
+
+    The answer is remembered in ``folder``, for this CPU, torch and limit.
+    """
+    if "amx_tile" not in host_cpu().features:
+        return True
+    circumstances = f"int8 {host_cpu().digest} {version('torch')} {os.environ.get(LIMIT)}"
+    path = folder / f"amx-{hashlib.blake2b(circumstances.encode(), digest_size=8).hexdigest()}"
+    found = _remembered(path)
+    if found is None:
+        found = _probe(_TRY_INT8)
+        _remember(path, found)
+    return found == "works"
 
 
 def avoid_broken_amx(folder: Path) -> str | None:
@@ -39,7 +65,7 @@ def avoid_broken_amx(folder: Path) -> str | None:
     path = folder / f"amx-{hashlib.blake2b(circumstances.encode(), digest_size=8).hexdigest()}"
     found = _remembered(path)
     if found is None:
-        found = _probe()
+        found = _probe(_TRY)
         _remember(path, found)
     if found == "works":
         return None
@@ -48,8 +74,8 @@ def avoid_broken_amx(folder: Path) -> str | None:
     return found
 
 
-def _probe() -> str:
-    done = subprocess.run([sys.executable, "-c", _TRY], capture_output=True, text=True, check=False)
+def _probe(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return "works"
     last = done.stderr.strip().splitlines()[-1:] or ["no message"]

@@ -10,6 +10,8 @@ import torch
 from spcomp.codegen.mlir_cpu import jit
 from spcomp.codegen.mlir_cpu.bodies import body_of
 from spcomp.codegen.mlir_cpu.few import FewTokensKernel
+from spcomp.codegen.mlir_cpu.int8 import build_int8
+from spcomp.codegen.mlir_cpu.pairs import PairsKernel
 from spcomp.codegen.mlir_cpu.rows import RowsKernel
 from spcomp.codegen.mlir_cpu.skips import PERCENT, SkipKernel
 from spcomp.codegen.mlir_cpu.text import LANES
@@ -19,6 +21,7 @@ from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import PackedTensor
+from spcomp.encodings.quad import Quad
 from spcomp.encodings.transposed import Transposed
 from spcomp.encodings.window import Window
 from spcomp.kernel import Kernel
@@ -27,6 +30,10 @@ from spcomp.targets.host import host_cpu
 
 ANYWHERE = ("csr", "block", "nm")
 WITH_AVX512 = ("window", "bitmap", "transposed")
+INT8_FEATURES = {"quad": {"avx512_vnni"}, "bitmap": {"avx512_vnni", "avx512_vbmi2"}}
+"""CPU features beyond AVX-512 that int8 kernels need."""
+QUAD_TILES = {1: 4, 2: 8, 4: 4, 8: 2}
+"""Rows of a quad block -> tiles at a time: sixteen sums in registers, or (one row) x within L1."""
 ACCUMULATORS = 24
 """Vector registers that a block kernel may fill with sums, of 32."""
 L1_COLUMNS = 512
@@ -41,7 +48,7 @@ MOST_PERCENT = 70
 
 @dataclass(frozen=True)
 class MlirCpu:
-    """Sparse linear layers on the CPU, in float32, bfloat16 and float16 (sums in float32)."""
+    """Sparse linear layers on the CPU: float32, bfloat16 and float16 (sums in float32), int8 (sums in int32)."""
 
     name: str = "mlir_cpu"
 
@@ -53,12 +60,20 @@ class MlirCpu:
             return frozenset()
         target = host_cpu().target
         encodings = ANYWHERE + (WITH_AVX512 if target == "cpu-avx512" else ())
-        return frozenset(KernelKey("linear", e, dtype, target) for e in encodings for dtype in MLIR_DTYPES)
+        found = {KernelKey("linear", e, dtype, target) for e in encodings for dtype in MLIR_DTYPES}
+        if target == "cpu-avx512":
+            have = set(host_cpu().features)
+            found |= {KernelKey("linear", e, "int8", target) for e, needs in INT8_FEATURES.items() if needs <= have}
+            if "avx512_bf16" in have:
+                found.add(KernelKey("linear", "quad", "bfloat16", target))
+        return frozenset(found)
 
     def schedules(self, call: KernelCall, m: int) -> Sequence[Schedule]:
         tiles = max(1, -(-m // LANES))
         fitting = [t for t in (8, 4, 2, 1) if t <= tiles]
         match call.encoding:
+            case Quad(rows=rows):
+                return [(("tiles", t),) for t in fitting if t <= QUAD_TILES.get(rows, 0)][:1]
             case Csr(block_columns=columns):
                 limit = max(1, L1_COLUMNS // columns)
                 return [(("tiles", t),) for t in fitting if t <= limit][:1]
@@ -83,6 +98,10 @@ class MlirCpu:
     def build(
         self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, scale: torch.Tensor | None = None
     ) -> Kernel:
+        if call.quantize:
+            return build_int8(call, packed, bias, scale)
+        if isinstance(packed.encoding, Quad):
+            return PairsKernel(call, packed, bias)
         if isinstance(packed.encoding, Transposed):
             return SkipKernel(call, packed, bias)
         if "tokens" in dict(call.schedule):

@@ -62,7 +62,7 @@ def serves(kernel: TokensKernel) -> bool:
     """Whether a token kernel can work on tiles without padding: nothing of W is read or written past k and n."""
     call, body = kernel.call, kernel.body
     whole = body.any_tiles or call.n % body.rows_per_unit == 0
-    return call.dtype == "float32" and body.columns == call.k and whole
+    return call.weight_dtype == call.dtype == "float32" and body.columns == call.k and whole
 
 
 def finish_text(n: int, epilogue: Epilogue) -> str:

@@ -90,16 +90,18 @@ class TokensKernel:
         rows = CHUNK_BYTES // (4 * LANES * self.panel)
         self.chunk = max(LANES, rows // LANES * LANES)
         self.stride = self.chunk + 8
-        dtype = MLIR_DTYPES[call.dtype]
-        jobs: list[Job] = [
-            ("pack", pack_text(call.k, body.padded_k, dtype), 2, 3),
-            ("unpack", unpack_text(call.n, self.stride, bias is not None, call.epilogue.activation, dtype), 3, 5),
-        ]
-        self.pack, self.unpack = jit.compile_all(jobs)
+        self.pack, self.unpack = jit.compile_all(self._frame())
         self.bodies = {t: body.compile(t, body.padded_k, self.stride) for t in self._sizes()}
         self._chunks: dict[int, list[list[Chunk]]] = {}
-        self._bias_ptr = self.bias.data_ptr()
         self._tiled: dict[int, tiled.Tiled] = {}
+        self._held: tuple[int, ...] = (self.bias.data_ptr(),)
+
+    def _frame(self) -> list[Job]:
+        """What packs x and what unpacks y."""
+        call = self.call
+        dtype = MLIR_DTYPES[call.dtype]
+        unpack = unpack_text(call.n, self.stride, call.epilogue.bias, call.epilogue.activation, dtype)
+        return [("pack", pack_text(call.k, self.body.padded_k, dtype), 2, 3), ("unpack", unpack, 3, 5)]
 
     @property
     def source(self) -> str:
@@ -174,10 +176,10 @@ class TokensKernel:
         xs = scratch(xs_bytes + threads * ys_bytes)
         x_ptr, y_ptr = x.data_ptr(), y.data_ptr()
         step = self.panel * LANES
-        item = x.element_size()
+        item, width = x.element_size(), x.shape[-1]
         for row in range(0, m, step):
             self._panel(
-                x_ptr + row * call.k * item, y_ptr + row * call.n * item, xs, xs + xs_bytes, ys_bytes,
+                x_ptr + row * width * item, self._held, y_ptr + row * call.n * item, xs, xs + xs_bytes, ys_bytes,
                 min(step, m - row), threads,
             )  # fmt: skip
         return y
@@ -192,7 +194,7 @@ class TokensKernel:
         calls = []
         for row in range(0, m, self.panel * LANES):
             spans = self._spans(-(-min(self.panel * LANES, m - row) // LANES))
-            for c in self._parts(1)[0]:
+            for c in self.parts(1)[0]:
                 calls += [(self.bodies[size].call, c, lo, hi) for lo, hi, size in spans]
         pointers = self.body.pointers
 
@@ -204,7 +206,10 @@ class TokensKernel:
 
         return run
 
-    def _panel(self, x: int, y: int, xs: int, ys: int, ys_bytes: int, m: int, threads: int) -> None:
+    def _panel(
+        self, x: int, held: tuple[int, ...], y: int, xs: int, ys: int, ys_bytes: int, m: int, threads: int
+    ) -> None:
+        """``held``: what ``unpack`` takes between the sums and y."""
         spans = self._spans(-(-m // LANES))
         tiles = spans[-1][1]  # a padded tile holds zeros and is not stored
         parts = self.parts(threads)
@@ -216,7 +221,7 @@ class TokensKernel:
                 base = ys - c.row_lo * LANES * 4
                 for lo, hi, size in spans:
                     self.bodies[size].call(xs, base, *pointers, *c.more, lo, hi, c.unit_lo, c.unit_hi)
-                unpack(ys, self._bias_ptr, y, m, 0, tiles, c.row_lo, c.row_hi)
+                unpack(ys, *held, y, m, 0, tiles, c.row_lo, c.row_hi)
             return
         parallel.run([[(self.pack, (x, xs, m, lo, hi))] for lo, hi in parallel.even(tiles, threads)])
         work: list[list[parallel.Step]] = []
@@ -227,7 +232,7 @@ class TokensKernel:
                 base = mine - c.row_lo * LANES * 4
                 for lo, hi, size in spans:
                     steps.append((self.bodies[size], (xs, base, *pointers, *c.more, lo, hi, c.unit_lo, c.unit_hi)))
-                steps.append((self.unpack, (mine, self._bias_ptr, y, m, 0, tiles, c.row_lo, c.row_hi)))
+                steps.append((self.unpack, (mine, *held, y, m, 0, tiles, c.row_lo, c.row_hi)))
             work.append(steps)
         parallel.run(work)
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor
 from spcomp.encodings.table import ENCODINGS
+from spcomp.errors import KernelError
 from spcomp.kernel import Kernel
 from spcomp.plan import KernelCall, KernelKey, Schedule
 
@@ -72,7 +73,7 @@ class ReferenceKernel:
 
 @dataclass(frozen=True)
 class Reference:
-    """Every encoding in every floating dtype, on any machine."""
+    """Every encoding in every floating dtype and in int8, on any machine."""
 
     name: str = "reference"
 
@@ -80,7 +81,7 @@ class Reference:
         return None
 
     def capabilities(self) -> frozenset[KernelKey]:
-        dtypes = ("float32", "bfloat16", "float16")
+        dtypes = ("float32", "bfloat16", "float16", "int8")
         return frozenset(KernelKey("linear", e, d, "reference") for e in ENCODINGS for d in dtypes)
 
     def schedules(self, call: KernelCall, m: int) -> Sequence[Schedule]:
@@ -92,4 +93,10 @@ class Reference:
     def build(
         self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, scale: torch.Tensor | None = None
     ) -> Kernel:
+        if call.quantize:
+            from spcomp.codegen.reference.int8 import Int8ReferenceKernel
+
+            if scale is None:
+                raise KernelError(f"build the int8 kernel of {call.layer}", "no scales of its rows", "a scale a row")
+            return Int8ReferenceKernel(call, packed, bias, scale)
         return ReferenceKernel(call, packed, bias)

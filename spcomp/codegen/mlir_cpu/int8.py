@@ -1,0 +1,190 @@
+"""Linear layers in int8: weights by row, x by token, sums in 32 bits. Needs AVX-512 VNNI.
+
+x is turned into bytes plus 128, for the instruction multiplies unsigned by signed bytes; 128 times each row's sum of
+weights is taken off again in the end.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from spcomp.codegen.mlir_cpu import jit, parallel
+from spcomp.codegen.mlir_cpu.bitmap8 import COLUMNS, ROWS, bitmap8_text
+from spcomp.codegen.mlir_cpu.int8_rows import OFFSET, quantize_text, unpack_int8_text
+from spcomp.codegen.mlir_cpu.layout import pack_text
+from spcomp.codegen.mlir_cpu.quad import quad_text
+from spcomp.codegen.mlir_cpu.scratch import scratch
+from spcomp.codegen.mlir_cpu.text import LANES
+from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, Body, Job, TokensKernel, pointers
+from spcomp.encodings.bitmap import Bitmap
+from spcomp.encodings.pack import PackedTensor
+from spcomp.encodings.quad import Quad
+from spcomp.errors import KernelError
+from spcomp.kernel import Kernel
+from spcomp.plan import KernelCall
+
+LINE = 64
+Cut = tuple[int, int]
+
+
+class Int8Constants:
+    """What belongs to each row of a quantised weight: its scale, its shift and the bias."""
+
+    def __init__(self, packed: PackedTensor, scale: torch.Tensor, bias: torch.Tensor | None) -> None:
+        values = packed.unpack()
+        self.shift = (-OFFSET * values.sum(dim=1, dtype=torch.int64)).to(torch.int32)
+        self.scale = scale.detach().to(torch.float32).contiguous()
+        self.bias = torch.zeros(1) if bias is None else bias.detach().to(torch.float32).contiguous()
+
+    @property
+    def nbytes(self) -> int:
+        return self.shift.nbytes + self.scale.nbytes + self.bias.nbytes
+
+    @property
+    def pointers(self) -> tuple[int, int, int]:
+        return self.shift.data_ptr(), self.scale.data_ptr(), self.bias.data_ptr()
+
+
+def build_int8(call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, scale: torch.Tensor | None) -> Kernel:
+    """The kernel of a quantised call. scale [n] float32: of each row of the weight."""
+    asked = f"generate an int8 kernel for {call.layer}"
+    if packed.dtype != "int8" or scale is None or tuple(scale.shape) != (call.n,):
+        raise KernelError(
+            asked, f"a weight in {packed.dtype} or no scales of its rows", "int8 values with a scale a row"
+        )
+    match packed.encoding:
+        case Quad():
+            return QuadKernel(call, packed, bias, scale)
+        case Bitmap():
+            return Bitmap8Kernel(call, packed, bias, scale)
+        case other:
+            raise KernelError(asked, f"encoding {other}", "quad or bitmap")
+
+
+def _quantize(function: jit.Compiled, x: int, q: int, scales: int, m: int, threads: int) -> None:
+    """Rows of x to bytes and scales."""
+    if threads == 1 or m < threads:
+        function.call(x, q, scales, 0, m)
+    else:
+        parallel.run([[(function, (x, q, scales, lo, hi))] for lo, hi in parallel.even(m, threads)])
+
+
+class QuadKernel(TokensKernel):
+    """Sixteen tokens in the lanes. A panel of x becomes bytes, then tiles of dwords (four bytes of a token each)."""
+
+    def __init__(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, scale: torch.Tensor) -> None:
+        self.constants = Int8Constants(packed, scale, bias)
+        self.width = -(-call.k // LANES) * LANES
+        super().__init__(call, packed, bias, _body(call, packed))
+        dtype = MLIR_DTYPES[call.dtype]
+        self.quantize = jit.compile_text("quantize", quantize_text(call.k, self.width, dtype), 3, 2)
+
+    def _frame(self) -> list[Job]:
+        call = self.call
+        bias, activation = call.epilogue.bias, call.epilogue.activation
+        unpack = unpack_int8_text(call.n, self.stride, bias, activation, MLIR_DTYPES[call.dtype])
+        # dwords are moved as if they were float32
+        return [("pack", pack_text(self.width // 4, self.body.padded_k), 2, 3), ("unpack8", unpack, 6, 5)]
+
+    @property
+    def source(self) -> str:
+        return f"// quantize\n{self.quantize.text}\n{super().source}"
+
+    @property
+    def extra_nbytes(self) -> int:
+        return super().extra_nbytes - self.bias.nbytes + self.constants.nbytes
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        call, body = self.call, self.body
+        y = x.new_empty((*x.shape[:-1], call.n))
+        if y.numel() == 0:
+            return y
+        m = y.numel() // call.n
+        x = x.contiguous()
+        threads = parallel.threads_for(m * call.stored // 4)
+        step = self.panel * LANES
+        xs_bytes = step * body.padded_k * 4
+        ys_bytes = step * self.stride * 4
+        q_bytes = -(-step * self.width // LINE) * LINE
+        xs = scratch(xs_bytes + threads * ys_bytes + q_bytes + step * 4)
+        ys = xs + xs_bytes
+        q = ys + threads * ys_bytes
+        scales = q + q_bytes
+        held = (*self.constants.pointers, scales)
+        x_ptr, y_ptr, item = x.data_ptr(), y.data_ptr(), x.element_size()
+        for row in range(0, m, step):
+            rows = min(step, m - row)
+            _quantize(self.quantize, x_ptr + row * call.k * item, q, scales, rows, threads)
+            self._panel(q, held, y_ptr + row * call.n * item, xs, ys, ys_bytes, rows, threads)
+        return y
+
+
+def _body(call: KernelCall, packed: PackedTensor) -> Body:
+    encoding = packed.encoding
+    assert isinstance(encoding, Quad)
+    rows = encoding.rows
+    dwords = -(-call.k // LANES) * LANES // 4
+    start = packed.buffers["row_start"].numpy().astype(np.int64)
+    return Body(
+        columns=dwords,
+        compile=lambda tiles, columns, stride: jit.compile_text(
+            "quad", quad_text(call.n, stride, columns, rows, tiles), 5, 4
+        ),
+        pointers=pointers(packed, ("values", "columns", "row_start")),
+        row_weights=(start[1:] - start[:-1]) * rows,
+        rows_per_unit=rows,
+        at=lambda *_: (),
+    )
+
+
+class Bitmap8Kernel:
+    """Takes ``tokens`` rows of x at a time (and powers of two below, for what is left)."""
+
+    def __init__(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, scale: torch.Tensor) -> None:
+        self.call = call
+        self.packed = packed
+        self.constants = Int8Constants(packed, scale, bias)
+        self.width = -(-call.k // COLUMNS) * COLUMNS
+        tokens = dict(call.schedule)["tokens"]
+        only = call.rows.lo if call.rows.hi == call.rows.lo else None
+        sizes = tuple(t for t in (8, 4, 2, 1) if t <= max(1, tokens) and (only is None or t <= max(1, only)))
+        dtype = MLIR_DTYPES[call.dtype]
+        text = bitmap8_text(call.n, call.k, sizes, bias is not None, call.epilogue.activation, dtype)
+        self.quantize, self.body = jit.compile_all(
+            [("quantize", quantize_text(call.k, self.width, dtype), 3, 2), ("bitmap8", text, 9, 3)]
+        )
+        start = packed.buffers["row_start"].numpy()
+        most = max(ROWS.values())
+        self.work = np.diff(np.append(start[:-1:most], start[-1]))
+        self._pointers = (*pointers(packed, ("values", "masks", "row_start")), *self.constants.pointers)
+
+    @property
+    def source(self) -> str:
+        return "\n".join(f"// {c.name}\n{c.text}" for c in (self.quantize, self.body))
+
+    @property
+    def extra_nbytes(self) -> int:
+        return self.constants.nbytes
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        call = self.call
+        y = x.new_empty(*x.shape[:-1], call.n)
+        m = y.numel() // call.n if call.n else 0
+        if m == 0:
+            return y
+        x = x.contiguous()
+        q_bytes = m * self.width
+        q = scratch(q_bytes + 4 * m)
+        scales = q + q_bytes
+        threads = parallel.threads_for(m * call.n * call.k // COLUMNS * 4)
+        self.quantize.call(x.data_ptr(), q, scales, 0, m)
+        arguments = (q, scales, *self._pointers, y.data_ptr(), m)
+        if threads == 1:
+            self.body.call(*arguments, 0, len(self.work))
+        else:
+            cuts = parallel.balance(self.work, threads)
+            parallel.run([[(self.body, (*arguments, lo, hi))] for lo, hi in pairwise(cuts)])
+        return y
