@@ -3,8 +3,9 @@
 python -m benchmarks.cpu_conv [--quick] [--threads N] [--json FILE]
 
 ``conv_14x14_256_3x3_256_u90_hot``: one layer (input plane, channels, window, outputs) again and again, with bias and
-ReLU; ``_cold``: one and a half last-level caches of other memory are read before each run. ``convs_u90_cold``: all
-layers of the network in order, distinct weights, cold as above; ``convs_u90_hot``: the same from single hot layers.
+ReLU; ``_cold``: one and a half last-level caches of other memory are read before each run, then the input.
+``convs_u90_cold``: all layers of the network in order, distinct weights, after reading as much; layers of one geometry
+share an input. ``convs_u90_hot``: all of them, from single hot layers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import nn
 
 from benchmarks.harness import Benchmark, Target, arguments, cold_flusher
 from benchmarks.models import ResNet50
-from benchmarks.operators import Layer, dense_members, race
+from benchmarks.operators import Layer, cool, dense_members, race
 from benchmarks.weights import mask
 from spcomp.conv_shape import ConvShape
 from spcomp.encodings.matrix import matrix_of
@@ -62,6 +63,7 @@ def layers_of(
 ) -> list[Layer]:
     """One layer for each convolution, distinct weights; ``dense`` keeps the rivals, which zeros do not change."""
     layers = []
+    inputs: dict[ConvShape, tuple[torch.Tensor, ...]] = {}
     for i, (shape, n) in enumerate(found):
         weight = torch.randn(n, *shape.weight_shape, generator=generator) / shape.k**0.5
         matrix = matrix_of(weight)
@@ -73,7 +75,12 @@ def layers_of(
         )  # fmt: skip
         if i not in dense:
             dense[i] = dense_members(site)
-        layers.append(Layer(site, site.example(shape.pixels, generator), dense[i]))
+        if (
+            shape not in inputs
+        ):  # as small a share of the memory as in a network, where the layer before has just made it
+            inputs[shape] = site.example(shape.pixels, generator)
+        x = inputs[shape]
+        layers.append(Layer(site, x, dense[i]))
     return layers
 
 
@@ -89,7 +96,7 @@ def network(bench: Benchmark, found: Sequence[Geometry], zeros: int, layers: lis
         hot_ours += count * hot.ours.median
         hot_dense += count * hot.dense.median
         if not quick:
-            race([layer], flush, rounds=5).report(bench, f"{key}_cold")
+            race([layer], cool(flush, layer.x), rounds=5).report(bench, f"{key}_cold")
     note = f"{1e3 * hot_ours:.1f} ms, dense {1e3 * hot_dense:.1f} ms: {len(found)} layers, medians added up"
     bench.report(f"convs_u{zeros}_hot", hot_dense / hot_ours, note)
     whole = race(layers, flush, rounds=5 if quick else 9)

@@ -186,9 +186,9 @@ def choose(layers: Sequence[Layer], flush: Flush | None, near: frozenset[str] = 
     for layer in layers:
         if layer.shape in made.ours:
             continue
-        cool = None if flush is None else _cool(flush, layer.x)
+        cooled = None if flush is None else cool(flush, layer.x)
         members = {name: layer.run(kernel) for name, kernel in layer.dense.items()}
-        made.dense[layer.shape] = next(iter(select(members, cool) if len(members) > 1 else members))
+        made.dense[layer.shape] = next(iter(select(members, cooled) if len(members) > 1 else members))
         offered = {c.name: c for c in candidates(layer.site)}
         named = {name: c for name, c in offered.items() if name in made.near} or offered
         if not named:
@@ -196,7 +196,7 @@ def choose(layers: Sequence[Layer], flush: Flush | None, near: frozenset[str] = 
         if len(named) == 1:
             made.ours[layer.shape] = next(iter(named.values()))
             continue
-        seconds = select({name: layer.run(layer.build(c)) for name, c in named.items()}, cool)
+        seconds = select({name: layer.run(layer.build(c)) for name, c in named.items()}, cooled)
         best = next(iter(seconds))
         made.ours[layer.shape] = named[best]
         limit = (HOPELESS if flush is None else NEAR) * seconds[best]
@@ -253,7 +253,7 @@ def race(
     )
 
 
-def _cool(flush: Flush, x: Sequence[torch.Tensor]) -> Flush:
+def cool(flush: Flush, x: Sequence[torch.Tensor]) -> Flush:
     """Flush, and bring back what the layer before would have left in the caches."""
 
     def run() -> None:

@@ -23,6 +23,8 @@ from benchmarks.weights import PATTERNS
 
 ROOT = Path(__file__).parent
 NAMES = ("cpu_linear", "cpu_conv", "cpu_models", "cpu_models_2_threads")
+REMARKS = ("parts", "method", "quick", "deepsparse", "onnxruntime")
+"""Notes of a result that stand above its tables."""
 MISSED = "\\*"
 MARKS = ("<!-- tables -->", "<!-- /tables -->")
 LINEAR = ("m1_768", "m1_4096", "m8_768", "m8_4096", "m16", "m64", "m128")
@@ -67,7 +69,8 @@ def heading(result: dict[str, Any]) -> str:
     load = result.get("load", ["?"])[0]
     threads = f"{result['threads']} thread{'s' if result['threads'] > 1 else ''}"
     where = f"{result['device']}; float32, {threads}; {tools}; {result['date']}, load average at the end {load}"
-    return f"### {result['benchmark']}: {result['device'].split(',')[0]}\n\n{where}.\n"
+    about = [f" Note: {text}." for key, text in result.get("notes", {}).items() if key in REMARKS]
+    return f"### {result['benchmark']}: {result['device'].split(',')[0]}\n\n{where}.{''.join(about)}\n"
 
 
 def linear_tables(result: dict[str, Any]) -> list[str]:
