@@ -57,3 +57,25 @@ def test_a_cpu_without_amx_is_not_probed(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(amx, "host_cpu", lambda: cpu)
     assert amx.avoid_broken_amx(tmp_path) is None
     assert not list(tmp_path.iterdir())
+
+
+def test_int8_is_tried_once_and_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def probe(code: str) -> str:
+        asked.append(code)
+        return "exit status -4: no message"
+
+    monkeypatch.setattr(amx, "_probe", probe)
+    cpu = host_cpu()
+    without = tuple(f for f in cpu.features if f != "amx_tile")
+    monkeypatch.setattr(amx, "host_cpu", lambda: replace(cpu, features=without))
+    assert amx.onednn_int8_works(tmp_path), "no AMX, nothing to try"
+    monkeypatch.setattr(amx, "host_cpu", lambda: replace(cpu, features=(*without, "amx_tile")))
+    assert not amx.onednn_int8_works(tmp_path)
+    assert not amx.onednn_int8_works(tmp_path)
+    assert len(asked) == 1
+    monkeypatch.setenv(amx.LIMIT, "AVX512_CORE_VNNI")
+    assert not amx.onednn_int8_works(tmp_path)
+    assert len(asked) == 2, "another limit, another answer"
+    compile(asked[0], "the probe", "exec")

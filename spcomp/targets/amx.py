@@ -65,7 +65,7 @@ def avoid_broken_amx(folder: Path) -> str | None:
     path = folder / f"amx-{hashlib.blake2b(circumstances.encode(), digest_size=8).hexdigest()}"
     found = _remembered(path)
     if found is None:
-        found = _probe(_TRY)
+        found = _probe()
         _remember(path, found)
     if found == "works":
         return None
@@ -74,8 +74,8 @@ def avoid_broken_amx(folder: Path) -> str | None:
     return found
 
 
-def _probe(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+def _probe(code: str | None = None) -> str:
+    done = subprocess.run([sys.executable, "-c", code or _TRY], capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return "works"
     last = done.stderr.strip().splitlines()[-1:] or ["no message"]

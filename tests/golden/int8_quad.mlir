@@ -40,34 +40,34 @@ func.func @_mlir_quad(%xs_ptr: memref<1xi32>, %ys_ptr: memref<1xi32>, %values_pt
         %i26 = arith.addi %i25, %const_7 : index
         memref.prefetch %values[%i26], read, locality<3>, data : memref<?xi32>
         %i27 = arith.addi %i24, %const_8 : index
-        %x28 = vector.load %xs[%i27] : memref<?xi32>, vector<16xi32>
-        %q29 = vector.bitcast %x28 : vector<16xi32> to vector<64xi8>
-        %i30 = arith.addi %i24, %const_1 : index
-        %x31 = vector.load %xs[%i30] : memref<?xi32>, vector<16xi32>
+        %i28 = arith.addi %i24, %const_1 : index
+        %x29 = vector.load %xs[%i27] : memref<?xi32>, vector<16xi32>
+        %q30 = vector.bitcast %x29 : vector<16xi32> to vector<64xi8>
+        %x31 = vector.load %xs[%i28] : memref<?xi32>, vector<16xi32>
         %q32 = vector.bitcast %x31 : vector<16xi32> to vector<64xi8>
         %i33 = arith.addi %i25, %const_8 : index
         %s34 = memref.load %values[%i33] : memref<?xi32>
         %w35 = vector.broadcast %s34 : i32 to vector<16xi32>
         %q36 = vector.bitcast %w35 : vector<16xi32> to vector<64xi8>
-        %d37 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a12, %q29, %q36) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
+        %d37 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a12, %q30, %q36) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
         %d38 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a13, %q32, %q36) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
         %i39 = arith.addi %i25, %const_3 : index
         %s40 = memref.load %values[%i39] : memref<?xi32>
         %w41 = vector.broadcast %s40 : i32 to vector<16xi32>
         %q42 = vector.bitcast %w41 : vector<16xi32> to vector<64xi8>
-        %d43 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a14, %q29, %q42) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
+        %d43 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a14, %q30, %q42) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
         %d44 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a15, %q32, %q42) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
         %i45 = arith.addi %i25, %const_0 : index
         %s46 = memref.load %values[%i45] : memref<?xi32>
         %w47 = vector.broadcast %s46 : i32 to vector<16xi32>
         %q48 = vector.bitcast %w47 : vector<16xi32> to vector<64xi8>
-        %d49 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a16, %q29, %q48) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
+        %d49 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a16, %q30, %q48) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
         %d50 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a17, %q32, %q48) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
         %i51 = arith.addi %i25, %const_9 : index
         %s52 = memref.load %values[%i51] : memref<?xi32>
         %w53 = vector.broadcast %s52 : i32 to vector<16xi32>
         %q54 = vector.bitcast %w53 : vector<16xi32> to vector<64xi8>
-        %d55 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a18, %q29, %q54) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
+        %d55 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a18, %q30, %q54) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
         %d56 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a19, %q32, %q54) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
         scf.yield %d37, %d38, %d43, %d44, %d49, %d50, %d55, %d56 : vector<16xi32>, vector<16xi32>, vector<16xi32>, vector<16xi32>, vector<16xi32>, vector<16xi32>, vector<16xi32>, vector<16xi32>
       }
@@ -106,34 +106,34 @@ func.func @_mlir_quad(%xs_ptr: memref<1xi32>, %ys_ptr: memref<1xi32>, %values_pt
         %i88 = arith.addi %i87, %const_7 : index
         memref.prefetch %values[%i88], read, locality<3>, data : memref<?xi32>
         %i89 = arith.addi %i86, %const_8 : index
-        %x90 = vector.load %xs[%i89] : memref<?xi32>, vector<16xi32>
-        %q91 = vector.bitcast %x90 : vector<16xi32> to vector<64xi8>
-        %i92 = arith.addi %i86, %const_1 : index
-        %x93 = vector.load %xs[%i92] : memref<?xi32>, vector<16xi32>
+        %i90 = arith.addi %i86, %const_1 : index
+        %x91 = vector.load %xs[%i89] : memref<?xi32>, vector<16xi32>
+        %q92 = vector.bitcast %x91 : vector<16xi32> to vector<64xi8>
+        %x93 = vector.load %xs[%i90] : memref<?xi32>, vector<16xi32>
         %q94 = vector.bitcast %x93 : vector<16xi32> to vector<64xi8>
         %i95 = arith.addi %i87, %const_8 : index
         %s96 = memref.load %values[%i95] : memref<?xi32>
         %w97 = vector.broadcast %s96 : i32 to vector<16xi32>
         %q98 = vector.bitcast %w97 : vector<16xi32> to vector<64xi8>
-        %d99 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a74, %q91, %q98) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
+        %d99 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a74, %q92, %q98) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
         %d100 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a75, %q94, %q98) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
         %i101 = arith.addi %i87, %const_3 : index
         %s102 = memref.load %values[%i101] : memref<?xi32>
         %w103 = vector.broadcast %s102 : i32 to vector<16xi32>
         %q104 = vector.bitcast %w103 : vector<16xi32> to vector<64xi8>
-        %d105 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a76, %q91, %q104) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
+        %d105 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a76, %q92, %q104) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
         %d106 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a77, %q94, %q104) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
         %i107 = arith.addi %i87, %const_0 : index
         %s108 = memref.load %values[%i107] : memref<?xi32>
         %w109 = vector.broadcast %s108 : i32 to vector<16xi32>
         %q110 = vector.bitcast %w109 : vector<16xi32> to vector<64xi8>
-        %d111 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a78, %q91, %q110) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
+        %d111 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a78, %q92, %q110) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
         %d112 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a79, %q94, %q110) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
         %i113 = arith.addi %i87, %const_9 : index
         %s114 = memref.load %values[%i113] : memref<?xi32>
         %w115 = vector.broadcast %s114 : i32 to vector<16xi32>
         %q116 = vector.bitcast %w115 : vector<16xi32> to vector<64xi8>
-        %d117 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a80, %q91, %q116) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
+        %d117 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a80, %q92, %q116) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
         %d118 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%a81, %q94, %q116) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
         scf.yield %d99, %d100, %d105, %d106, %d111, %d112, %d117, %d118 : vector<16xi32>, vector<16xi32>, vector<16xi32>, vector<16xi32>, vector<16xi32>, vector<16xi32>, vector<16xi32>, vector<16xi32>
       }

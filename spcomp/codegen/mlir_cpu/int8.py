@@ -82,10 +82,9 @@ class QuadKernel(TokensKernel):
         dtype = MLIR_DTYPES[call.dtype]
         self.quantize = jit.compile_text("quantize", quantize_text(call.k, self.width, dtype), 3, 2)
 
-    def _frame(self) -> list[Job]:
+    def _frame(self, bias: bool) -> list[Job]:
         call = self.call
-        bias, activation = call.epilogue.bias, call.epilogue.activation
-        unpack = unpack_int8_text(call.n, self.stride, bias, activation, MLIR_DTYPES[call.dtype])
+        unpack = unpack_int8_text(call.n, self.stride, bias, call.epilogue.activation, MLIR_DTYPES[call.dtype])
         # dwords are moved as if they were float32
         return [("pack", pack_text(self.width // 4, self.body.padded_k), 2, 3), ("unpack8", unpack, 6, 5)]
 

@@ -28,9 +28,9 @@ class PairsKernel(TokensKernel):
             raise KernelError(f"generate a bfloat16 kernel for {call.layer}", found, "quad in bfloat16")
         super().__init__(call, packed, bias, _body(call, packed, packed.encoding.rows))
 
-    def _frame(self) -> list[Job]:
+    def _frame(self, bias: bool) -> list[Job]:
         call = self.call
-        unpack = unpack_text(call.n, self.stride, call.epilogue.bias, call.epilogue.activation, "bf16")
+        unpack = unpack_text(call.n, self.stride, bias, call.epilogue.activation, "bf16")
         return [("pack", pack_text(-(-call.k // 2), self.body.padded_k), 2, 3), ("unpack", unpack, 3, 5)]
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:

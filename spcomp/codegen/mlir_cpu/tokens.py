@@ -90,17 +90,22 @@ class TokensKernel:
         rows = CHUNK_BYTES // (4 * LANES * self.panel)
         self.chunk = max(LANES, rows // LANES * LANES)
         self.stride = self.chunk + 8
+<<<<<<< HEAD
         self.pack, self.unpack = jit.compile_all(self._frame())
         self.bodies = {t: body.compile(t, body.padded_k, self.stride) for t in self._sizes()}
+=======
+        self.pack, self.unpack = jit.compile_all(self._frame(bias is not None))
+        self.bodies = {t: body.compile(t, self.stride) for t in self._sizes()}
+>>>>>>> int8
         self._chunks: dict[int, list[list[Chunk]]] = {}
         self._tiled: dict[int, tiled.Tiled] = {}
         self._held: tuple[int, ...] = (self.bias.data_ptr(),)
 
-    def _frame(self) -> list[Job]:
+    def _frame(self, bias: bool) -> list[Job]:
         """What packs x and what unpacks y."""
         call = self.call
         dtype = MLIR_DTYPES[call.dtype]
-        unpack = unpack_text(call.n, self.stride, call.epilogue.bias, call.epilogue.activation, dtype)
+        unpack = unpack_text(call.n, self.stride, bias, call.epilogue.activation, dtype)
         return [("pack", pack_text(call.k, self.body.padded_k, dtype), 2, 3), ("unpack", unpack, 3, 5)]
 
     @property
