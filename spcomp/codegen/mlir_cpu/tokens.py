@@ -90,13 +90,8 @@ class TokensKernel:
         rows = CHUNK_BYTES // (4 * LANES * self.panel)
         self.chunk = max(LANES, rows // LANES * LANES)
         self.stride = self.chunk + 8
-<<<<<<< HEAD
-        self.pack, self.unpack = jit.compile_all(self._frame())
-        self.bodies = {t: body.compile(t, body.padded_k, self.stride) for t in self._sizes()}
-=======
         self.pack, self.unpack = jit.compile_all(self._frame(bias is not None))
-        self.bodies = {t: body.compile(t, self.stride) for t in self._sizes()}
->>>>>>> int8
+        self.bodies = {t: body.compile(t, body.padded_k, self.stride) for t in self._sizes()}
         self._chunks: dict[int, list[list[Chunk]]] = {}
         self._tiled: dict[int, tiled.Tiled] = {}
         self._held: tuple[int, ...] = (self.bias.data_ptr(),)
