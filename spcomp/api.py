@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 
 from spcomp import guard as guarding
-from spcomp.build import analyse, assemble, build_all, compile_rest, dense_built, lower, make_planner, with_tiles
+from spcomp.build import analyse, assemble, build_all, compile_rest, dense_built, lower, make_planner
 from spcomp.capture import Captured, Example, capture, check_model, from_exported
 from spcomp.compiled import CompiledModule, Parts
 from spcomp.errors import InputError, WeightError
@@ -21,6 +21,7 @@ from spcomp.passes.base import PassContext, Site
 from spcomp.passes.collect import identity
 from spcomp.report.debug import Dump
 from spcomp.signature import Constant
+from spcomp.tiling import with_tiles
 
 log = logging.getLogger("spcomp")
 MAX_SYMBOLS = 2

@@ -12,7 +12,7 @@ from torch import fx
 
 from spcomp import ops
 from spcomp.capture import Captured
-from spcomp.check import check, check_int8, dense_error, pattern_of, relative_error
+from spcomp.check import check, check_int8, dense_error, pattern_of
 from spcomp.codegen import dense, inductor
 from spcomp.codegen.dense_int8 import INT8_MEMBERS
 from spcomp.codegen.fake import refake
@@ -24,14 +24,12 @@ from spcomp.cost.cache import TuneCache
 from spcomp.cost.tuner import Tuner
 from spcomp.encodings.dense import Dense
 from spcomp.errors import CaptureError, PolicyError
-from spcomp.guard import speedup
-from spcomp.kernel import Kernel, TilesKernel
+from spcomp.kernel import Kernel
 from spcomp.options import Options
 from spcomp.passes.base import PassContext, Site, run_passes
 from spcomp.passes.choose import DENSE, Choice, best_dense_seconds, dense_choice, is_dense
 from spcomp.passes.infer_activations import InferActivations
 from spcomp.passes.infer_sparsity import positive_zeros
-from spcomp.passes.keep_tiles import KeepTiles
 from spcomp.passes.pipelines import ANALYSE, LOWER
 from spcomp.passes.propose import Candidate, call_for
 from spcomp.passes.tune import Planned, Planner
@@ -45,12 +43,6 @@ from spcomp.tolerance import TOLERANCES
 
 log = logging.getLogger("spcomp")
 INT8 = tuple(DENSE + name for name in INT8_MEMBERS)
-
-
-SAME = 1e-4
-"""Relative difference that two orders of float32 operations may show over a whole model."""
-WORTH = 1.01
-"""Keeping tiles must gain at least this factor."""
 
 
 @dataclass(eq=False)
@@ -256,38 +248,6 @@ def lower(gm: fx.GraphModule, captured: Captured, ctx: PassContext, tensors: dic
             tensors.setdefault(name, tensor)  # folded away, but part of the model's state
     hints = captured.signature.sizes(captured.flat)
     return Program(captured.signature, gm, tuple(names), gm, "eager", hints=hints)
-
-
-def with_tiles(
-    program: Program, table: ops.KernelTable, tensors: Mapping[str, torch.Tensor], flat: Sequence[object]
-) -> Program | None:
-    """The program with activations kept in tiles between sparse layers, if there is anything to keep and it is faster.
-
-    ``flat``: example inputs; the results of both must agree.
-    """
-    able = [all(isinstance(k, TilesKernel) and k.tiles_served for k in slot.kernels) for slot in table]
-    slots = frozenset(i for i, good in enumerate(able) if good)
-    if program.engine != "inductor" or not slots:
-        return None
-    gm = run_passes((KeepTiles(slots),), program.gm, PassContext())
-    if gm is program.gm:
-        return None
-    made = Program(program.signature, gm, program.lifted, gm, "eager", hints=program.hints)
-    compile_rest(made, tensors, "auto")
-    if made.engine != "inductor":
-        return None
-    results = []
-    for candidate in (program, made):
-        given = [tensors[name].clone() for name in candidate.lifted]
-        with torch.no_grad(), ops.active(table):
-            results.append(candidate.run(*given, *flat))
-    pairs = [(a, b) for a, b in zip(*results, strict=True) if isinstance(a, torch.Tensor) and a.is_floating_point()]
-    if any(relative_error(b, a.double()) > SAME for a, b in pairs):
-        log.warning("a program with tiles gave other results and is not used")
-        return None
-    gain = speedup(tensors, (made, table), (program, table), flat)
-    log.info("activations in tiles: %.2fx", gain)
-    return made if gain > WORTH else None
 
 
 def same(a: torch.Tensor, b: torch.Tensor) -> bool:

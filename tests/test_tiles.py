@@ -143,7 +143,7 @@ def test_golden_norm(golden: Golden) -> None:
 def test_a_compiled_model_keeps_tiles_and_is_saved_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if (reason := unavailable()) is not None:
         pytest.skip(reason)
-    monkeypatch.setattr("spcomp.build.WORTH", 0.0)
+    monkeypatch.setattr("spcomp.tiling.WORTH", 0.0)
     torch.manual_seed(0)
     model, x = prune(Encoder()), torch.randn(1, 37, 64)
     compiled = spcomp.compile(model, x, **{**QUICK, "engine": "auto"})
