@@ -12,9 +12,10 @@ import torch
 from torch import fx, nn
 
 from spcomp import guard as guarding
-from spcomp.build import analyse, assemble, build_all, compile_rest, dense_built, lower, make_planner
+from spcomp.build import Built, analyse, assemble, build_all, compile_rest, dense_built, lower, make_planner
 from spcomp.capture import Captured, Example, capture, check_model, from_exported
-from spcomp.compiled import CompiledModule, Parts
+from spcomp.compiled import CompiledModule, Parts, Program
+from spcomp.dense_program import best_dense_program
 from spcomp.errors import InputError, WeightError
 from spcomp.options import Engine, Options, Policy
 from spcomp.passes.base import PassContext, Site
@@ -172,24 +173,39 @@ def build_parts(captured: Sequence[Captured], options: Options, say: Callable[[s
         table = tuple(b.slot for b in built)
         programs = [with_tiles(made, table, tensors, c.flat) or made for made, c in zip(natural, captured, strict=True)]
     parts = assemble(programs, built, tensors, options)
-    if options.guard and options.policy == "auto" and any(b.decision.sparse for b in built):
+    if options.guard and options.policy != "force":
         say("timing the whole model against the dense program")
         planner = make_planner(options, sum(s.weight.nbytes for s in sites))
         alternatives = [
             b if not b.decision.sparse else dense_built(planner, b, s, "the whole model was not faster sparse")
             for b, s in zip(built, sites, strict=True)
         ]
-        worst, speedups = guarding.slowest_speedup(
-            parts, tuple(a.slot for a in alternatives), [c.flat for c in captured], natural
-        )
-        if worst < guarding.MARGIN:
-            parts = assemble(natural, alternatives, tensors, options, (f"guard: sparse was {worst:.2f}x of dense",))
+        flats = [c.flat for c in captured]
+        dense, alternatives = best_dense_program(planner, natural, alternatives, sites, tensors, flats, options.engine)
+        if not any(b.decision.sparse for b in built):
+            parts = assemble(dense, alternatives, tensors, options)
         else:
-            shown = ", ".join(f"{s:.2f}x" for s in speedups)
-            parts.notes = (f"guard: {shown} of the best dense program, whole model, example inputs",)
+            parts = guarded(parts, dense, alternatives, flats, options)
     parts.state_names = _state_names(captured[0].state, sites, tensors)
     if dump is not None:
         dump.kernels(parts.table)
+    return parts
+
+
+def guarded(
+    parts: Parts,
+    dense: Sequence[Program],
+    alternatives: Sequence[Built],
+    flats: Sequence[Sequence[Any]],
+    options: Options,
+) -> Parts:
+    """The parts with what the guard found, or those of the dense program where it is faster."""
+    worst, speedups = guarding.slowest_speedup(parts, tuple(a.slot for a in alternatives), flats, dense)
+    if worst < guarding.MARGIN:
+        note = f"guard: sparse was {worst:.2f}x of dense"
+        return assemble(dense, alternatives, parts.tensors, options, (note,))
+    shown = ", ".join(f"{s:.2f}x" for s in speedups)
+    parts.notes = (f"guard: {shown} of the best dense program, whole model, example inputs",)
     return parts
 
 

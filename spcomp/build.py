@@ -140,6 +140,14 @@ def dense_built(planner: Planner, built: Built, planned_site: Site, reason: str)
     return _built(planner, planned, kernels, calls, check(planned_site, kernels))
 
 
+def last_built(planner: Planner, site: Site, reason: str) -> Built:
+    """A convolution served by oneDNN with the channels last, whatever is fastest on planes as they are."""
+    choice = Choice(((RowRange(0, None), f"{DENSE}channels_last"),), reason, ())
+    planned = replace_choice(planner.plan(site, sparse=False), choice)
+    kernels, calls = _kernels(planner, planned)
+    return _built(planner, planned, kernels, calls, check(site, kernels))
+
+
 def _kernels(planner: Planner, planned: Planned) -> tuple[list[tuple[RowRange, Kernel]], list[KernelCall]]:
     site = planned.site
     made: list[tuple[RowRange, Kernel]] = []
@@ -188,6 +196,7 @@ def _built(
     ranges = tuple(_range_decision(planner, planned, rows, name) for rows, name in choice.ranges)
     members = {name for _, name in choice.ranges if is_dense(name)}
     copies = ("dense.mkl" in members or "dense.gemv" in members) + ("dense.onednn" in members)
+    copies = copies if site.conv is None else 2 * has_dense  # the one that is saved, and the one laid out
     nbytes = sum(p.nbytes for p in packed.values()) + copies * site.weight.nbytes
     nbytes += sum(name in members for name in INT8) * site.facts.elements
     found = check_int8(site, kernels)

@@ -55,6 +55,40 @@ class TilesKernel(Protocol):
 
 
 @runtime_checkable
+class LaidKernel(Protocol):
+    """A convolution that can also read and make the layouts of :mod:`spcomp.conv_layout`, float32."""
+
+    @property
+    def laid_served(self) -> bool:
+        """Whether this one can."""
+        ...
+
+    def ready(self, made: str, planes: tuple[int, ...]) -> None:
+        """Compile what :meth:`on_layout` will need for a result of this layout."""
+        ...
+
+    def on_layout(
+        self, x: torch.Tensor, residual: torch.Tensor | None, given: str, made: str, planes: tuple[int, ...]
+    ) -> torch.Tensor:
+        """x in the layout ``given``, a residual in ``made`` -> y in ``made``; ``planes``: of padded planes made."""
+        ...
+
+
+@runtime_checkable
+class LastKernel(Protocol):
+    """A convolution that can also work on planes with the channels last."""
+
+    @property
+    def last_served(self) -> bool:
+        """Whether this one can."""
+        ...
+
+    def on_last(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
+        """x [B, C, H, W] (and a residual) -> [B, n, ...], all in ``torch.channels_last``."""
+        ...
+
+
+@runtime_checkable
 class Backend(Protocol):
     """A code generator."""
 

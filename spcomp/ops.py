@@ -18,8 +18,9 @@ from dataclasses import dataclass
 
 import torch
 
+from spcomp.conv_layout import Padded, laid, natural, shape_of
 from spcomp.errors import KernelError
-from spcomp.kernel import Kernel, TilesKernel
+from spcomp.kernel import Kernel, LaidKernel, LastKernel, TilesKernel
 
 LANES = 16
 """Rows of a tile."""
@@ -56,6 +57,29 @@ class SlotKernels:
         y = kernel(xs.transpose(1, 2).reshape(-1, self.k)[:m])
         padded = torch.nn.functional.pad(y, (0, 0, 0, -m % LANES))
         return padded.reshape(-1, LANES, y.shape[-1]).transpose(1, 2).contiguous()
+
+    def on_last(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
+        """A convolution of planes with the channels last; kernels that know none get planes as they are."""
+        kernel = self.pick(x.numel() // self.k * self.rows)
+        if isinstance(kernel, LastKernel) and kernel.last_served:
+            return kernel.on_last(x, *residual)
+        y = self(x.contiguous(), *(r.contiguous() for r in residual))
+        return y.contiguous(memory_format=torch.channels_last)
+
+    def on_layout(
+        self, x: torch.Tensor, residual: torch.Tensor | None, given: str, made: str, planes: tuple[int, ...]
+    ) -> torch.Tensor:
+        """A convolution of x in the layout ``given`` to ``made``; kernels that know none get planes as they are."""
+        kernel = self.pick(x.shape[0] * self.rows)
+        if isinstance(kernel, LaidKernel) and kernel.laid_served:
+            return kernel.on_layout(x, residual, given, made, planes)
+        call = kernel.call
+        if call.conv is None:
+            raise KernelError(f"run {call.layer} as a convolution", "a linear layer", "compiling the model again")
+        size = (call.conv.channels, *(call.conv.height, call.conv.width)[2 - call.conv.dims :])
+        plain = natural(x, given, size, Padded.read_by(call.conv).numbers()).contiguous()
+        other = () if residual is None else (natural(residual, made, call.conv.size(call.n), planes).contiguous(),)
+        return laid(self(plain, *other), made, planes)
 
 
 KernelTable = Sequence[SlotKernels]
@@ -121,6 +145,65 @@ def _fake_conv(x: torch.Tensor, residual: torch.Tensor | None, slot: int, size: 
 
 
 CONV = torch.ops.spcomp.conv_v1.default
+
+
+def conv_last(x: torch.Tensor, residual: torch.Tensor | None, *, slot: int, size: Sequence[int]) -> torch.Tensor:
+    """:func:`conv` of two dimensions on ``torch.channels_last`` planes, which the result is too."""
+    return _table()[slot].on_last(x, *(() if residual is None else (residual,)))
+
+
+_library.define("conv_last_v1(Tensor x, Tensor? residual, int slot, int[] size) -> Tensor")  # type: ignore[no-untyped-call]
+_library.impl("conv_last_v1", lambda x, r, slot, size: conv_last(x, r, slot=slot, size=size), "CPU")  # type: ignore[no-untyped-call]
+
+
+@torch.library.register_fake("spcomp::conv_last_v1")  # type: ignore[untyped-decorator]
+def _fake_conv_last(x: torch.Tensor, residual: torch.Tensor | None, slot: int, size: Sequence[int]) -> torch.Tensor:
+    return x.new_empty((x.shape[0], *size)).to(memory_format=torch.channels_last)
+
+
+CONV_LAST = torch.ops.spcomp.conv_last_v1.default
+
+
+def conv_laid(
+    x: torch.Tensor,
+    residual: torch.Tensor | None,
+    *,
+    slot: int,
+    size: Sequence[int],
+    given: str,
+    made: str,
+    planes: Sequence[int],
+) -> torch.Tensor:
+    """:func:`conv` from one layout of :mod:`spcomp.conv_layout` to another; ``size`` is the natural one."""
+    return _table()[slot].on_layout(x, residual, given, made, tuple(planes))
+
+
+_library.define(  # type: ignore[no-untyped-call]
+    "conv_laid_v1(Tensor x, Tensor? residual, int slot, int[] size, str given, str made, int[] planes) -> Tensor"
+)
+_library.impl(  # type: ignore[no-untyped-call]
+    "conv_laid_v1",
+    lambda x, r, slot, size, given, made, planes: conv_laid(
+        x, r, slot=slot, size=size, given=given, made=made, planes=planes
+    ),
+    "CPU",
+)
+
+
+@torch.library.register_fake("spcomp::conv_laid_v1")  # type: ignore[untyped-decorator]
+def _fake_conv_laid(
+    x: torch.Tensor,
+    residual: torch.Tensor | None,
+    slot: int,
+    size: Sequence[int],
+    given: str,
+    made: str,
+    planes: Sequence[int],
+) -> torch.Tensor:
+    return x.new_empty((x.shape[0], *shape_of(made, size, planes)))
+
+
+CONV_LAID = torch.ops.spcomp.conv_laid_v1.default
 
 
 def tiles_linear(xs: torch.Tensor, *, slot: int, n: int, m: int) -> torch.Tensor:

@@ -10,6 +10,7 @@ from torch import fx
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from spcomp import ops
+from spcomp.conv_layout import LAYOUTS, NATURAL, PLANES, Padded, shape_of, takes
 from spcomp.passes.base import input_size
 from spcomp.plan import KernelCall
 
@@ -21,8 +22,17 @@ def fits(node: fx.Node, calls: Sequence[KernelCall]) -> bool:
     match node.target, node.args:
         case ops.LINEAR, (fx.Node() as x, int() as slot, int() as n) if 0 <= slot < len(calls):
             return _linear(_value(x), n, calls[slot])
-        case ops.CONV, (fx.Node() as x, residual, int() as slot, list() | tuple() as size) if 0 <= slot < len(calls):
-            return _present(residual) and _conv(_value(x), _value(residual), tuple(size), calls[slot])
+        case (ops.CONV | ops.CONV_LAST), (
+            fx.Node() as x, residual, int() as slot, list() | tuple() as size
+        ) if 0 <= slot < len(calls):  # fmt: skip
+            flat = node.target is ops.CONV or len(size) == 3
+            return flat and _present(residual) and _conv(_value(x), _value(residual), tuple(size), calls[slot])
+        case ops.CONV_LAID, (
+            fx.Node() as x, residual, int() as slot, list() | tuple() as size, str() as given, str() as made,
+            list() | tuple() as planes,
+        ) if 0 <= slot < len(calls):  # fmt: skip
+            layouts = (given, made, tuple(planes))
+            return _present(residual) and _laid(_value(x), _value(residual), tuple(size), layouts, calls[slot])
         case ops.TILES_LINEAR, (fx.Node() as x, int() as slot, int() as n, int() as m) if 0 <= slot < len(calls):
             return _tiles(_value(x), n, m, calls[slot])
         case ops.TILES_NORM, (fx.Node() as x, residual, weight, bias, float()):
@@ -62,6 +72,33 @@ def _conv(value: Any, residual: Any, size: tuple[Any, ...], call: KernelCall) ->
     if not isinstance(residual, torch.Tensor) or residual.dtype is not value.dtype:
         return False
     return tuple(residual.shape[1:]) == size and statically_known_true(residual.shape[0] == value.shape[0])
+
+
+def _laid(
+    value: Any, residual: Any, size: tuple[Any, ...], layouts: tuple[str, str, tuple[Any, ...]], call: KernelCall
+) -> bool:
+    given, made, planes = layouts
+    conv = call.conv
+    if conv is None or call.dtype != "float32" or size != conv.size(call.n):
+        return False
+    if given not in (NATURAL, takes(conv)) or made not in LAYOUTS or (made == PLANES) != (len(planes) == 4):
+        return False
+    if made == PLANES:
+        if any(type(v) is not int or not 0 <= v < 1 << 20 for v in planes):
+            return False
+        to, (height, width) = Padded(*planes), conv.output
+        if to.top + height > to.rows or to.left + width > to.width:
+            return False
+    wanted = shape_of(given, input_size(conv), Padded.read_by(conv).numbers())
+    if not isinstance(value, torch.Tensor) or value.dtype is not torch.float32 or tuple(value.shape[1:]) != wanted:
+        return False
+    if not call.epilogue.residual:
+        return residual is None
+    if not isinstance(residual, torch.Tensor) or residual.dtype is not torch.float32:
+        return False
+    if tuple(residual.shape[1:]) != shape_of(made, size, planes):
+        return False
+    return statically_known_true(residual.shape[0] == value.shape[0])
 
 
 def _tiles(value: Any, n: int, m: int, call: KernelCall) -> bool:

@@ -22,6 +22,7 @@ from spcomp.codegen import inductor
 from spcomp.compiled import CompiledModule, Program
 from spcomp.errors import ArtifactError, KernelError, SpcompError
 from spcomp.options import Engine, Options
+from spcomp.passes.lay_out import make_ready
 from spcomp.plan import KernelCall, KernelPlan
 from spcomp.record import SlotRecord
 from spcomp.report.decision import LayerDecision
@@ -101,6 +102,8 @@ def load(
         compile_rest(program, tensors, "eager" if free else options.engine, faked=True)
         program.note = free or program.note
     if built is not None:
+        for program in programs:
+            make_ready(program.gm, tuple(b.slot for b in built))
         parts = assemble(programs, built, tensors, options, notes)
     else:
         say(f"tuning again: {reason}")

@@ -93,7 +93,8 @@ class OneDnnConv:
         self.weight = torch.ops.mkldnn._reorder_convolution_weight(
             dense.contiguous(memory_format=layout), padding, stride, dilation, 1, [max(1, images), *planes]
         )
-        self.fused = "relu" if call.epilogue.activation == "relu" and not call.epilogue.residual else "none"
+        self.relu = call.epilogue.activation == "relu"
+        self.fused = "relu" if self.relu and not call.epilogue.residual else "none"
 
     @property
     def extra_nbytes(self) -> int:
@@ -110,6 +111,26 @@ class OneDnnConv:
         )
         y = y.squeeze(2) if flat else y
         return y.contiguous() if self.fused == "relu" else _finish(y, self.call.epilogue.activation, residual)
+
+    @property
+    def last_served(self) -> bool:
+        return self.last and self.call.conv is not None and self.call.conv.dims == 2
+
+    def on_last(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
+        stride, padding, dilation = self.pairs
+        planes = x.contiguous(memory_format=torch.channels_last)
+        run = torch.ops.mkldnn._convolution_pointwise
+        y: torch.Tensor
+        if residual:
+            other = residual[0].contiguous(memory_format=torch.channels_last)
+            y = run.binary(
+                planes, other, self.weight, self.bias, padding, stride, dilation, 1, "add", 1.0,
+                "relu" if self.relu else None, [], None,
+            )  # fmt: skip
+        else:
+            y = run(planes, self.weight, self.bias, padding, stride, dilation, 1, self.fused, [], "")
+        y = y if self.relu else activate(y, self.call.epilogue.activation)
+        return y.contiguous(memory_format=torch.channels_last)
 
 
 def _folded(call: KernelCall, weight: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:

@@ -14,6 +14,7 @@ from torch import fx
 from spcomp import ops
 from spcomp.codegen import isa
 from spcomp.codegen.mlir_cpu.tiled import tiles_norm
+from spcomp.conv_layout import shape_of
 
 log = logging.getLogger("spcomp.inductor")
 Program = Callable[..., Any]
@@ -43,6 +44,9 @@ def register() -> None:
     from torch._inductor.lowering import register_lowering
     from torch._inductor.select_algorithm import ExternKernelChoice
 
+    def residual_given(x: Any, residual: Any) -> tuple[list[Any], dict[str, None]]:
+        return ([x], {"residual": None}) if residual is None else ([x, residual], {})
+
     def extern(choice: Any, tensors: Sequence[Any], shape: Sequence[Any], **more: Any) -> Any:
         given = [ir.ExternKernel.require_contiguous(ir.ExternKernel.realize_input(t)) for t in tensors]
         first: Any = given[0]
@@ -55,6 +59,7 @@ def register() -> None:
         return ExternKernelChoice(run, None, name=f"spcomp_{name}", has_out_variant=False)
 
     linear, conv = choice(ops.linear, "linear_v1"), choice(ops.conv, "conv_v1")
+    last, laid = choice(ops.conv_last, "conv_last_v1"), choice(ops.conv_laid, "conv_laid_v1")
     tiles, norm = choice(ops.tiles_linear, "tiles_linear_v1"), choice(_norm_given, "tiles_norm_v1")
 
     @register_lowering(ops.LINEAR, type_promotion_kind=None)
@@ -63,9 +68,27 @@ def register() -> None:
 
     @register_lowering(ops.CONV, type_promotion_kind=None)
     def lower_conv(x: Any, residual: Any, slot: int, size: Sequence[int]) -> Any:
-        more = {"residual": None} if residual is None else {}
-        given = [x] if residual is None else [x, residual]
+        given, more = residual_given(x, residual)
         return extern(conv, given, [x.get_size()[0], *size], **more, slot=slot, size=list(size))
+
+    @register_lowering(ops.CONV_LAST, type_promotion_kind=None)
+    def lower_last(x: Any, residual: Any, slot: int, size: Sequence[int]) -> Any:
+        tensors, more = residual_given(x, residual)
+        given: list[Any] = [ir.ExternKernel.require_channels_last(ir.ExternKernel.realize_input(t)) for t in tensors]
+        shape = [x.get_size()[0], *size]
+        strides = ir.FlexibleLayout.stride_ordered(shape, ir.NHWC_STRIDE_ORDER)
+        layout = ir.FixedLayout(given[0].get_device(), given[0].get_dtype(), shape, strides)
+        node = last.bind(given, layout, **more, slot=slot, size=list(size)).output_node()
+        return node[0] if isinstance(node, tuple) else node
+
+    @register_lowering(ops.CONV_LAID, type_promotion_kind=None)
+    def lower_laid(
+        x: Any, residual: Any, slot: int, size: Sequence[int], given: str, made: str, planes: Sequence[int]
+    ) -> Any:
+        tensors, more = residual_given(x, residual)
+        shape = [x.get_size()[0], *shape_of(made, size, planes)]
+        layouts = {"given": given, "made": made, "planes": list(planes)}
+        return extern(laid, tensors, shape, **more, slot=slot, size=list(size), **layouts)
 
     @register_lowering(ops.TILES_LINEAR, type_promotion_kind=None)
     def lower_tiles(xs: Any, slot: int, n: int, m: int) -> Any:

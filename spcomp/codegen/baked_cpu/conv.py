@@ -1,11 +1,16 @@
-"""Direct convolution with baked code: pixels in the lanes, every column of the weight a displacement into the planes.
+"""Direct convolution with baked code: pixels in the lanes, nothing unrolled into patches.
 
-Nothing is unrolled into patches. The planes are padded (and split by phase, where there is a stride) in scratch memory,
-or are the input's own; blocks of code run along them; sums are finished into the result, tile by tile.
+A 1x1 convolution is a product on tiles of sixteen pixels. Any other finds every column of its weight at a displacement
+into planes that are padded (and split by phase, where there is a stride): in scratch memory, or the input's own. Blocks
+of code run along tiles; sums are finished into the result, panel by panel. Neighbours may hand over tiles or padded
+planes (:mod:`spcomp.conv_layout`), and then nothing is copied between them.
 """
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import threading
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,17 +18,24 @@ import torch
 
 from spcomp.codegen.baked_cpu.body import bake, enter, place, unit_rows
 from spcomp.codegen.mlir_cpu import jit, parallel
-from spcomp.codegen.mlir_cpu.planes import Planes, finish_text, planes_text
+from spcomp.codegen.mlir_cpu import segments as seg
+from spcomp.codegen.mlir_cpu.planes import Planes, planes_text
 from spcomp.codegen.mlir_cpu.scratch import scratch
 from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.codegen.mlir_cpu.tokens import CHUNK_BYTES, MLIR_DTYPES
 from spcomp.codegen.x86.encoder import FLOAT_BYTES, ZMM_BYTES
 from spcomp.codegen.x86.memory import PAGE_BYTES
+from spcomp.conv_layout import NATURAL, TILES, Padded, shape_of, takes
 from spcomp.encodings.pack import PackedTensor
-from spcomp.plan import KernelCall
+from spcomp.errors import KernelError
+from spcomp.plan import Epilogue, KernelCall
 
 FEWEST_TILES = 8
 """Tiles of a panel, at least: code is read anew for every panel."""
+SUMS_BYTES = 512 * 1024
+"""Of sums that wait to be finished, at most, where there is more than one unit of rows."""
+PANEL_BYTES = 384 * 1024
+"""Of x in a panel of a 1x1 convolution, about: it is read by every unit of rows."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,17 @@ class _Chunk:
     table: tuple[int, int]
 
 
+@dataclass(frozen=True, eq=False)
+class _Target:
+    """What sums become: where they go, the function that takes them there, and what is zeroed around them."""
+
+    layout: str
+    segments: seg.Segments
+    finish: jit.Compiled | None
+    around: tuple[jit.Compiled, torch.Tensor, torch.Tensor] | None = None
+    planes: Padded | None = None
+
+
 class BakedConv:
     """``y = activation(conv(x) * scale + bias + residual)``. Thread safe: scratch is per thread, the rest read-only."""
 
@@ -42,49 +65,67 @@ class BakedConv:
         self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, scale: torch.Tensor | None
     ) -> None:
         assert call.conv is not None
-        self.call, self.packed = call, packed
-        self.planes = planes = Planes(call.conv)
+        self.call, self.packed, conv = call, packed, call.conv
+        self.planes = planes = Planes(conv)
         one = torch.zeros(1)
         self.bias, self.scale = (one if v is None else v.detach().float().contiguous() for v in (bias, scale))
         schedule = dict(call.schedule)
-        channels_first = planes.offsets().transpose(2, 0, 1).reshape(-1)
-        taps = call.k // call.conv.channels
-        order = torch.arange(call.k).reshape(taps, -1).t().reshape(-1).numpy()
-        baked = bake(
-            packed, schedule["rows"], schedule["columns"], schedule["groups"],
-            order=order, offsets=channels_first * FLOAT_BYTES,
-        )  # fmt: skip
+        sizes = schedule["rows"], schedule["columns"], schedule["groups"]
+        self.pointwise = conv.kernel == (1, 1) and conv.padding == (0, 0)
         self.unit = unit_rows(call.n)
         rows = min(-(-call.n // LANES) * LANES, self.unit)
-        self.panel = min(planes.tiles, max(FEWEST_TILES, CHUNK_BYTES // (ZMM_BYTES * rows)))
-        self.stride = rows + 8
-        dtype = MLIR_DTYPES[call.dtype]
-        self.prepare, self.finish = jit.compile_all(
-            [
-                ("planes", planes_text(planes, dtype), 2, 2),
-                ("finish", finish_text(planes, self.stride, call.epilogue, dtype), 8, 3),
-            ]
-        )
-        place(baked)
-        self.code = enter(baked, 1, self.stride)
-        self.baked = baked
-        self.masks, self.low, self.starts = planes.stored()
-        self.weights = baked.products
-        self._known: dict[int, list[list[_Chunk]]] = {}
-        furthest = int(channels_first.max(initial=0)) + planes.tiles * LANES
-        self.over_bytes = max(0, furthest - call.conv.inputs) * FLOAT_BYTES
+        self.tiles = -(-conv.pixels // LANES) if self.pointwise else planes.tiles
+        panel = CHUNK_BYTES // (ZMM_BYTES * rows)
+        self.over_bytes = 0
         """How far behind the input's own planes a last tile reads, into lanes that are dropped."""
+        if self.pointwise:
+            panel = min(panel, PANEL_BYTES // (ZMM_BYTES * conv.channels))
+            self.columns = conv.channels
+            baked = bake(packed, *sizes)
+        else:
+            offsets = planes.offsets().transpose(2, 0, 1).reshape(-1)
+            order = torch.arange(call.k).reshape(call.k // conv.channels, -1).t().reshape(-1).numpy()
+            self.columns = 1
+            self.over_bytes = max(0, int(offsets.max(initial=0)) + self.tiles * LANES - conv.inputs) * FLOAT_BYTES
+            baked = bake(packed, *sizes, order=order, offsets=offsets * FLOAT_BYTES)
+        self.panel = min(self.tiles, max(FEWEST_TILES, panel))
+        self.units = max(1, SUMS_BYTES // (ZMM_BYTES * self.panel * self.unit))
+        """Units of rows that are computed, then finished, together."""
+        self.stride = rows if self.units == 1 else min(-(-call.n // LANES) * LANES, self.units * self.unit)
+        self.stride += 8
+        dtype = MLIR_DTYPES[call.dtype]
+        jobs = [] if self.pointwise and conv.stride == (1, 1) else [("planes", planes_text(planes, dtype), 2, 2)]
+        after = "f32" if jobs else dtype
+        jobs += [("tiles", seg.tiles_text(after), 2, 4)] if self.pointwise else []
+        jobs += [("finish", seg.finish_text(call.epilogue, dtype, by_rows=True), 8, 5)]
+        compiled = {c.name: c for c in jit.compile_all(jobs)}
+        self.prepare, self.to_tiles = compiled.get("planes"), compiled.get("tiles")
+        place(baked)
+        self.code = enter(baked, self.columns, self.stride)
+        self.straight = enter(baked, self.columns, call.n) if self.pointwise and call.n else self.code
+        """The same with sums straight into a result in tiles."""
+        self.baked = baked
+        self.weights = baked.products
+        self._lock = threading.Lock()
+        self._known: dict[int, list[list[_Chunk]]] = {}
+        self._targets: dict[tuple[str, tuple[int, ...]], _Target] = {}
+        self._natural = self._target(NATURAL, ())
 
     @property
     def source(self) -> str:
-        return "\n".join(f"// {c.name}\n{c.text}" for c in (self.prepare, self.code, self.finish))
+        found = [self.prepare, self.to_tiles, self.code, self._natural.finish]
+        return "\n".join(f"// {c.name}\n{c.text}" for c in found if c is not None)
 
     @property
     def extra_nbytes(self) -> int:
         for threads in {1, torch.get_num_threads()}:
             self._parts(threads)
         vectors = self.bias.nbytes + self.scale.nbytes
-        return vectors + self.masks.nbytes + self.low.nbytes + self.starts.nbytes + self.baked.nbytes
+        return vectors + sum(t.segments.nbytes for t in self._targets.values()) + self.baked.nbytes
+
+    @property
+    def laid_served(self) -> bool:
+        return self.call.dtype == "float32"
 
     def _parts(self, threads: int) -> list[list[_Chunk]]:
         """For each thread its chunks of rows, balanced by nonzeros."""
@@ -93,66 +134,140 @@ class BakedConv:
             cuts = parallel.balance(self.weights, threads)
             known = self._known[threads] = [
                 [
-                    _Chunk(u * self.unit, min((u + 1) * self.unit, self.call.n), self.baked.table(u, u + 1))
-                    for u in range(lo, hi)
+                    _Chunk(u * self.unit, min(end * self.unit, self.call.n), self.baked.table(u, end))
+                    for u in range(lo, hi, self.units)
+                    for end in (min(u + self.units, hi),)
                 ]
                 for lo, hi in pairwise(cuts)
             ]
         return known
 
-    def __call__(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
+    def _target(self, layout: str, planes: tuple[int, ...]) -> _Target:
+        """Made, and its functions compiled, when it is first asked for."""
+        with self._lock:
+            if (layout, planes) not in self._targets:
+                self._targets[layout, planes] = self._make_target(layout, planes)
+            return self._targets[layout, planes]
+
+    def _make_target(self, layout: str, planes: tuple[int, ...]) -> _Target:
         call, conv = self.call, self.planes.conv
-        y = x.new_empty((x.shape[0], *conv.size(call.n)))
+        pixel = self.planes.pixel()
+        if self.pointwise:
+            pixel = seg.natural_destination(self.tiles * LANES)
+            pixel[conv.pixels :] = -1
+        stride, around, to = self.stride, None, None
+        match layout:
+            case "tiles":
+                stride = call.n if self.pointwise else stride
+                where, step = seg.tiles_destination(conv.pixels, call.n), LANES
+            case "planes":
+                to = Padded(*planes)
+                where, step = seg.planes_destination(*conv.output, to), to.plane
+                at, masks = (torch.from_numpy(v) for v in seg.border(*conv.output, to))
+                around = (jit.compile_text("border", seg.border_text(), 3, 4), at, masks)
+            case _:
+                where, step = seg.natural_destination(conv.pixels), conv.pixels
+        table = seg.segments(pixel, where, stride, step)
+        if layout == TILES and self.pointwise and call.epilogue == Epilogue():
+            return _Target(layout, table, None)
+        text = seg.finish_text(call.epilogue, MLIR_DTYPES[call.dtype], by_rows=layout != TILES)
+        return _Target(layout, table, jit.compile_text("finish", text, 8, 5), around, to)
+
+    def __call__(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
+        return self._run(x, residual, NATURAL, self._natural)
+
+    def ready(self, made: str, planes: tuple[int, ...]) -> None:
+        """Compile what :meth:`on_layout` will need."""
+        self._target(made, planes)
+
+    def on_layout(
+        self, x: torch.Tensor, residual: torch.Tensor | None, given: str, made: str, planes: tuple[int, ...]
+    ) -> torch.Tensor:
+        if given not in (NATURAL, takes(self.planes.conv)):
+            raise KernelError(f"run {self.call.layer} on {given}", f"a convolution of {self.planes.conv}", NATURAL)
+        return self._run(x, residual, given, self._target(made, planes))
+
+    def _run(self, x: torch.Tensor, residual: torch.Tensor | None, given: str, target: _Target) -> torch.Tensor:
+        call, conv = self.call, self.planes.conv
+        to = () if target.planes is None else target.planes.numbers()
+        y = x.new_empty((x.shape[0], *shape_of(target.layout, conv.size(call.n), to)))
         if y.numel() == 0:
             return y
         x = x.contiguous()
         other = y if residual is None else residual.contiguous()
         item = x.element_size()
         threads = parallel.threads_for(conv.pixels * call.stored)
-        planes_bytes = -(-(self.planes.total + LANES) * FLOAT_BYTES // PAGE_BYTES) * PAGE_BYTES
-        sums_bytes = self.panel * ZMM_BYTES * self.stride
-        room = scratch(planes_bytes + threads * sums_bytes)
+        needs = [0, 0, threads * self.panel * ZMM_BYTES * self.stride]
+        if given == NATURAL:
+            needs[0] = (self.planes.total + LANES) * FLOAT_BYTES if self.prepare is not None else 0
+            needs[1] = self.tiles * self.columns * ZMM_BYTES if self.pointwise else 0
+        rooms = _rooms(needs)
+        steps = (x[0].numel() * item, y[0].numel() * item)
         for image in range(x.shape[0]):
-            at = x.data_ptr() + image * conv.inputs * item
-            xs = self._planes(at, room, threads)
-            out = image * call.n * conv.pixels * item
-            self._image(xs, other.data_ptr() + out, y.data_ptr() + out, room + planes_bytes, sums_bytes, threads)
+            xs = x.data_ptr() + image * steps[0]
+            if given == NATURAL:
+                xs = self._prepared(xs, rooms, threads)
+            out = (other.data_ptr() + image * steps[1], y.data_ptr() + image * steps[1])
+            self._image(xs, *out, rooms[2], threads, target)
         return y
 
-    def _planes(self, x: int, room: int, threads: int) -> int:
-        """Address of the planes of one image: its own, where a last tile that reads past them stays in their page."""
-        conv = self.planes.conv
-        if self.planes.natural and self.call.dtype == "float32":
-            end = x + conv.inputs * FLOAT_BYTES
+    def _prepared(self, x: int, rooms: list[int], threads: int) -> int:
+        """Address of the tiles or padded planes of one natural image."""
+        conv, planes = self.planes.conv, self.planes
+        if not self.pointwise and planes.natural and self.call.dtype == "float32":
+            end = x + conv.inputs * FLOAT_BYTES  # the input's own, where a last tile stays in their page
             if (end - 1) // PAGE_BYTES == (end + self.over_bytes - 1) // PAGE_BYTES:
                 return x
-        if threads == 1:
-            self.prepare.call(x, room, 0, conv.channels)
-        else:
-            shares = parallel.even(conv.channels, threads)
-            parallel.run([[(self.prepare, (x, room, lo, hi))] for lo, hi in shares])
-        return room
+        shares = parallel.even(conv.channels, threads)
+        if self.prepare is not None:
+            parallel.run([[(self.prepare, (x, rooms[0], lo, hi))] for lo, hi in shares])
+            x = rooms[0]
+        if self.to_tiles is not None:
+            sizes = (conv.channels, conv.pixels)
+            parallel.run([[(self.to_tiles, (x, rooms[1], lo, hi, *sizes))] for lo, hi in shares])
+            x = rooms[1]
+        return x
 
-    def _image(self, xs: int, residual: int, y: int, sums: int, sums_bytes: int, threads: int) -> None:
-        vectors = (self.scale.data_ptr(), self.bias.data_ptr())
+    def _image(self, xs: int, residual: int, y: int, sums: int, threads: int, target: _Target) -> None:
+        n, table = self.call.n, target.segments
+        before = LANES * (FLOAT_BYTES if self.call.dtype == "float32" else FLOAT_BYTES // 2)
+        vectors = (self.scale.data_ptr(), self.bias.data_ptr(), residual - before, y - before, *table.tables())
+        straight = self.pointwise and target.layout == TILES
+        if target.around is not None:
+            clear, at, masks = target.around
+            assert target.planes is not None
+            clear.call(y, at.data_ptr(), masks.data_ptr(), len(at), target.planes.plane, 0, n)
+            used = n * target.planes.plane
+            ctypes.memset(y + used * FLOAT_BYTES, 0, (target.planes.total(n) - used) * FLOAT_BYTES)
+        elif target.layout == TILES and self.planes.conv.pixels % LANES and not straight:
+            ctypes.memset(y + (self.tiles_out - 1) * n * ZMM_BYTES, 0, n * ZMM_BYTES)
         parts = self._parts(threads)
         work: list[list[parallel.Step]] = [[] for _ in parts]
-        for first in range(0, self.planes.tiles, self.panel):
-            tiles = min(self.panel, self.planes.tiles - first)
-            tables = (
-                self.masks.ctypes.data + 2 * first, self.low.ctypes.data + 2 * first,
-                self.starts.ctypes.data + 8 * first,
-            )  # fmt: skip
+        for first in range(0, self.tiles, self.panel):
+            stop = min(first + self.panel, self.tiles)
+            lo, hi = int(table.first[first]), int(table.first[stop])
             for i, part in enumerate(parts):
-                mine = sums + i * sums_bytes
+                mine = sums + i * self.panel * ZMM_BYTES * self.stride
                 for c in part:
-                    base = mine - c.row_lo * ZMM_BYTES
-                    multiply = (xs + first * ZMM_BYTES, base, *c.table, 0, tiles)
-                    store = (mine, *vectors, residual, y, *tables, tiles, c.row_lo, c.row_hi)
-                    if threads == 1:
-                        self.code.call(*multiply, 0, 0)
-                        self.finish.call(*store)
+                    if straight:
+                        base, multiply = y, (self.straight, (xs, y, *c.table, first, stop, 0, 0))
                     else:
-                        work[i] += [(self.code, (*multiply, 0, 0)), (self.finish, store)]
-        if threads > 1:
-            parallel.run(work)
+                        base = mine - c.row_lo * ZMM_BYTES
+                        from_ = xs + first * self.columns * ZMM_BYTES
+                        multiply = (self.code, (from_, base, *c.table, 0, stop - first, 0, 0))
+                        base -= first * self.stride * ZMM_BYTES
+                    work[i].append(multiply)
+                    if target.finish is not None:
+                        work[i].append((target.finish, (base, *vectors, lo, hi, table.step, c.row_lo, c.row_hi)))
+        parallel.run(work)
+
+    @functools.cached_property
+    def tiles_out(self) -> int:
+        return -(-self.planes.conv.pixels // LANES)
+
+
+def _rooms(needs: list[int]) -> list[int]:
+    """Addresses of that many bytes each, in this thread's scratch memory."""
+    pages = [-(-n // PAGE_BYTES) * PAGE_BYTES for n in needs]
+    start = scratch(sum(pages))
+    return [start + sum(pages[:i]) for i in range(len(pages))]

@@ -1,7 +1,8 @@
-"""Planes for direct convolution, before and after: pad and split by phase; scale, shift, add, activate and store.
+"""Planes for direct convolution: pad and split by phase.
 
 A convolution runs along flattened output planes whose rows are as wide as the taps reach: lane q of a register is
-output pixel (q // width, q % width), and what hangs over the right edge is dropped when it is stored. With a stride,
+output pixel (q // width, q % width), and what hangs over the right edge is dropped when it is stored
+(:mod:`~spcomp.codegen.mlir_cpu.segments`). With a stride,
 input pixels (i * stride + a, j * stride + b) form the plane of phase (a, b), where the convolution has stride 1.
 """
 
@@ -12,14 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spcomp.codegen.mlir_cpu.epilogue import activate
-from spcomp.codegen.mlir_cpu.layout import MASK, store_row
+from spcomp.codegen.mlir_cpu.layout import MASK
 from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
 from spcomp.conv_shape import ConvShape
-from spcomp.plan import Epilogue
 
 _INDICES = f"vector<{LANES}xindex>"
-COMPRESS = "llvm.x86.avx512.mask.compress.v16f32"
 
 
 @dataclass(frozen=True)
@@ -77,14 +75,11 @@ class Planes:
         channel = np.arange(conv.channels) * self.plane
         return (phase * (conv.channels * self.plane) + inside)[:, :, None].astype(np.int64) + channel
 
-    def stored(self) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.int64]]:
-        """For each tile: the mask of lanes that are output pixels, as many low bits, and the first one's number."""
+    def pixel(self) -> NDArray[np.int64]:
+        """The output pixel that each lane of all tiles is, or -1."""
         q = np.arange(self.tiles * LANES)
-        valid = ((q < self.span) & (q % self.width < self.conv.output[1])).reshape(self.tiles, LANES)
-        counts = valid.sum(axis=1)
-        masks = (valid << np.arange(LANES)).sum(axis=1).astype(np.uint16)
-        low = ((1 << counts) - 1).astype(np.uint16)
-        return masks, low, (np.cumsum(counts) - counts).astype(np.int64)
+        down, across = np.divmod(q, self.width)
+        return np.where((q < self.span) & (across < self.conv.output[1]), down * self.conv.output[1] + across, -1)
 
 
 def planes_text(planes: Planes, dtype: str = "f32") -> str:
@@ -155,48 +150,3 @@ def _columns(f: Function, conv: ConvShape, row: str, column: str, inside: str, d
         return parts[0]
     even = list(range(0, 2 * LANES, 2))
     return f.val(f"vector.shuffle {parts[0]}, {parts[1]} {even} : {VEC}, {VEC}", "x")
-
-
-def finish_text(planes: Planes, stride: int, epilogue: Epilogue, dtype: str = "f32") -> str:
-    """``finish(ys, scale[n], bias[n], residual, y, masks, low, starts, tiles, row_lo, row_hi)``.
-
-    ys [tiles, stride, 16] of f32 holds row ``row_lo`` first; residual and y [n, pixels] of dtype; masks, low and starts
-    as :meth:`Planes.stored` has them, from the first of these tiles on.
-    """
-    pointers = (
-        ("ys", "f32"), ("scale", "f32"), ("bias", "f32"), ("residual", dtype), ("y", dtype), ("masks", "i16"),
-        ("low", "i16"), ("starts", "i64"),
-    )  # fmt: skip
-    f = Function("finish", pointers, ("tiles", "row_lo", "row_hi"))
-    with f.loop("%row_lo", "%row_hi", hint="n") as n:
-        scale = f.broadcast(f.load("%scale", n.index)) if epilogue.scale else None
-        bias = f.broadcast(f.load("%bias", n.index)) if epilogue.bias else None
-        from_ = f.mul(f.val(f"arith.subi {n.index}, %row_lo : index", "i"), f.idx(LANES))
-        to = f.mul(n.index, f.idx(planes.conv.pixels))
-        with f.loop(f.idx(0), "%tiles", hint="t") as t:
-            value = f.vload("%ys", f.add(from_, f.mul(t.index, f.idx(stride * LANES))))
-            at = f.add(to, f.load_index("%starts", t.index, "i64"))
-            keep = _bits(f, "%low", t.index)
-            if planes.reach[1]:
-                pack = _bits(f, "%masks", t.index)
-                call = f'llvm.call_intrinsic "{COMPRESS}"({value}, {f.splat("0.0")}, {pack})'
-                value = f.val(f"{call} : ({VEC}, {VEC}, {MASK}) -> {VEC}", "y")
-            if scale is not None:
-                value = f.fma(value, scale, bias or f.splat("0.0"))
-            elif bias is not None:
-                value = f.val(f"arith.addf {value}, {bias} : {VEC}", "y")
-            if epilogue.residual:
-                narrow = f"vector<{LANES}x{dtype}>"
-                types = f"memref<?x{dtype}>, {MASK}, {narrow} into {narrow}"
-                zero = f.splat("0.0", narrow)
-                other = f.val(f"vector.maskedload %residual[{at}], {keep}, {zero} : {types}", "r")
-                if dtype != "f32":
-                    other = f.val(f"arith.extf {other} : {narrow} to {VEC}", "r")
-                value = f.val(f"arith.addf {value}, {other} : {VEC}", "y")
-            store_row(f, activate(f, value, epilogue.activation), "%y", at, dtype, keep)
-    return f.text()
-
-
-def _bits(f: Function, buffer: str, index: str) -> str:
-    raw = f.load(buffer, index, "i16")
-    return f.val(f"llvm.bitcast {raw} : i16 to {MASK}", "m")

@@ -1,0 +1,189 @@
+"""Hand activations from convolution to convolution in the layout that the next one computes on.
+
+before:  %a : spcomp.conv_v1(%x, None, 0, [64, 56, 56]); %b : spcomp.conv_v1(%a, None, 1, [64, 56, 56])
+         %c : spcomp.conv_v1(%b, %r, 2, [256, 56, 56]); %d : spcomp.conv_v1(%c, None, 3, [64, 56, 56])
+after:   %a : spcomp.conv_laid_v1(%x, None, 0, [64, 56, 56], natural, planes, [58, 58, 1, 1])
+         %b : spcomp.conv_laid_v1(%a, None, 1, [64, 56, 56], planes, tiles, [])
+         %c : spcomp.conv_laid_v1(%b, %r in tiles, 2, [256, 56, 56], tiles, tiles, []); %d : ... of %c in tiles
+
+Here 0, 2 and 3 are 1x1 and 1 is 3x3. Which values become tiles is a minimum cut: what is counted are elements that are
+copied into another layout, by a kernel for itself or between two nodes (networkx's preflow-push). What stays natural
+and is read by convolutions of one geometry only becomes their padded planes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import networkx as nx
+import torch
+from torch import fx
+
+from spcomp import ops
+from spcomp.conv_layout import LANES, NATURAL, PLANES, TILES, Padded, takes
+from spcomp.conv_shape import ConvShape
+from spcomp.kernel import LaidKernel
+from spcomp.passes.base import PassContext
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class LayOut:
+    """Rewrite a lowered graph; ``slots``: the convolutions whose kernels know layouts."""
+
+    name: ClassVar[str] = "lay-out"
+    slots: Mapping[int, ConvShape]
+
+    def run(self, gm: fx.GraphModule, ctx: PassContext) -> fx.GraphModule:
+        convs = {
+            n: self.slots[n.args[2]]
+            for n in gm.graph.nodes
+            if n.target is ops.CONV and n.args[2] in self.slots and not _written(n)
+        }
+        made = _layouts(convs)
+        return _Rewriter(gm, convs, made).run() if any(layout != NATURAL for layout, _ in made.values()) else gm
+
+
+def _written(node: fx.Node) -> bool:
+    """Whether something writes into a value, or into a view of it: a copy of it would not do then."""
+    for user in node.users:
+        schema = getattr(user.target, "_schema", None)
+        if schema is None:
+            continue
+        if schema.is_mutable or (any(r.alias_info is not None for r in schema.returns) and _written(user)):
+            return True
+    return False
+
+
+Made = tuple[str, tuple[int, ...]]
+"""A layout, and of padded planes their numbers."""
+
+
+def _layouts(convs: Mapping[fx.Node, ConvShape]) -> dict[fx.Node, Made]:
+    """The layout of every convolution's result."""
+    tiles = _in_tiles(convs)
+    return {n: (TILES, ()) if n in tiles else _padded(n, convs) for n in convs}
+
+
+def _in_tiles(convs: Mapping[fx.Node, ConvShape]) -> set[fx.Node]:
+    graph = nx.DiGraph()
+    graph.add_nodes_from((TILES, NATURAL))
+
+    def cost(a: object, b: object, size: int) -> None:
+        """Paid where ``a`` is in tiles and ``b`` is not."""
+        known = graph.edges[a, b]["capacity"] if graph.has_edge(a, b) else 0
+        graph.add_edge(a, b, capacity=known + size)
+
+    for node in convs:
+        size = _elements(node)
+        natural = 0
+        for user in node.users:
+            if user not in convs:
+                natural = size
+                continue
+            if user.args[0] is node:
+                if takes(convs[user]) == TILES:
+                    cost(TILES, node, size)
+                else:
+                    natural = size
+            if user.args[1] is node:
+                cost(node, user, size)
+                cost(user, node, size)
+        if natural:
+            cost(node, NATURAL, natural)  # one copy serves all of them
+        other = node.args[1]
+        if isinstance(other, fx.Node) and other not in convs:
+            cost(node, NATURAL, size)
+    _, (tiles, _) = nx.minimum_cut(graph, TILES, NATURAL)
+    return {n for n in tiles if isinstance(n, fx.Node)}
+
+
+def _elements(node: fx.Node) -> int:
+    """Of one image."""
+    return math.prod(node.args[3])  # type: ignore[arg-type]
+
+
+def _padded(node: fx.Node, convs: Mapping[fx.Node, ConvShape]) -> Made:
+    """Padded planes, if every reader wants the same ones and no residual is laid out otherwise; else natural."""
+    wanted = set()
+    for user in node.users:
+        if user not in convs or user.args[1] is node or takes(convs[user]) != PLANES:
+            return NATURAL, ()
+        wanted.add(tuple(Padded.read_by(convs[user]).numbers()))
+    if len(wanted) != 1 or node.args[1] is not None:
+        return NATURAL, ()
+    return PLANES, wanted.pop()
+
+
+class _Rewriter:
+    def __init__(
+        self, gm: fx.GraphModule, convs: Mapping[fx.Node, ConvShape], made: Mapping[fx.Node, Made]
+    ) -> None:
+        self.gm, self.convs, self.made = gm, convs, made
+        self.graph = fx.Graph()
+        self.values: dict[tuple[fx.Node, str], fx.Node] = {}
+
+    def run(self) -> fx.GraphModule:
+        for node in self.gm.graph.nodes:
+            if node not in self.convs:
+                self.values[node, NATURAL] = self.graph.node_copy(node, self._natural)
+                continue
+            layout, planes = self.made[node]
+            self.values[node, layout] = self._conv(node, layout, planes)
+        self.graph.set_codegen(fx.graph.CodeGen())
+        new = fx.GraphModule(self.gm, self.graph)
+        new.meta.update(self.gm.meta)
+        return new
+
+    def _conv(self, node: fx.Node, layout: str, planes: tuple[int, ...]) -> fx.Node:
+        x, residual, slot, size = node.args
+        assert isinstance(x, fx.Node)
+        given = self._given(x, self.convs[node])
+        other = None
+        if isinstance(residual, fx.Node):
+            other = self._tiles(residual) if layout == TILES else self._natural(residual)
+        if (given, layout) == (NATURAL, NATURAL):
+            return self.graph.call_function(ops.CONV, (self._natural(x), other, slot, size))
+        value = self._natural(x) if given == NATURAL else self.values[x, given]
+        return self.graph.call_function(ops.CONV_LAID, (value, other, slot, size, given, layout, list(planes)))
+
+    def _given(self, x: fx.Node, conv: ConvShape) -> str:
+        """The layout in which a convolution gets x: the one it wants if x is there in it, else natural."""
+        wanted = takes(conv)
+        return wanted if (x, wanted) in self.values else NATURAL
+
+    def _natural(self, node: fx.Node) -> fx.Node:
+        if (node, NATURAL) not in self.values:
+            size = [int(s) for s in node.meta["val"].shape[1:]]
+            call = self.graph.call_function
+            t = call(aten.transpose.int, (self.values[node, TILES], 1, 2))
+            t = call(aten.reshape.default, (t, [-1, size[0], -(-math.prod(size[1:]) // LANES) * LANES]))
+            t = call(aten.slice.Tensor, (t, 2, 0, math.prod(size[1:])))
+            self.values[node, NATURAL] = call(aten.reshape.default, (t, [-1, *size]))
+        return self.values[node, NATURAL]
+
+    def _tiles(self, node: fx.Node) -> fx.Node:
+        if (node, TILES) not in self.values:
+            channels, *rest = (int(s) for s in node.meta["val"].shape[1:])
+            pixels = math.prod(rest)
+            call = self.graph.call_function
+            t = call(aten.reshape.default, (self._natural(node), [-1, channels, pixels]))
+            t = call(aten.constant_pad_nd.default, (t, [0, -pixels % LANES]))
+            t = call(aten.reshape.default, (t, [-1, channels, -(-pixels // LANES), LANES]))
+            t = call(aten.transpose.int, (t, 1, 2))
+            self.values[node, TILES] = call(aten.clone.default, (t,), {"memory_format": torch.contiguous_format})
+        return self.values[node, TILES]
+
+
+def make_ready(gm: fx.GraphModule, table: ops.KernelTable) -> None:
+    """Have the kernels compile what a rewritten graph will ask them for, so that nothing is compiled when it runs."""
+    for node in gm.graph.nodes:
+        if node.target is ops.CONV_LAID:
+            _, _, slot, _, _, made, planes = node.args
+            for kernel in table[slot].kernels:
+                if isinstance(kernel, LaidKernel) and kernel.laid_served:
+                    kernel.ready(made, tuple(planes))
