@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import networkx as nx
 import torch
@@ -119,10 +119,21 @@ def _padded(node: fx.Node, convs: Mapping[fx.Node, ConvShape]) -> Made:
     return PLANES, wanted.pop()
 
 
+def _pooling(node: fx.Node) -> tuple[list[int], list[int], list[int]] | None:
+    """(kernel, stride, padding) of a max pooling that our kernel can do, else None."""
+    if node.target is not aten.max_pool2d.default or len(node.args) > 4 or node.kwargs:
+        return None  # dilated, or rounding up
+    given: list[list[Any]] = [[*a] if isinstance(a, list | tuple) else [a] for a in node.args[1:]]
+    kernel, stride, padding = [*given, [], []][:3]
+    pairs = [[v[0], v[-1]] for v in (kernel, stride or kernel, padding or [0])]
+    kernel, stride, padding = pairs
+    if any(type(v) is not int for v in (*kernel, *stride, *padding)) or stride[1] > 2:
+        return None
+    return kernel, stride, padding
+
+
 class _Rewriter:
-    def __init__(
-        self, gm: fx.GraphModule, convs: Mapping[fx.Node, ConvShape], made: Mapping[fx.Node, Made]
-    ) -> None:
+    def __init__(self, gm: fx.GraphModule, convs: Mapping[fx.Node, ConvShape], made: Mapping[fx.Node, Made]) -> None:
         self.gm, self.convs, self.made = gm, convs, made
         self.graph = fx.Graph()
         self.values: dict[tuple[fx.Node, str], fx.Node] = {}
@@ -130,7 +141,10 @@ class _Rewriter:
     def run(self) -> fx.GraphModule:
         for node in self.gm.graph.nodes:
             if node not in self.convs:
-                self.values[node, NATURAL] = self.graph.node_copy(node, self._natural)
+                copy = self.values[node, NATURAL] = self.graph.node_copy(node, self._natural)
+                numbers = _pooling(node)
+                if numbers is not None and node.args[0] in self.convs:
+                    copy.target, copy.args, copy.kwargs = ops.MAX_POOL, (copy.args[0], *numbers), {}
                 continue
             layout, planes = self.made[node]
             self.values[node, layout] = self._conv(node, layout, planes)

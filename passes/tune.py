@@ -28,6 +28,8 @@ from spcomp.passes.propose import Candidate, call_for, points_of, propose
 from spcomp.plan import KernelCall, RowRange
 
 MAX_POINTS = 12
+SPARE_BYTES = 64 * 1024
+"""What the kernels of a small layer may keep under a budget of 1: code comes in pages."""
 
 
 class Dense(Protocol):
@@ -169,6 +171,7 @@ class _SitePlan:
             dense_nbytes=self.site.weight.nbytes,
             budget=self.p.budget,
             force=self.p.force,
+            spare=SPARE_BYTES,
         )
 
     def _usable(self, candidate: Candidate, m: int) -> bool:

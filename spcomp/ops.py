@@ -252,3 +252,25 @@ def _fake_norm(
 TILES_LINEAR = torch.ops.spcomp.tiles_linear_v1.default
 TILES_NORM = torch.ops.spcomp.tiles_norm_v1.default
 LINEAR = torch.ops.spcomp.linear_v1.default
+
+
+def max_pool(x: torch.Tensor, *, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> torch.Tensor:
+    """Max pooling of planes [B, C, H, W] as they are; what it means, in plain torch."""
+    y: torch.Tensor = torch.nn.functional.max_pool2d(x, list(kernel), list(stride), list(padding))
+    return y.contiguous()
+
+
+_library.define("max_pool_v1(Tensor x, int[] kernel, int[] stride, int[] padding) -> Tensor")  # type: ignore[no-untyped-call]
+_library.impl(  # type: ignore[no-untyped-call]
+    "max_pool_v1", lambda x, kernel, stride, padding: max_pool(x, kernel=kernel, stride=stride, padding=padding), "CPU"
+)
+
+
+@torch.library.register_fake("spcomp::max_pool_v1")  # type: ignore[untyped-decorator]
+def _fake_max_pool(
+    x: torch.Tensor, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
+) -> torch.Tensor:
+    return torch.nn.functional.max_pool2d(x, list(kernel), list(stride), list(padding))
+
+
+MAX_POOL = torch.ops.spcomp.max_pool_v1.default

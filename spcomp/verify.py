@@ -15,8 +15,10 @@ from spcomp.check import finite, relative_error
 from spcomp.codegen.dense import best_dense
 from spcomp.codegen.reference.int8 import relative_bound
 from spcomp.compiled import Parts
+from spcomp.conv_layout import Padded, natural
 from spcomp.encodings.dense import Dense
 from spcomp.errors import InputError
+from spcomp.passes.base import input_size
 from spcomp.record import SlotRecord
 from spcomp.report.verification import LayerCheck, Verification
 from spcomp.signature import bind
@@ -34,7 +36,30 @@ class _Watched:
     k: int = field(default=0)
 
     def __call__(self, *x: torch.Tensor) -> torch.Tensor:
-        y = self.slot(*x)
+        return self._checked(x, self.slot(*x))
+
+    def on_tiles(self, xs: torch.Tensor, m: int) -> torch.Tensor:
+        ys = self.slot.on_tiles(xs, m)
+        x, y = (t.transpose(1, 2).reshape(-1, t.shape[1])[:m] for t in (xs, ys))
+        self._checked((x,), y)
+        return ys
+
+    def on_last(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
+        return self._checked((x, *residual), self.slot.on_last(x, *residual))
+
+    def on_layout(
+        self, x: torch.Tensor, residual: torch.Tensor | None, given: str, made: str, planes: tuple[int, ...]
+    ) -> torch.Tensor:
+        y = self.slot.on_layout(x, residual, given, made, planes)
+        conv, size = self.record.conv, self.slot.kernels[0].call.n
+        assert conv is not None
+        plain = natural(x, given, input_size(conv), Padded.read_by(conv).numbers())
+        others = [natural(t, made, conv.size(size), planes) for t in (residual, y) if t is not None]
+        self._checked((plain, *others[:-1]), others[-1])
+        return y
+
+    def _checked(self, x: tuple[torch.Tensor, ...], y: torch.Tensor) -> torch.Tensor:
+        """Note how far ``y`` is from the reference on ``x``, both natural, and hand it on."""
         m = x[0].numel() // max(1, self.slot.k) * self.slot.rows
         record = self.record
         weight = record.dense_weight()

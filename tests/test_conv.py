@@ -16,7 +16,8 @@ import spcomp
 from spcomp.codegen.baked_cpu.backend import BakedCpu
 from spcomp.codegen.baked_cpu.conv import BakedConv
 from spcomp.codegen.dense import best_dense
-from spcomp.codegen.mlir_cpu.planes import Planes, finish_text, planes_text
+from spcomp.codegen.mlir_cpu.planes import Planes, planes_text
+from spcomp.codegen.mlir_cpu.segments import border_text, finish_text, tiles_text
 from spcomp.codegen.reference.conv import conv as reference
 from spcomp.conv_shape import ConvShape
 from spcomp.encodings.block import Block
@@ -142,10 +143,10 @@ def test_a_skipped_weight_does_not_multiply_infinity() -> None:
 @pytest.mark.parametrize("over", [0, 4000])
 def test_natural_planes_are_read_to_the_end_of_their_page_at_most(over: int) -> None:
     """A last tile reads past the input: in place if it stays in a page that is mapped anyway, else from a copy."""
-    shape = ConvShape(2, 8, 5, 5, (1, 1))
-    weight = fitting(Csr(64), 16, 8)
+    shape = ConvShape(2, 8, 5, 5, (2, 2))
+    weight = fitting(Csr(64), 16, 32)
     kernel = kernel_of(Csr(64), shape, weight, Epilogue(), None, None)
-    assert kernel.over_bytes == 28, "25 pixels are two tiles of 16"
+    assert kernel.over_bytes == 4 * 13, "19 lanes from the first pixel to the last are two tiles; taps reach 6 further"
     memory = torch.empty(8192 + 200)
     first = -(-memory.data_ptr() // 4096) * 4096 - memory.data_ptr() + 4096
     at = (first - 4 * 200 + (0 if over else -64)) // 4
@@ -305,5 +306,7 @@ def test_without_executable_memory_convolutions_stay_dense_and_say_why(monkeypat
 
 def test_golden_text(golden: Golden) -> None:
     planes = Planes(ConvShape(2, 3, 8, 8, (3, 3), (2, 2), (1, 1)))
-    texts = planes_text(planes), finish_text(planes, 24, Epilogue(True, "relu", True, True))
+    epilogue = Epilogue(True, "relu", True, True)
+    texts = [planes_text(planes), tiles_text("f32"), border_text()]
+    texts += [finish_text(epilogue, "f32", by_rows=by_rows) for by_rows in (True, False)]
     golden("mlir_conv_planes.txt", "\n".join(texts))

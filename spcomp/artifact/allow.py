@@ -18,7 +18,10 @@ import torch
 from spcomp import ops
 from spcomp.errors import ArtifactError
 
-OWN = {str(op): op for op in (ops.LINEAR, ops.CONV, ops.CONV_LAST, ops.CONV_LAID, ops.TILES_LINEAR, ops.TILES_NORM)}
+OWN = {
+    str(op): op
+    for op in (ops.LINEAR, ops.CONV, ops.CONV_LAST, ops.CONV_LAID, ops.MAX_POOL, ops.TILES_LINEAR, ops.TILES_NORM)
+}
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{
         f"operator.{name}": getattr(operator, name)

@@ -33,6 +33,8 @@ def fits(node: fx.Node, calls: Sequence[KernelCall]) -> bool:
         ) if 0 <= slot < len(calls):  # fmt: skip
             layouts = (given, made, tuple(planes))
             return _present(residual) and _laid(_value(x), _value(residual), tuple(size), layouts, calls[slot])
+        case ops.MAX_POOL, (fx.Node() as x, kernel, stride, padding):
+            return _pool(_value(x), (kernel, stride, padding))
         case ops.TILES_LINEAR, (fx.Node() as x, int() as slot, int() as n, int() as m) if 0 <= slot < len(calls):
             return _tiles(_value(x), n, m, calls[slot])
         case ops.TILES_NORM, (fx.Node() as x, residual, weight, bias, float()):
@@ -99,6 +101,17 @@ def _laid(
     if tuple(residual.shape[1:]) != shape_of(made, size, planes):
         return False
     return statically_known_true(residual.shape[0] == value.shape[0])
+
+
+def _pool(value: Any, numbers: tuple[Any, ...]) -> bool:
+    if not isinstance(value, torch.Tensor) or value.dim() != 4 or value.dtype is not torch.float32:
+        return False
+    if any(not isinstance(p, list | tuple) or len(p) != 2 or any(type(v) is not int for v in p) for p in numbers):
+        return False
+    if any(type(size) is not int for size in value.shape[2:]):
+        return False
+    pairs = zip(value.shape[2:], *numbers, strict=True)
+    return all(k > 0 and s > 0 and 0 <= 2 * p <= k <= size + 2 * p for size, k, s, p in pairs)
 
 
 def _tiles(value: Any, n: int, m: int, call: KernelCall) -> bool:

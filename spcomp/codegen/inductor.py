@@ -13,6 +13,7 @@ from torch import fx
 
 from spcomp import ops
 from spcomp.codegen import isa
+from spcomp.codegen.mlir_cpu.pool import max_pool
 from spcomp.codegen.mlir_cpu.tiled import tiles_norm
 from spcomp.conv_layout import shape_of
 
@@ -59,6 +60,7 @@ def register() -> None:
         return ExternKernelChoice(run, None, name=f"spcomp_{name}", has_out_variant=False)
 
     linear, conv = choice(ops.linear, "linear_v1"), choice(ops.conv, "conv_v1")
+    pool = choice(max_pool, "max_pool_v1")
     last, laid = choice(ops.conv_last, "conv_last_v1"), choice(ops.conv_laid, "conv_laid_v1")
     tiles, norm = choice(ops.tiles_linear, "tiles_linear_v1"), choice(_norm_given, "tiles_norm_v1")
 
@@ -89,6 +91,13 @@ def register() -> None:
         shape = [x.get_size()[0], *shape_of(made, size, planes)]
         layouts = {"given": given, "made": made, "planes": list(planes)}
         return extern(laid, tensors, shape, **more, slot=slot, size=list(size), **layouts)
+
+    @register_lowering(ops.MAX_POOL, type_promotion_kind=None)
+    def lower_pool(x: Any, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> Any:
+        numbers = {"kernel": list(kernel), "stride": list(stride), "padding": list(padding)}
+        planes = zip(x.get_size()[2:], kernel, stride, padding, strict=True)
+        shape = [*x.get_size()[:2], *((size + 2 * p - k) // s + 1 for size, k, s, p in planes)]
+        return extern(pool, [x], shape, **numbers)
 
     @register_lowering(ops.TILES_LINEAR, type_promotion_kind=None)
     def lower_tiles(xs: Any, slot: int, n: int, m: int) -> Any:
