@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from spcomp.passes.propose import Candidate, Form
 from spcomp.plan import RowRange
 
-NEVER_SLOWER = 0.97
-"""Compiled over best dense may not fall below this at any measured row count."""
+NEVER_SLOWER = 1.0
+"""Compiled over best dense may not fall below this at any measured row count: the promise is 0.97, clocks are noisy."""
 DOUBTFUL = 0.75
 """A refusal for being slower is looked at again where sparse reached at least this share of dense."""
+CONVINCING = 1.2
+"""A win over dense by less than this factor is looked at again too."""
 CLOSE = 1.02
 """Within this factor of the fastest, fewer bytes win."""
 SECOND = 1.1
@@ -115,14 +117,16 @@ def _sets(
 
 
 def doubtful(choice: Choice, measured: Mapping[int, Mapping[str, float]], candidates: Sequence[Candidate]) -> list[int]:
-    """Row counts to measure again before sparse is given up: those where it was slower, if nowhere by much."""
-    if choice.sparse or not candidates:
+    """Row counts to measure again: where sparse won by little, or, if it lost nowhere by much, where it lost."""
+    if not candidates:
         return []
-    names = {c.name for c in candidates}
+    names = {name for _, name in choice.ranges} if choice.sparse else {c.name for c in candidates}
     ratios = {
         m: best_dense_seconds(seconds) / min((s for name, s in seconds.items() if name in names), default=math.inf)
         for m, seconds in measured.items()
     }
+    if choice.sparse:
+        return [m for m, r in ratios.items() if r < CONVINCING]
     return [m for m, r in ratios.items() if r < NEVER_SLOWER] if min(ratios.values()) >= DOUBTFUL else []
 
 

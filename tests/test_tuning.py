@@ -223,4 +223,11 @@ def test_the_tuner_gives_up_on_the_hopeless(tmp_path: Path) -> None:
     tuner = Tuner(HOST, TuneCache(tmp_path), "v1")
     seconds = tuner.time({"fast": spin("fast", 1000), "slow": spin("slow", 100_000)}, rounds=9)  # type: ignore[dict-item]
     assert seconds["slow"] > seconds["fast"] > 0
+    assert runs["slow"] == 5, (
+        "once at first, then twice two: nothing else is in the model, so a run before is not timed"
+    )
+    assert runs["fast"] > 36
+    runs = {"fast": 0, "slow": 0}
+    cold = {"fast": spin("fast", 1000), "slow": spin("slow", 100_000)}
+    tuner.time(cold, rounds=9, cold_bytes=1 << 20)  # type: ignore[arg-type]
     assert runs == {"fast": 10, "slow": 3}
