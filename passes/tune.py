@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -28,6 +29,8 @@ from spcomp.passes.propose import Candidate, call_for, points_of, propose
 from spcomp.plan import KernelCall, RowRange
 
 MAX_POINTS = 12
+BUILDERS = 4
+"""Threads that generate the kernels of one layer; nothing is timed before all of them are ready."""
 
 
 class Dense(Protocol):
@@ -210,19 +213,21 @@ class _SitePlan:
     def _work(
         self, usable: Sequence[Candidate], dense: Sequence[str], x: tuple[torch.Tensor, ...]
     ) -> dict[str, Callable[[], object]]:
-        for candidate in usable:
-            if candidate.name not in self.kernels:
-                packed = self.p.pack(self.site, candidate)
-                call = call_for(self.site, candidate, self.whole, self.p.target, packed.digest)
-                self.kernels[candidate.name] = self.p.backends[candidate.backend].build(
-                    call, packed, self.site.bias, self.site.scale_for(candidate.quantize)
-                )
-        kernels = self.kernels | {name: self.dense.member(name.removeprefix(DENSE)) for name in dense}
+        with ThreadPoolExecutor(BUILDERS) as pool:  # they wait for compilers most of the time
+            started = {c.name: pool.submit(self._build, c, self.p.pack(self.site, c)) for c in usable if c.name not in self.kernels}
+            members = {name: self.dense.member(name.removeprefix(DENSE)) for name in dense}
+        self.kernels |= {name: kernel.result() for name, kernel in started.items()}
+        kernels = self.kernels | members
 
         def at(kernel: Kernel) -> Callable[[], object]:
             return lambda: kernel(*x)
 
         return {name: at(kernels[name]) for name in [*(c.name for c in usable), *dense]}
+
+    def _build(self, candidate: Candidate, packed: PackedTensor) -> Kernel:
+        call = call_for(self.site, candidate, self.whole, self.p.target, packed.digest)
+        scale = self.site.scale_for(candidate.quantize)
+        return self.p.backends[candidate.backend].build(call, packed, self.site.bias, scale)
 
 
 def _is_int8(choice: Choice) -> bool:

@@ -78,7 +78,8 @@ def dump(engine: Any) -> bytes:
     with nameless as file:
         engine.dump_to_object_file(f"/proc/self/fd/{file.fileno()}")
         file.seek(0)
-        return file.read()
+        content: bytes = file.read()
+        return content
 
 
 def answer(source: BinaryIO, sink: BinaryIO) -> None:
