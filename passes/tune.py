@@ -214,7 +214,11 @@ class _SitePlan:
         self, usable: Sequence[Candidate], dense: Sequence[str], x: tuple[torch.Tensor, ...]
     ) -> dict[str, Callable[[], object]]:
         with ThreadPoolExecutor(BUILDERS) as pool:  # they wait for compilers most of the time
-            started = {c.name: pool.submit(self._build, c, self.p.pack(self.site, c)) for c in usable if c.name not in self.kernels}
+            started = {
+                c.name: pool.submit(self._build, c, self.p.pack(self.site, c))
+                for c in usable
+                if c.name not in self.kernels
+            }
             members = {name: self.dense.member(name.removeprefix(DENSE)) for name in dense}
         self.kernels |= {name: kernel.result() for name, kernel in started.items()}
         kernels = self.kernels | members

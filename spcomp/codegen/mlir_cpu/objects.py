@@ -15,6 +15,7 @@ import importlib.metadata
 import json
 import logging
 import os
+import secrets
 import stat
 import threading
 import time
@@ -85,11 +86,12 @@ class Objects:
                 with open(handle, "rb") as file:
                     _check_private(os.fstat(handle), stat.S_ISREG)
                     stored = file.read(_OBJECT_BYTES)
-                    os.utime(handle)
+                    with contextlib.suppress(OSError):  # of use on a disk that cannot be written, too
+                        os.utime(handle)
         except FileNotFoundError:
             return None
         except OSError as error:
-            log.info("ignoring the compiled object %s in %s: %s", key, self.folder, error)
+            log.info("ignoring the compiled object %s in %s: %s", key, self.folder, str(error))
             return None
         head = len(_MAGIC) + _DIGEST_BYTES
         content = stored[head:]
@@ -100,9 +102,9 @@ class Objects:
 
     def put(self, key: str, content: bytes) -> None:
         """Remember; a folder that cannot be used is a warning, once."""
-        if not self.usable:
+        if not self.usable or len(content) > _OBJECT_BYTES // 2:
             return
-        temporary = f"{key}.{os.getpid()}.{threading.get_ident()}.tmp"
+        temporary = f"{key}.{secrets.token_hex(8)}.tmp"
         try:
             with self._opened(make=True) as folder:
                 handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
@@ -118,7 +120,7 @@ class Objects:
             self.usable = False
             log.warning(
                 "cannot keep compiled kernels in %s (%s); compiling again every time. Set %s to a folder of your own.",
-                self.folder, error, ENVIRONMENT,
+                self.folder, str(error), ENVIRONMENT,  # the error itself would keep frames alive, and their code
             )  # fmt: skip
             return
         with self._lock:

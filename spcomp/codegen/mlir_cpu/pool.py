@@ -258,9 +258,9 @@ class Pool:
         return made
 
     def _stopped(self, one: _Worker) -> None:
+        one.stop()
         with self._changed:
             self._workers.discard(one)
-        one.stop()
 
     def _lost(self, one: _Worker | None, why: str) -> None:
         if one is not None:
