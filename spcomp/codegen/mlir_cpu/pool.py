@@ -293,7 +293,7 @@ def pool() -> Pool | None:
 
 
 def _close_all() -> None:
-    for each in _pools.values():
+    for each in list(_pools.values()):
         each.close("the interpreter is ending")
 
 
