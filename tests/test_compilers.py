@@ -10,17 +10,20 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+import spcomp
 from spcomp.codegen.mlir_cpu import jit, pool, worker
 from spcomp.codegen.mlir_cpu.layout import pack_text, unpack_text
 from spcomp.codegen.mlir_cpu.tiled import norm_text
 from spcomp.codegen.x86 import memory
+from spcomp.cost.tuner import Tuner
 from spcomp.errors import KernelError
 from tests.fresh import check, compiled, fresh, script
 
@@ -268,6 +271,48 @@ def test_an_interrupt_leaves_nobody_waiting(compilers: pool.Pool, monkeypatch: p
         with pytest.raises(KeyboardInterrupt):
             jit.compile_text("gemv", text, 3, 2)
     check(jit.compile_text("gemv", text, 3, 2), n, k)
+
+
+def test_nothing_is_timed_while_something_compiles(compilers: pool.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    original = Tuner.samples
+
+    def samples(self: Tuner, work: Mapping[str, Callable[[], object]], **options: Any) -> dict[str, list[float]]:
+        found = original(self, work, **options)
+        seen.append(len(jit._table._flying) + len(compilers._waiting))
+        return found
+
+    monkeypatch.setattr(Tuner, "samples", samples)
+    model = torch.nn.Sequential(torch.nn.Linear(200, 136), torch.nn.Linear(136, 72)).eval()
+    for layer in (model[0], model[1]):
+        layer.weight.data[torch.rand_like(layer.weight) > 0.05] = 0
+    spcomp.compile(model, torch.randn(40, 200), engine="eager", guard=False)
+    assert seen
+    assert not any(seen)
+    assert len(compilers._workers) == 2, "candidates of a layer compile side by side"
+
+
+def test_a_loaded_model_compiles_nothing(tmp_path: Path, own_folder: Path) -> None:
+    layer = torch.nn.Linear(96, 112).eval()
+    layer.weight.data[torch.rand_like(layer.weight) > 0.05] = 0
+    x = torch.randn(40, 96)
+    made = spcomp.compile(layer, x, policy="force", encodings="csr", engine="eager", guard=False)
+    torch.save(made(x), tmp_path / "y.pt")
+    torch.save(x, tmp_path / "x.pt")
+    made.save(tmp_path / "model.spc")
+    run = script(
+        f"""
+        import spcomp, torch
+        torch.set_num_threads(1)
+        x, y = (torch.load({str(tmp_path)!r} + name, weights_only=True) for name in ("/x.pt", "/y.pt"))
+        loaded = spcomp.load({str(tmp_path / "model.spc")!r})
+        assert not any("tuned again" in note for note in loaded.parts.notes), loaded.parts.notes
+        assert torch.equal(loaded(x), y)
+        print("torch_mlir" in sys.modules, pool._pools)
+        """,
+        own_folder,
+    )
+    assert run.stdout == "False {}\n", run.stderr
 
 
 def test_messages() -> None:
