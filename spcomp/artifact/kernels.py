@@ -28,8 +28,8 @@ from spcomp.signature import Constant, evaluate
 from spcomp.targets.host import host_cpu
 
 Planned = tuple[SlotRecord, tuple[KernelCall, ...]]
-BUILDERS = 4
-"""Threads that generate kernels; they wait for compilers most of the time."""
+BUILDERS = 2
+"""Threads that generate kernels: one may wait for a compiler while another bakes."""
 _ROWS = (1, 2, 4, 8, 15, 16, 32, 64, 128, 256, 512)
 """Row counts that between them make a backend offer every schedule it has."""
 

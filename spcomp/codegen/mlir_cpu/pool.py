@@ -47,7 +47,10 @@ def command() -> list[str] | None:
         return None
     folders: list[str] = []
     for name in ("torch_mlir", "numpy"):
-        found = importlib.util.find_spec(name)
+        try:
+            found = importlib.util.find_spec(name)
+        except ValueError:  # a module that was put together by hand
+            return None
         places = None if found is None else found.submodule_search_locations
         if not places:
             return None
