@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -30,6 +31,8 @@ from spcomp.plan import KernelCall, RowRange
 MAX_POINTS = 12
 SPARE_BYTES = 64 * 1024
 """What the kernels of a small layer may keep under a budget of 1: code comes in pages."""
+BUILDERS = 4
+"""Threads that generate the kernels of one layer; nothing is timed before all of them are ready."""
 
 
 class Dense(Protocol):
@@ -213,19 +216,25 @@ class _SitePlan:
     def _work(
         self, usable: Sequence[Candidate], dense: Sequence[str], x: tuple[torch.Tensor, ...]
     ) -> dict[str, Callable[[], object]]:
-        for candidate in usable:
-            if candidate.name not in self.kernels:
-                packed = self.p.pack(self.site, candidate)
-                call = call_for(self.site, candidate, self.whole, self.p.target, packed.digest)
-                self.kernels[candidate.name] = self.p.backends[candidate.backend].build(
-                    call, packed, self.site.bias, self.site.scale_for(candidate.quantize)
-                )
-        kernels = self.kernels | {name: self.dense.member(name.removeprefix(DENSE)) for name in dense}
+        with ThreadPoolExecutor(BUILDERS) as pool:  # they wait for compilers most of the time
+            started = {
+                c.name: pool.submit(self._build, c, self.p.pack(self.site, c))
+                for c in usable
+                if c.name not in self.kernels
+            }
+            members = {name: self.dense.member(name.removeprefix(DENSE)) for name in dense}
+        self.kernels |= {name: kernel.result() for name, kernel in started.items()}
+        kernels = self.kernels | members
 
         def at(kernel: Kernel) -> Callable[[], object]:
             return lambda: kernel(*x)
 
         return {name: at(kernels[name]) for name in [*(c.name for c in usable), *dense]}
+
+    def _build(self, candidate: Candidate, packed: PackedTensor) -> Kernel:
+        call = call_for(self.site, candidate, self.whole, self.p.target, packed.digest)
+        scale = self.site.scale_for(candidate.quantize)
+        return self.p.backends[candidate.backend].build(call, packed, self.site.bias, scale)
 
 
 def _is_int8(choice: Choice) -> bool:

@@ -62,7 +62,8 @@ def compile(
         quantize: ``"int8"`` lets linear layers compute in int8 where that is faster than in floating point: weights
             with a scale a row, inputs with a scale a token, both rounded. ``explain()`` gives each layer's error and
             its bound; such a layer keeps its rounded weight alone. None, the default, never rounds anything.
-        cache_dir: where tunings are remembered (default ``$SPCOMP_CACHE_DIR`` or ``~/.cache/spcomp``).
+        cache_dir: where tunings are remembered (default ``$SPCOMP_CACHE_DIR`` or ``~/.cache/spcomp``; compiled kernels
+            are kept in the default folder, whatever this says).
         debug_dir: dump the graph after every pass, and every kernel's source, here.
         progress: called with a line of text at every step.
 

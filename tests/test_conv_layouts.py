@@ -19,7 +19,7 @@ from spcomp.artifact.fitting import fits
 from spcomp.build import make_planner
 from spcomp.codegen.inductor import unavailable
 from spcomp.codegen.mlir_cpu import jit
-from spcomp.codegen.mlir_cpu.pool import Pool, max_pool, pool_text, pooled
+from spcomp.codegen.mlir_cpu.max_pool import Pool, max_pool, pool_text, pooled
 from spcomp.codegen.mlir_cpu.segments import planes_destination, segments, tiles_destination
 from spcomp.codegen.reference.conv import conv as reference
 from spcomp.conv_layout import LAYOUTS, NATURAL, PLANES, TILES, Padded, laid, natural, shape_of, takes

@@ -29,7 +29,7 @@ from spcomp.targets.host import host_cpu
 
 Planned = tuple[SlotRecord, tuple[KernelCall, ...]]
 BUILDERS = 2
-"""Threads that generate kernels."""
+"""Threads that generate kernels: one may wait for a compiler while another bakes."""
 _ROWS = (1, 2, 4, 8, 15, 16, 32, 64, 128, 256, 512)
 """Row counts that between them make a backend offer every schedule it has."""
 
@@ -69,7 +69,7 @@ def _inputs(call: KernelCall) -> tuple[int, int]:
 
 
 class Jobs:
-    """Kernels of every slot, generated in threads (LLVM releases the lock); dense ones in the caller's, at the end."""
+    """Kernels of every slot, generated in threads; dense ones in the caller's, at the end."""
 
     def __init__(self, pool: Executor, records: Sequence[Planned], decisions: Sequence[LayerDecision]) -> None:
         self._slots = list(zip(records, decisions, strict=True))

@@ -13,7 +13,7 @@ from torch import fx
 
 from spcomp import ops
 from spcomp.codegen import isa
-from spcomp.codegen.mlir_cpu.pool import max_pool
+from spcomp.codegen.mlir_cpu.max_pool import max_pool
 from spcomp.codegen.mlir_cpu.tiled import tiles_norm
 from spcomp.conv_layout import shape_of
 

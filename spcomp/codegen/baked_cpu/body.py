@@ -151,7 +151,7 @@ def baked_body(call: KernelCall, packed: PackedTensor) -> Body:
     place(baked)
     return Body(
         columns=call.k,
-        compile=lambda _, columns, stride: enter(baked, columns, stride),
+        function=lambda _, columns, stride: enter(baked, columns, stride),
         pointers=(),
         row_weights=baked.products,
         rows_per_unit=unit_rows(call.n),

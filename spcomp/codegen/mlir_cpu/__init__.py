@@ -1,1 +1,1 @@
-"""CPU kernels written as MLIR text and compiled in process by torch-mlir."""
+"""CPU kernels written as MLIR text and compiled by torch-mlir."""

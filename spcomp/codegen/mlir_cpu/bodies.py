@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from spcomp.codegen.mlir_cpu import jit
 from spcomp.codegen.mlir_cpu.block import block_text
 from spcomp.codegen.mlir_cpu.csr import csr_text
 from spcomp.codegen.mlir_cpu.nm import NmShape, nm_tokens_text
@@ -50,8 +49,11 @@ def _csr(call: KernelCall, packed: PackedTensor, encoding: Csr) -> Body:
 
     return Body(
         columns=call.k,
-        compile=lambda tiles, columns, stride: jit.compile_text(
-            "csr", csr_text(call.n, stride, columns, call.k, encoding.block_columns, tiles, index, count, dtype), 6, 4
+        function=lambda tiles, columns, stride: (
+            "csr",
+            csr_text(call.n, stride, columns, call.k, encoding.block_columns, tiles, index, count, dtype),
+            6,
+            4,
         ),
         pointers=pointers(packed, ("values", "columns", "counts")),
         row_weights=counts.sum(axis=0),
@@ -65,8 +67,11 @@ def _block(call: KernelCall, packed: PackedTensor, encoding: Block) -> Body:
     rows, cols = encoding.rows, encoding.cols
     return Body(
         columns=-(-call.k // cols) * cols,
-        compile=lambda tiles, columns, stride: jit.compile_text(
-            "block", block_text(call.n, stride, columns, rows, cols, tiles, MLIR_DTYPES[call.dtype]), 5, 4
+        function=lambda tiles, columns, stride: (
+            "block",
+            block_text(call.n, stride, columns, rows, cols, tiles, MLIR_DTYPES[call.dtype]),
+            5,
+            4,
         ),
         pointers=pointers(packed, ("values", "columns", "row_start")),
         row_weights=_row_counts(packed) * rows * cols,
@@ -85,8 +90,11 @@ def _nm(call: KernelCall, packed: PackedTensor, encoding: Nm) -> Body:
     units = -(-call.n // LANES)
     return Body(
         columns=shape.padded_columns,
-        compile=lambda tiles, columns, stride: jit.compile_text(
-            "nm", nm_tokens_text(shape, columns, stride, tiles, WORDS[tiles], MLIR_DTYPES[call.dtype]), 4, 4
+        function=lambda tiles, columns, stride: (
+            "nm",
+            nm_tokens_text(shape, columns, stride, tiles, WORDS[tiles], MLIR_DTYPES[call.dtype]),
+            4,
+            4,
         ),
         pointers=pointers(packed, ("values", "control")),
         row_weights=np.full(units, LANES * shape.words * shape.slots_per_word, np.int64),

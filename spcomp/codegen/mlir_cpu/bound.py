@@ -15,9 +15,14 @@ from spcomp.codegen.mlir_cpu import jit
 
 def bind(body: jit.Compiled, held: Sequence[int], scalars: Sequence[int], *, rows: bool) -> Bound:
     """``body(x, *held, y, [m,] *scalars)`` as ``call(x, y[, m])``."""
-    enter = jit.compile_text("enter", _text(len(held), len(scalars), rows), 3, int(rows))
+    enter = jit.compile_text(*job(len(held), len(scalars), rows=rows))
     table = (ctypes.c_int64 * (1 + len(held) + len(scalars)))(body.address, *held, *scalars)
     return Bound(body, enter, table)
+
+
+def job(held: int, scalars: int, *, rows: bool) -> jit.Job:
+    """What :func:`bind` compiles for so many held pointers and scalars."""
+    return "enter", _text(held, scalars, rows), 3, int(rows)
 
 
 class Bound:

@@ -11,7 +11,7 @@ import torch
 
 from spcomp.codegen.mlir_cpu import jit, parallel
 from spcomp.codegen.mlir_cpu.bitmap import ROWS, bitmap_text
-from spcomp.codegen.mlir_cpu.bound import bind
+from spcomp.codegen.mlir_cpu.bound import bind, job
 from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, pointers
 from spcomp.codegen.mlir_cpu.window import WindowShape, window_text
@@ -81,7 +81,8 @@ class FewTokensKernel:
         sizes = tuple(t for t in (8, 4, 2, 1) if t <= max(1, tokens) and (only is None or t <= max(1, only)))
         name = self.stream.name
         text = self.stream.text(sizes, bias is not None, call.epilogue.activation, MLIR_DTYPES[call.dtype])
-        self.body = jit.compile_text(name, text, 3 + len(self.stream.buffers), 3)
+        held = len(self.stream.buffers) + 1
+        self.body, self._enter = jit.compile_all([(name, text, 2 + held, 3), job(held, 2, rows=True)])
         self._direct = call.dtype == "float32" and self.stream.padded_columns == call.k
         self.rebind()
 

@@ -14,11 +14,12 @@ import torch
 from spcomp.codegen.mlir_cpu import jit, parallel
 from spcomp.codegen.mlir_cpu.bitmap8 import COLUMNS, ROWS, bitmap8_text
 from spcomp.codegen.mlir_cpu.int8_rows import OFFSET, quantize_text, unpack_int8_text
+from spcomp.codegen.mlir_cpu.jit import Job
 from spcomp.codegen.mlir_cpu.layout import pack_text
 from spcomp.codegen.mlir_cpu.quad import quad_text
 from spcomp.codegen.mlir_cpu.scratch import scratch
 from spcomp.codegen.mlir_cpu.text import LANES
-from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, Body, Job, TokensKernel, pointers
+from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, Body, TokensKernel, pointers
 from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.pack import PackedTensor
 from spcomp.encodings.quad import Quad
@@ -79,14 +80,15 @@ class QuadKernel(TokensKernel):
         self.constants = Int8Constants(packed, scale, bias)
         self.width = -(-call.k // LANES) * LANES
         super().__init__(call, packed, bias, _body(call, packed))
-        dtype = MLIR_DTYPES[call.dtype]
-        self.quantize = jit.compile_text("quantize", quantize_text(call.k, self.width, dtype), 3, 2)
+        self.quantize = self.further[0]
 
     def _frame(self, bias: bool) -> list[Job]:
         call = self.call
-        unpack = unpack_int8_text(call.n, self.stride, bias, call.epilogue.activation, MLIR_DTYPES[call.dtype])
+        dtype = MLIR_DTYPES[call.dtype]
+        unpack = unpack_int8_text(call.n, self.stride, bias, call.epilogue.activation, dtype)
         # dwords are moved as if they were float32
-        return [("pack", pack_text(self.width // 4, self.body.padded_k), 2, 3), ("unpack8", unpack, 6, 5)]
+        pack: Job = ("pack", pack_text(self.width // 4, self.body.padded_k), 2, 3)
+        return [pack, ("unpack8", unpack, 6, 5), ("quantize", quantize_text(call.k, self.width, dtype), 3, 2)]
 
     @property
     def source(self) -> str:
@@ -129,9 +131,7 @@ def _body(call: KernelCall, packed: PackedTensor) -> Body:
     start = packed.buffers["row_start"].numpy().astype(np.int64)
     return Body(
         columns=dwords,
-        compile=lambda tiles, columns, stride: jit.compile_text(
-            "quad", quad_text(call.n, stride, columns, rows, tiles), 5, 4
-        ),
+        function=lambda tiles, columns, stride: ("quad", quad_text(call.n, stride, columns, rows, tiles), 5, 4),
         pointers=pointers(packed, ("values", "columns", "row_start")),
         row_weights=(start[1:] - start[:-1]) * rows,
         rows_per_unit=rows,

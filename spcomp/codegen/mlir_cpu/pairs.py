@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from spcomp.codegen.mlir_cpu import jit
+from spcomp.codegen.mlir_cpu.jit import Job
 from spcomp.codegen.mlir_cpu.layout import pack_text, unpack_text
 from spcomp.codegen.mlir_cpu.quad import quad_text
-from spcomp.codegen.mlir_cpu.tokens import Body, Job, TokensKernel, pointers
+from spcomp.codegen.mlir_cpu.tokens import Body, TokensKernel, pointers
 from spcomp.encodings.pack import PackedTensor
 from spcomp.encodings.quad import COLUMNS, Quad
 from spcomp.errors import KernelError
@@ -42,9 +42,7 @@ def _body(call: KernelCall, packed: PackedTensor, rows: int) -> Body:
     start = packed.buffers["row_start"].numpy().astype(np.int64)
     return Body(
         columns=dwords,
-        compile=lambda tiles, columns, stride: jit.compile_text(
-            "quad", quad_text(call.n, stride, columns, rows, tiles, "bf16"), 5, 4
-        ),
+        function=lambda tiles, columns, stride: ("quad", quad_text(call.n, stride, columns, rows, tiles, "bf16"), 5, 4),
         pointers=pointers(packed, ("values", "columns", "row_start")),
         row_weights=(start[1:] - start[:-1]) * rows * COLUMNS,
         rows_per_unit=rows,

@@ -1,117 +1,312 @@
-"""Max pooling on planes as they are: sixteen output columns at a time, every other input column picked by a shuffle.
+"""Processes that compile, so that kernels compile side by side: torch-mlir holds the interpreter's lock all along.
 
-Inductor vectorises pooling along the channels, which lie last in dense convolutional networks; between sparse
-convolutions they do not.
+A thread a process hands it texts and takes objects back. Processes start with the first texts and end when there were
+none for a while, with this process, or when they fail: then :class:`WorkerError` says so, and whoever asked compiles
+in this process. ``SPCOMP_COMPILE_WORKERS`` is the largest number of them; 0 is none.
 """
 
 from __future__ import annotations
 
-import functools
+import atexit
+import collections
+import importlib.util
+import json
+import logging
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
 
-import torch
+from spcomp.codegen.mlir_cpu import worker
 
-from spcomp import ops
-from spcomp.codegen.mlir_cpu import jit, parallel
-from spcomp.codegen.mlir_cpu.layout import MASK
-from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
+log = logging.getLogger("spcomp.jit")
 
-_NUMBERS = f"vector<{LANES}xi32>"
-LOWEST = "0xFF800000"
-"""Minus infinity as float32 bits."""
+WORKERS = "SPCOMP_COMPILE_WORKERS"
+MOST_WORKERS = 8
+IDLE_SECONDS = 20.0
+TIMEOUT_SECONDS = 120.0
+"""For one text, and for a process to start."""
+_FAILURES = 2
+"""Processes lost in a row after which no more are started."""
+_PIECE = 1 << 16
 
 
-@dataclass(frozen=True)
+class WorkerError(Exception):
+    """A process did not do what it should; the text may be compiled elsewhere."""
+
+
+def command() -> list[str] | None:
+    """How a process is started: this interpreter, nothing of the user's on its path. None where that cannot be."""
+    if not sys.executable or getattr(sys, "frozen", False):
+        return None
+    folders: list[str] = []
+    for name in ("torch_mlir", "numpy"):
+        try:
+            found = importlib.util.find_spec(name)
+        except ValueError:  # a module that was put together by hand
+            return None
+        places = None if found is None else found.submodule_search_locations
+        if not places:
+            return None
+        folders.append(str(Path(next(iter(places))).parent))
+    return [sys.executable, "-I", "-S", worker.__file__, *dict.fromkeys(folders)]
+
+
+def limit() -> int:
+    """How many processes there may be: cores of this process, at most eight; none where there is one core."""
+    asked = os.environ.get(WORKERS, "").strip()
+    if asked.isdecimal():
+        return int(asked)
+    if asked:
+        log.warning("%s=%r is no number; it is ignored", WORKERS, asked)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_WORKERS) if cores > 1 else 0
+
+
+class _Worker:
+    """One process. Raises :class:`WorkerError` from everything."""
+
+    def __init__(self, start: Sequence[str], timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self._unread = b""
+        try:
+            self.process = subprocess.Popen(
+                start, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            )  # fmt: skip
+        except (OSError, ValueError) as error:
+            raise WorkerError(f"cannot be started ({error})") from error
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._to, self._from = self.process.stdin.fileno(), self.process.stdout.fileno()
+        os.set_blocking(self._to, False)
+        os.set_blocking(self._from, False)
+
+    def greet(self) -> None:
+        """Wait until it is ready."""
+        if self._receive(time.monotonic() + self.timeout_s)[0] != {"ready": True}:
+            raise WorkerError("said something else than that it is ready")
+
+    def compile(self, text: str, pipeline: str) -> bytes:
+        end = time.monotonic() + self.timeout_s
+        self._send(worker.message({"pipeline": pipeline}, text.encode()), end)
+        header, body = self._receive(end)
+        if header.get("error") is not None:
+            raise _Rejected(str(header["error"]))
+        return body
+
+    def stop(self) -> None:
+        """End it, and wait until it has ended."""
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
+        self.process.kill()
+        self.process.wait()
+
+    def _send(self, content: bytes, end: float) -> None:
+        left = memoryview(content)
+        while left:
+            self._wait(self._to, select.POLLOUT, end)
+            try:
+                left = left[os.write(self._to, left[:_PIECE]) :]
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise WorkerError(f"ended ({error})") from error
+
+    def _receive(self, end: float) -> tuple[dict[str, Any], bytes]:
+        try:
+            sizes = worker.lengths(self._read(worker.HEAD.size, end))
+            header = json.loads(self._read(sizes[0], end))
+        except ValueError as error:
+            raise WorkerError(f"sent nonsense ({error})") from error
+        if not isinstance(header, dict):
+            raise WorkerError("sent nonsense (a header that is no object)")
+        return header, self._read(sizes[1], end)
+
+    def _read(self, nbytes: int, end: float) -> bytes:
+        pieces = [self._unread]
+        have = len(self._unread)
+        while have < nbytes:
+            self._wait(self._from, select.POLLIN, end)
+            try:
+                piece = os.read(self._from, _PIECE)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise WorkerError(f"cannot be read from ({error})") from error
+            if not piece:
+                raise WorkerError("ended")
+            pieces.append(piece)
+            have += len(piece)
+        whole = b"".join(pieces)
+        self._unread = whole[nbytes:]
+        return whole[:nbytes]
+
+    def _wait(self, stream: int, event: int, end: float) -> None:
+        poll = select.poll()
+        poll.register(stream, event)
+        if not poll.poll(max(0.0, 1e3 * (end - time.monotonic()))):
+            raise WorkerError(f"did not answer within {self.timeout_s:g} s")
+
+
+class _Rejected(WorkerError):
+    """The text was rejected; the process is well."""
+
+
 class Pool:
-    """The geometry of a max pooling: windows [down, across] of planes [height, width]."""
+    """At most ``most`` processes, started by ``start``. Thread safe."""
 
-    height: int
-    width: int
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
+    def __init__(
+        self, start: Sequence[str], most: int, *, timeout_s: float = TIMEOUT_SECONDS, idle_s: float = IDLE_SECONDS
+    ) -> None:
+        self.start, self.most, self.timeout_s, self.idle_s = tuple(start), most, timeout_s, idle_s
+        self.broken = ""
+        """Why no more processes are started, if so."""
+        self._changed = threading.Condition()
+        self._waiting: collections.deque[tuple[Future[bytes], str, str]] = collections.deque()
+        self._threads = 0
+        self._idle = 0
+        self._failures = 0
+        self._workers: set[_Worker] = set()
 
-    @property
-    def output(self) -> tuple[int, int]:
-        sizes = zip((self.height, self.width), self.kernel, self.stride, self.padding, strict=True)
-        high, wide = ((size + 2 * p - k) // s + 1 for size, k, s, p in sizes)
-        return high, wide
+    def submit(self, text: str, pipeline: str) -> Future[bytes]:
+        """The object file of a text, some time. Its exception is :class:`WorkerError`."""
+        future: Future[bytes] = Future()
+        with self._changed:
+            if self.broken:
+                future.set_exception(WorkerError(self.broken))
+                return future
+            self._waiting.append((future, text, pipeline))
+            if self._threads < self.most and len(self._waiting) > self._idle:
+                self._start_thread()
+            self._changed.notify()
+        return future
+
+    def close(self, reason: str = "closed") -> None:
+        """End every process now; texts that wait get :class:`WorkerError`."""
+        with self._changed:
+            self.broken = self.broken or reason
+            workers = list(self._workers)
+            self._give_up()
+            self._changed.notify_all()
+        for each in workers:
+            each.process.kill()
+            each.process.wait()
+
+    def _start_thread(self) -> None:
+        try:
+            threading.Thread(target=self._serve, name="spcomp-compile", daemon=True).start()
+            self._threads += 1
+        except RuntimeError as error:  # no more threads, or the interpreter is ending
+            if not self._threads:
+                self.broken = f"no thread ({error})"
+                self._give_up()
+
+    def _give_up(self) -> None:
+        while self._waiting:
+            self._waiting.popleft()[0].set_exception(WorkerError(self.broken))
+
+    def _serve(self) -> None:
+        """One thread and its process."""
+        mine: _Worker | None = None
+        while (job := self._next()) is not None:
+            future, text, pipeline = job
+            try:
+                if mine is None:
+                    mine = self._started()
+                result = mine.compile(text, pipeline)
+            except _Rejected as error:
+                future.set_exception(error)
+            except Exception as error:  # whatever it is, the text is compiled elsewhere
+                log.info("a process that compiles kernels %s; compiling in this one", error)
+                self._lost(mine, str(error))
+                mine = None
+                future.set_exception(error if isinstance(error, WorkerError) else WorkerError(repr(error)))
+            else:
+                self._failures = 0
+                future.set_result(result)
+        if mine is not None:
+            self._stopped(mine)
+
+    def _next(self) -> tuple[Future[bytes], str, str] | None:
+        """The next text; None when there was none for a while, or all is over: then this thread must end."""
+        with self._changed:
+            self._idle += 1
+            self._changed.wait_for(lambda: self._waiting or self.broken, self.idle_s)
+            self._idle -= 1
+            if self._waiting:
+                return self._waiting.popleft()
+            self._threads -= 1
+            return None
+
+    def _started(self) -> _Worker:
+        made = _Worker(self.start, self.timeout_s)
+        with self._changed:
+            self._workers.add(made)
+            over = bool(self.broken)
+        try:
+            if over:
+                raise WorkerError(self.broken)
+            made.greet()
+        except WorkerError:
+            self._stopped(made)
+            raise
+        return made
+
+    def _stopped(self, one: _Worker) -> None:
+        one.stop()
+        with self._changed:
+            self._workers.discard(one)
+
+    def _lost(self, one: _Worker | None, why: str) -> None:
+        if one is not None:
+            self._stopped(one)
+        with self._changed:
+            self._failures += 1
+            if self._failures >= _FAILURES and not self.broken:
+                self.broken = f"processes that compile fail here: {why}"
+                self._give_up()
 
 
-def pool_text(pool: Pool) -> str:
-    """``pool(x[C, H, W], y[C, P, Q], c_lo, c_hi)`` of f32, for strides across of 1 and 2. NaN wins, as in torch."""
-    f = Function("pool", (("x", "f32"), ("y", "f32")), ("c_lo", "c_hi"))
-    high, wide = pool.output
-    with f.loop("%c_lo", "%c_hi", hint="c") as c:
-        x0, y0 = f.mul(c.index, f.idx(pool.height * pool.width)), f.mul(c.index, f.idx(high * wide))
-        with (
-            f.loop(f.idx(0), f.idx(high), hint="i") as i,
-            f.loop(f.idx(0), f.idx(wide), f.idx(LANES), hint="j") as j,
-        ):
-            top = f.val(f"arith.subi {f.mul(i.index, f.idx(pool.stride[0]))}, {f.idx(pool.padding[0])} : index", "i")
-            left = f.val(f"arith.subi {f.mul(j.index, f.idx(pool.stride[1]))}, {f.idx(pool.padding[1])} : index", "i")
-            found = []
-            for across in range(0, pool.kernel[1], pool.stride[1]):
-                parts = [
-                    _tallest(f, pool, x0, top, f.add(left, f.idx(across + p * LANES))) for p in range(pool.stride[1])
-                ]
-                picks = range(min(pool.stride[1], pool.kernel[1] - across))
-                found += [_every_other(f, parts, pick) for pick in picks] if len(parts) > 1 else parts
-            best = functools.reduce(lambda a, b: _larger(f, a, b), found)
-            rest = f.val(f"arith.subi {f.idx(wide)}, {j.index} : index", "i")
-            keep = f.val(f"vector.create_mask {rest} : {MASK}", "m")
-            at = f.add(f.add(y0, f.mul(i.index, f.idx(wide))), j.index)
-            f.do(f"vector.maskedstore %y[{at}], {keep}, {best} : memref<?xf32>, {MASK}, {VEC}")
-    return f.text()
+_lock = threading.Lock()
+_pools: dict[int, Pool] = {}
+"""By largest number; there is one, but where a test or a notebook changes the variable."""
 
 
-def _larger(f: Function, a: str, b: str) -> str:
-    return f.val(f"arith.maximumf {a}, {b} : {VEC}", "x")
+def pool() -> Pool | None:
+    """The processes of this process, or None where there are to be none."""
+    most = limit()
+    if most == 0:
+        return None
+    with _lock:
+        if most not in _pools:
+            start = command()
+            if start is None:
+                return None
+            _pools[most] = Pool(start, most)
+        found = _pools[most]
+    return None if found.broken else found
 
 
-def _every_other(f: Function, parts: list[str], first: int) -> str:
-    lanes = list(range(first, 2 * LANES, 2))
-    return f.val(f"vector.shuffle {parts[0]}, {parts[1]} {lanes} : {VEC}, {VEC}", "x")
+def _close_all() -> None:
+    for each in list(_pools.values()):
+        each.close("the interpreter is ending")
 
 
-def _tallest(f: Function, pool: Pool, x0: str, top: str, column: str) -> str:
-    """Of each of sixteen columns from ``column`` on, the largest in the rows of a window; outside is minus infinity."""
-    lanes = f.const(f"dense<[{', '.join(map(str, range(LANES)))}]>", _NUMBERS)
-    first = f.val(f"arith.index_cast {column} : index to i32", "s")
-    number = f.val(f"arith.addi {f.val(f'vector.broadcast {first} : i32 to {_NUMBERS}')}, {lanes} : {_NUMBERS}")
-    within = f.val(f"arith.cmpi ult, {number}, {f.const(f'dense<{pool.width}>', _NUMBERS)} : {_NUMBERS}", "m")
-    rows = []
-    for down in range(pool.kernel[0]):
-        line = f.add(top, f.idx(down))
-        inside = f.val(f"arith.cmpi ult, {line}, {f.idx(pool.height)} : index", "p")  # a negative one wraps around
-        mask = f.val(f"arith.andi {within}, {f.val(f'vector.broadcast {inside} : i1 to {MASK}', 'm')} : {MASK}", "m")
-        at = f.add(f.add(x0, f.mul(line, f.idx(pool.width))), column)
-        types = f"memref<?xf32>, {MASK}, {VEC} into {VEC}"
-        rows.append(f.val(f"vector.maskedload %x[{at}], {mask}, {f.splat(LOWEST)} : {types}", "x"))
-    return functools.reduce(lambda a, b: _larger(f, a, b), rows)
+def _forget() -> None:
+    """In a forked child: the processes are the parent's."""
+    global _lock
+    _lock = threading.Lock()
+    _pools.clear()
 
 
-@functools.lru_cache(maxsize=32)
-def _compiled(pool: Pool) -> jit.Compiled:
-    return jit.compile_text("pool", pool_text(pool), 2, 2)
-
-
-def max_pool(x: torch.Tensor, *, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> torch.Tensor:
-    """``ops.max_pool`` by the kernel of this file."""
-    if x.dtype is not torch.float32 or stride[1] > 2 or jit.available() is not None:
-        return ops.max_pool(x, kernel=kernel, stride=stride, padding=padding)
-    pairs = [(int(p[0]), int(p[1])) for p in (kernel, stride, padding)]
-    return pooled(x.contiguous(), Pool(int(x.shape[2]), int(x.shape[3]), *pairs))
-
-
-def pooled(x: torch.Tensor, pool: Pool) -> torch.Tensor:
-    """x [B, C, H, W] in float32, contiguous -> [B, C, P, Q]."""
-    y = x.new_empty((*x.shape[:2], *pool.output))
-    if y.numel():
-        planes = x.shape[0] * x.shape[1]
-        run = _compiled(pool)
-        threads = parallel.threads_for(y.numel() * pool.kernel[0])
-        shares = parallel.even(planes, threads)
-        parallel.run([[(run, (x.data_ptr(), y.data_ptr(), lo, hi))] for lo, hi in shares])
-    return y
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

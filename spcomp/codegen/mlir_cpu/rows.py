@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from spcomp.codegen.mlir_cpu import jit, parallel
-from spcomp.codegen.mlir_cpu.bound import bind
+from spcomp.codegen.mlir_cpu.bound import bind, job
 from spcomp.codegen.mlir_cpu.nm import NmShape, nm_rows_text
 from spcomp.codegen.mlir_cpu.text import LANES
-from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, Job, pointers
+from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, pointers
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import PackedTensor
 from spcomp.errors import KernelError
@@ -31,8 +31,9 @@ class RowsKernel:
         sizes = [t for t in (8, 4, 2, 1) if t <= tokens and (only is None or t <= max(1, only))]
         dtype = MLIR_DTYPES[call.dtype]
         text = [nm_rows_text(self.shape, t, bias is not None, call.epilogue.activation, dtype) for t in sizes]
-        jobs: list[Job] = [("nmrows", t, 5, 2) for t in text]
-        self.bodies = dict(zip(sizes, jit.compile_all(jobs), strict=True))
+        jobs: list[jit.Job] = [("nmrows", t, 5, 2) for t in text]
+        *bodies, self._enter = jit.compile_all([*jobs, job(3, 2, rows=False)])
+        self.bodies = dict(zip(sizes, bodies, strict=True))
         self._direct = call.dtype == "float32" and self.shape.padded_columns == call.k
         self.rebind()
 

@@ -28,16 +28,20 @@ class Tiled:
     def __init__(self, kernel: TokensKernel, tiles: int) -> None:
         call, body = kernel.call, kernel.body
         self.kernel, self.tiles, self.n = kernel, tiles, call.n
-        self.spans: list[tuple[int, int, jit.Compiled]] = []
+        cuts, functions = [], []
         at, size = 0, kernel.tiles
         while at < tiles:
             while not body.any_tiles and tiles - at < size:
                 size //= 2
             stop = tiles if body.any_tiles else at + (tiles - at) // size * size
-            self.spans.append((at, stop, body.compile(size, call.k, call.n)))
+            cuts.append((at, stop))
+            functions.append(body.function(size, call.k, call.n))
             at = stop
-        plain = call.epilogue == Epilogue()
-        self.finish = None if plain else jit.compile_text("finish", finish_text(call.n, call.epilogue), 2, 4)
+        if call.epilogue != Epilogue():
+            functions.append(("finish", finish_text(call.n, call.epilogue), 2, 4))
+        made = jit.compile_all(functions)
+        self.spans = [(lo, hi, function) for (lo, hi), function in zip(cuts, made, strict=False)]
+        self.finish = made[-1] if len(made) > len(cuts) else None
 
     def __call__(self, xs: torch.Tensor) -> torch.Tensor:
         """xs [tiles, k, 16] -> [tiles, n, 16], both float32 and contiguous."""

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from spcomp.codegen.mlir_cpu import jit, parallel, tiled
+from spcomp.codegen.mlir_cpu.jit import Job
 from spcomp.codegen.mlir_cpu.layout import pack_text, unpack_text
 from spcomp.codegen.mlir_cpu.scratch import scratch
 from spcomp.codegen.mlir_cpu.text import LANES
@@ -25,8 +26,6 @@ PANEL_TILES = 8
 CHUNK_BYTES = 256 * 1024
 """Partial sums of the rows of W that are worked on together; half of a small L2."""
 
-Job = tuple[str, str, int, int]
-
 
 @dataclass(frozen=True, eq=False)
 class Body:
@@ -34,9 +33,9 @@ class Body:
 
     columns: int
     """Columns of x that it reads: k, rounded up to whole blocks or groups."""
-    compile: Callable[[int, int, int], jit.Compiled]
+    function: Callable[[int, int, int], Job | jit.Compiled]
     """(tiles at a time, columns that a tile of x has, rows that a tile of sums has) -> ``function(xs, ys, *pointers,
-    *range's pointers, tile_lo, tile_hi, unit_lo, unit_hi)``."""
+    *range's pointers, tile_lo, tile_hi, unit_lo, unit_hi)``, to be compiled or ready."""
     pointers: tuple[int, ...]
     """Addresses of the packed buffers, in argument order after xs and ys."""
     row_weights: np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -90,14 +89,16 @@ class TokensKernel:
         rows = CHUNK_BYTES // (4 * LANES * self.panel)
         self.chunk = max(LANES, rows // LANES * LANES)
         self.stride = self.chunk + 8
-        self.pack, self.unpack = jit.compile_all(self._frame(bias is not None))
-        self.bodies = {t: body.compile(t, body.padded_k, self.stride) for t in self._sizes()}
+        sizes, frame = self._sizes(), self._frame(bias is not None)
+        made = jit.compile_all([*(body.function(t, body.padded_k, self.stride) for t in sizes), *frame])
+        self.bodies = dict(zip(sizes, made, strict=False))
+        self.pack, self.unpack, *self.further = made[len(sizes) :]
         self._chunks: dict[int, list[list[Chunk]]] = {}
         self._tiled: dict[int, tiled.Tiled] = {}
         self._held: tuple[int, ...] = (self.bias.data_ptr(),)
 
     def _frame(self, bias: bool) -> list[Job]:
-        """What packs x and what unpacks y."""
+        """What packs x and what unpacks y, and whatever else a kind of kernel needs."""
         call = self.call
         dtype = MLIR_DTYPES[call.dtype]
         unpack = unpack_text(call.n, self.stride, bias, call.epilogue.activation, dtype)

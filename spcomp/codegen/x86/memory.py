@@ -1,7 +1,8 @@
 """Memory for generated code and its constants: filled while writable, sealed before anybody uses it.
 
 A :class:`Region` is an anonymous mapping. It starts readable and writable; :meth:`Region.seal` makes it read-only or
-readable and executable, for good. At no time is it writable and executable. Freed with the last reference to it.
+readable and executable, for good (:meth:`Region.seal_parts`: page by page). At no time is any of it writable and
+executable. Freed with the last reference to it.
 """
 
 from __future__ import annotations
@@ -68,6 +69,18 @@ class Region:
         rights = _READ | (_EXECUTE if executable else 0)
         if _libc().mprotect(self.address, self.mapped_nbytes, rights) != 0:
             raise _refused("make generated code executable" if executable else "make constants read-only")
+        self._sealed = True
+
+    def seal_parts(self, code_nbytes: int, constant_end: int) -> None:
+        """From now on the first ``code_nbytes`` are readable and executable, from there to ``constant_end`` readable.
+
+        Both in whole pages; what follows stays writable. Raises ValueError for other cuts.
+        """
+        if not 0 <= code_nbytes <= constant_end <= self.mapped_nbytes or (code_nbytes | constant_end) % PAGE_BYTES:
+            raise ValueError(f"cuts at {code_nbytes} and {constant_end} of {self.mapped_nbytes} bytes in pages")
+        for lo, hi, rights in ((0, code_nbytes, _READ | _EXECUTE), (code_nbytes, constant_end, _READ)):
+            if hi > lo and _libc().mprotect(self.address + lo, hi - lo, rights) != 0:
+                raise _refused("make compiled code executable")
         self._sealed = True
 
     def _state(self) -> str:
