@@ -31,10 +31,10 @@ TARGETS |= {f"chain_{case}_speedup": Target(CHAIN_SHARE * goal) for case, (_, _,
 TARGETS |= {f"{kind}_{case}_error": Target(1e-5, "<=") for case in CASES for kind in ("layer", "chain")}
 
 
-def measure(bench: Benchmark, key: str, model: nn.Module, *, rounds: int, flush: bool) -> None:
+def measure(bench: Benchmark, key: str, model: nn.Module, *, rounds: int, flush: bool, budget: float) -> None:
     """Compile, compare with float64, race against both dense programs and against itself."""
     x = torch.randn(1, TOKENS, 768, generator=torch.Generator().manual_seed(1))
-    compiled = spcomp.compile(model, x)
+    compiled = spcomp.compile(model, x, memory_budget=budget)
     with torch.no_grad():
         exact = copy.deepcopy(model).double()(x.double())
         bench.report(f"{key}_error", relative_error(compiled(x), exact))
@@ -60,24 +60,29 @@ def measure(bench: Benchmark, key: str, model: nn.Module, *, rounds: int, flush:
         bench.report(f"{key}_flushed_speedup", ratio(cold[best], cold["compiled"]).value, note)
     encodings = sorted({d.encoding for d in compiled.explain().decisions})
     bench.notes[f"{key}_encodings"] = ", ".join(encodings)
-    print(f"    encodings: {', '.join(encodings)}")
+    print(f"    encodings: {', '.join(encodings)}; {compiled.nbytes / compiled.dense_nbytes:.0%} of the dense bytes")
 
 
 def main() -> None:
-    options = arguments(__doc__ or "", chain={"action": "store_true", "help": "the chain too, even with --quick"})
+    options = arguments(
+        __doc__ or "",
+        chain={"action": "store_true", "help": "the chain too, even with --quick"},
+        memory_budget={"type": float, "default": 1.0, "help": "bytes that kernels may keep, over dense ones"},
+    )
     bench = Benchmark("bert_layer", TARGETS, options.threads)
+    bench.notes["memory_budget"] = str(options.memory_budget)
     rounds = 15 if options.quick else 31
     for case, (pattern, zeros, _) in CASES.items():
         torch.manual_seed(0)
         layer = BertLayer().eval()
         prune_(layer, zeros, pattern)
-        measure(bench, f"layer_{case}", layer, rounds=rounds, flush=True)
+        measure(bench, f"layer_{case}", layer, rounds=rounds, flush=True, budget=options.memory_budget)
     if not options.quick or options.chain:
         for case, (pattern, zeros, _) in CASES.items():
             torch.manual_seed(0)
             chain = bert_chain(CHAIN).eval()
             prune_(chain, zeros, pattern)
-            measure(bench, f"chain_{case}", chain, rounds=9, flush=False)
+            measure(bench, f"chain_{case}", chain, rounds=9, flush=False, budget=options.memory_budget)
     bench.finish(options.json)
 
 

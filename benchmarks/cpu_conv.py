@@ -6,6 +6,9 @@ python -m benchmarks.cpu_conv [--quick] [--threads N] [--json FILE]
 ReLU; ``_cold``: one and a half last-level caches of other memory are read before each run, then the input.
 ``convs_u90_cold``: all layers of the network in order, distinct weights, after reading as much; layers of one geometry
 share an input. ``convs_u90_hot``: all of them, from single hot layers.
+
+Each side gets its input and leaves its result as it does inside a network: ours in tiles or padded planes, oneDNN with
+the channels last. ``_natural``: ours from planes as torch has them and back, against the same.
 """
 
 from __future__ import annotations
@@ -64,6 +67,7 @@ def layers_of(
     """One layer for each convolution, distinct weights; ``dense`` keeps the rivals, which zeros do not change."""
     layers = []
     inputs: dict[ConvShape, tuple[torch.Tensor, ...]] = {}
+    forms: dict[tuple[int, str], torch.Tensor] = {}
     for i, (shape, n) in enumerate(found):
         weight = torch.randn(n, *shape.weight_shape, generator=generator) / shape.k**0.5
         matrix = matrix_of(weight)
@@ -80,7 +84,7 @@ def layers_of(
         ):  # as small a share of the memory as in a network, where the layer before has just made it
             inputs[shape] = site.example(shape.pixels, generator)
         x = inputs[shape]
-        layers.append(Layer(site, x, dense[i]))
+        layers.append(Layer(site, x, dense[i], forms=forms))
     return layers
 
 

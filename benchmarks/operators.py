@@ -16,9 +16,10 @@ from spcomp.codegen.dense import best_dense
 from spcomp.codegen.mlir_cpu.scratch import touch
 from spcomp.codegen.mlir_cpu.tokens import TokensKernel
 from spcomp.codegen.table import BACKENDS
+from spcomp.conv_layout import PLANES, TILES, Padded, laid, takes
 from spcomp.encodings.pack import PackedTensor, pack
 from spcomp.encodings.spec import Encoding
-from spcomp.kernel import Kernel
+from spcomp.kernel import Kernel, LaidKernel, LastKernel
 from spcomp.passes.base import Site
 from spcomp.passes.propose import Candidate, call_for, encodings_for
 from spcomp.passes.tune import dense_call
@@ -42,6 +43,8 @@ class Layer:
     x: tuple[torch.Tensor, ...]
     dense: Mapping[str, Kernel]
     packed: dict[Encoding, PackedTensor] = field(default_factory=dict)
+    forms: dict[tuple[int, str], torch.Tensor] = field(default_factory=dict)
+    """x in other layouts; layers that share an input share these."""
 
     @property
     def m(self) -> int:
@@ -52,7 +55,20 @@ class Layer:
         return self.site.n, self.site.k, self.site.conv
 
     def run(self, kernel: Kernel) -> Callable[[], object]:
-        x = self.x
+        """A call of one of its kernels; of a convolution, on x as its neighbour in a network would hand it over."""
+        x, conv = self.x, self.site.conv
+        if conv is None:
+            return lambda: kernel(*x)
+        if isinstance(kernel, LastKernel) and kernel.last_served:
+            key = (id(x[0]), "channels last")
+            last = self.forms.setdefault(key, x[0].contiguous(memory_format=torch.channels_last))
+            return lambda: kernel.on_last(last)
+        if isinstance(kernel, LaidKernel) and kernel.laid_served:
+            given = takes(conv)
+            numbers = Padded.read_by(conv).numbers() if given == PLANES else ()
+            xs = self.forms.setdefault((id(x[0]), given), laid(x[0], given, numbers))
+            kernel.ready(TILES, ())
+            return lambda: kernel.on_layout(xs, None, given, TILES, ())
         return lambda: kernel(*x)
 
     def build(self, candidate: Candidate) -> Kernel:
@@ -132,6 +148,8 @@ class Result:
     dense_bytes: int
     packed: Ratio | None = None
     """The same with the middle functions only: activations are packed already, and stay so."""
+    natural: Ratio | None = None
+    """Of convolutions: the same where every layer of ours begins and ends with planes as they are."""
 
     near: frozenset[str] = frozenset()
     """Candidates that came within a factor of two."""
@@ -168,6 +186,9 @@ class Result:
         if self.packed is not None:
             note = f"lower {self.packed.lower:.2f}; the products alone, x packed before and y left packed"
             bench.report(f"{key}_packed", self.packed.value, note)
+        if self.natural is not None:
+            note = f"lower {self.natural.lower:.2f}; planes as they are before and after each layer of ours"
+            bench.report(f"{key}_natural", self.natural.value, note)
 
 
 @dataclass(eq=False)
@@ -228,6 +249,8 @@ def race(
         del dense["fastest by shape"]
     work = {"ours": _walk(layers, kernels), "control": _walk(layers, kernels)}
     work |= {name: _walk(layers, members) for name, members in dense.items()}
+    if layers[0].site.conv is not None:
+        work["natural"] = _each([lambda k=k, x=layer.x: k(*x) for layer, k in zip(layers, kernels, strict=True)])  # type: ignore[misc]
     middles = [k.products(k.call.rows.lo) for k in kernels if isinstance(k, TokensKernel)]
     if packed and len(middles) == len(kernels):
         work["packed"] = _each(middles)
@@ -249,6 +272,7 @@ def race(
         ours_bytes=sum(map(nbytes, kernels)),
         dense_bytes=sum(4 * f.elements for f in rows),
         packed=ratio(times[best], times["packed"]) if "packed" in times else None,
+        natural=ratio(times[best], times["natural"]) if "natural" in times else None,
         near=choice.near,
     )
 
