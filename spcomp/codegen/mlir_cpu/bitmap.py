@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from spcomp.codegen.mlir_cpu.csr import AHEAD
 from spcomp.codegen.mlir_cpu.epilogue import BITS, activate
-from spcomp.codegen.mlir_cpu.layout import MASK
-from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
+from spcomp.codegen.mlir_cpu.text import LANES, MASK, VEC, Function, vector
 
 ROWS = {8: 2, 4: 4, 2: 4, 1: 4}
 """Tokens at a time -> rows of W at a time: up to sixteen sums in registers."""
@@ -28,7 +27,7 @@ def bitmap_text(n: int, k: int, sizes: tuple[int, ...], bias: bool, activation: 
     )
     most = max(ROWS.values())
     whole = n // most
-    stop = f.val(f"arith.minsi %block_hi, {f.idx(whole)} : index", "i")
+    stop = f.smaller("%block_hi", f.idx(whole))
     with f.loop("%block_lo", stop, hint="block") as block:
         _block(f, f.mul(block.index, f.idx(most)), most, n, k, sizes, bias, activation, dtype)
     if n % most:
@@ -46,7 +45,7 @@ def _block(
     for i, size in enumerate(sizes):
         stop = "%m"
         if i + 1 < len(sizes) or size > 1:
-            left = f.val(f"arith.subi %m, {at} : index", "i")
+            left = f.sub("%m", at)
             stop = f.add(at, f.mul(f.val(f"arith.divui {left}, {f.idx(size)} : index", "i"), f.idx(size)))
         with f.loop(at, stop, f.idx(size), hint="token") as token:
             step = min(rows, ROWS[size])
@@ -65,7 +64,7 @@ def _sums(f: Function, row: str, token: str, rows: int, tokens: int, k: int, dty
     carried = [*begin, *[f.splat("0.0")] * (rows * tokens)]
     masks0 = f.mul(row, f.idx(stride))
     x0 = f.mul(token, f.idx(words * LANES))
-    kind = f"vector<{LANES}x{dtype}>"
+    kind = vector(dtype)
     with f.loop(f.idx(0), f.idx(words), carried=list(zip(carried, kinds, strict=True)), hint="word") as word:
         places, sums = list(word.carried[:rows]), list(word.carried[rows:])
         x_at = f.add(x0, f.mul(word.index, f.idx(LANES)))
@@ -78,8 +77,7 @@ def _sums(f: Function, row: str, token: str, rows: int, tokens: int, k: int, dty
             f.do(f"memref.prefetch %values[{ahead}], read, locality<3>, data : memref<?x{dtype}>")
             spread = f"vector.expandload %values[{places[r]}], {mask}, {f.splat('0.0', kind)}"
             weight = f.val(f"{spread} : memref<?x{dtype}>, {MASK}, {kind} into {kind}", "w")
-            if dtype != "f32":
-                weight = f.val(f"arith.extf {weight} : {kind} to {VEC}", "w")
+            weight = f.widen(weight, dtype, "w")
             count = f.val(f"math.ctpop {bits} : i16", "b")
             places[r] = f.add(places[r], f.val(f"arith.index_castui {count} : i16 to index", "i"))
             for t in range(tokens):

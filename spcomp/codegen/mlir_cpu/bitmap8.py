@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from spcomp.codegen.mlir_cpu.epilogue import IVEC, activate
 from spcomp.codegen.mlir_cpu.int8_rows import BYTES, multiply, scaled
-from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
+from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function, vector
 
 ROWS = {8: 2, 4: 4, 2: 4, 1: 4}
 """Tokens at a time -> rows of W at a time: up to sixteen sums in registers."""
@@ -35,7 +35,7 @@ def bitmap8_text(n: int, k: int, sizes: tuple[int, ...], bias: bool, activation:
     )  # fmt: skip
     most = max(ROWS.values())
     whole = n // most
-    stop = f.val(f"arith.minsi %block_hi, {f.idx(whole)} : index", "i")
+    stop = f.smaller("%block_hi", f.idx(whole))
     with f.loop("%block_lo", stop, hint="block") as block:
         _block(f, f.mul(block.index, f.idx(most)), most, n, k, sizes, bias, activation, dtype)
     if n % most:
@@ -53,7 +53,7 @@ def _block(
     for i, size in enumerate(sizes):
         stop = "%m"
         if i + 1 < len(sizes) or size > 1:
-            left = f.val(f"arith.subi %m, {at} : index", "i")
+            left = f.sub("%m", at)
             stop = f.add(at, f.mul(f.val(f"arith.divui {left}, {f.idx(size)} : index", "i"), f.idx(size)))
         with f.loop(at, stop, f.idx(size), hint="token") as token:
             step = min(rows, ROWS[size])
@@ -105,13 +105,11 @@ def _store(
     token_scale = _spread(f, "%x_scale", token, rows, tokens, "f32", by_token=True)
     added = _spread(f, "%bias", row, rows, tokens, "f32", by_token=False) if bias else None
     value = activate(f, scaled(f, value, weight_scale, token_scale, added), activation)
-    wide = f"vector<{LANES}x{dtype}>"
-    if dtype != "f32":
-        value = f.val(f"arith.truncf {value} : {VEC} to {wide}", "y")
+    value = f.narrow(value, dtype)
     for t in range(tokens):
         head = f"vector.extract_strided_slice {value} {{offsets = [{t * rows}], sizes = [{rows}], strides = [1]}}"
         few = f"vector<{rows}x{dtype}>"
-        part = f.val(f"{head} : {wide} to {few}", "y")
+        part = f.val(f"{head} : {vector(dtype)} to {few}", "y")
         f.vstore(part, "%y", f.add(f.mul(f.add(token, f.idx(t)), f.idx(n)), row), few, dtype)
 
 

@@ -5,7 +5,6 @@ Dense libraries reach 12 to 27 of 38 GB/s at M = 1; this is the fourth member of
 
 from __future__ import annotations
 
-from spcomp.codegen.mlir_cpu.layout import MASK
 from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
 
 ROWS = 4
@@ -15,7 +14,7 @@ ROWS = 4
 def gemv_text(n: int, k: int, tokens: int) -> str:
     """``gemv(x[tokens, k], w[n, k], y[tokens, n], row_lo, row_hi)``, all f32; no bias (added by the caller)."""
     f = Function("gemv", (("x", "f32"), ("w", "f32"), ("y", "f32")), ("row_lo", "row_hi"))
-    span = f.val(f"arith.subi %row_hi, %row_lo : index", "i")  # noqa: F541
+    span = f.sub("%row_hi", "%row_lo")
     groups = f.val(f"arith.divui {span}, {f.idx(ROWS)} : index", "i")
     whole = f.add("%row_lo", f.mul(groups, f.idx(ROWS)))
     with f.loop("%row_lo", whole, f.idx(ROWS), hint="n") as row:
@@ -44,10 +43,10 @@ def _rows(f: Function, row: str, n: int, k: int, tokens: int, rows: int) -> None
         f.yield_(sums, kinds)
     totals = [_total(f, column.results[i * chains : (i + 1) * chains]) for i in range(rows * tokens)]
     for start in range(whole, k, LANES):
-        mask = f.val(f"vector.create_mask {f.idx(min(LANES, k - start))} : {MASK}", "m")
-        xs = [_part(f, "%x", f.idx(t * k + start), mask) for t in range(tokens)]
+        mask = f.mask(f.idx(min(LANES, k - start)))
+        xs = [f.vload("%x", f.idx(t * k + start), mask=mask) for t in range(tokens)]
         for r in range(rows):
-            w = _part(f, "%w", f.add(w0, f.idx(r * k + start)), mask)
+            w = f.vload("%w", f.add(w0, f.idx(r * k + start)), mask=mask)
             for t in range(tokens):
                 totals[r * tokens + t] = f.fma(w, xs[t], totals[r * tokens + t])
     for r in range(rows):
@@ -58,8 +57,3 @@ def _rows(f: Function, row: str, n: int, k: int, tokens: int, rows: int) -> None
 
 def _total(f: Function, parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else f.val(f"arith.addf {parts[0]}, {parts[1]} : {VEC}", "f")
-
-
-def _part(f: Function, buffer: str, at: str, mask: str) -> str:
-    head = f"vector.maskedload {buffer}[{at}], {mask}, {f.splat('0.0')}"
-    return f.val(f"{head} : memref<?xf32>, {MASK}, {VEC} into {VEC}", "x")

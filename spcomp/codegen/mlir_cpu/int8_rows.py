@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 
 from spcomp.codegen.mlir_cpu.epilogue import IVEC, activate
-from spcomp.codegen.mlir_cpu.layout import MASK, store_row
-from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
+from spcomp.codegen.mlir_cpu.layout import store_row, transpose
+from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function, vector
 
 OFFSET = 128
 """Added to what is multiplied as an unsigned byte."""
@@ -30,17 +30,11 @@ def quantize_text(k: int, stride: int, dtype: str, offset: int = OFFSET) -> str:
     stride is at least k rounded up to 16. scale is max|x| / 127, or NaN for a row that is not finite.
     """
     f = Function("quantize", (("x", dtype), ("q", "i8"), ("scale", "f32")), ("row_lo", "row_hi"))
-    kind = f"vector<{LANES}x{dtype}>"
     whole = k // LANES * LANES
-    rest = f.val(f"vector.create_mask {f.idx(k - whole)} : {MASK}", "m") if k % LANES else ""
+    rest = f.mask(f.idx(k - whole)) if k % LANES else ""
 
     def part(at: str, mask: str | None) -> str:
-        if mask is None:
-            raw = f.vload("%x", at, kind, dtype)
-        else:
-            head = f"vector.maskedload %x[{at}], {mask}, {f.splat('0.0', kind)}"
-            raw = f.val(f"{head} : memref<?x{dtype}>, {MASK}, {kind} into {kind}", "x")
-        return raw if dtype == "f32" else f.val(f"arith.extf {raw} : {kind} to {VEC}", "x")
+        return f.load_wide("%x", at, dtype, mask)
 
     def larger(most: str, x: str) -> str:
         bits = f.val(f"arith.bitcast {x} : {VEC} to {IVEC}", "b")
@@ -51,8 +45,8 @@ def quantize_text(k: int, stride: int, dtype: str, offset: int = OFFSET) -> str:
         scaled = f.val(f"arith.mulf {x}, {inverse} : {VEC}", "s")
         shifted = f.val(f"arith.addf {scaled}, {f.splat(WHOLE + offset)} : {VEC}", "s")
         bits = f.val(f"arith.bitcast {shifted} : {VEC} to {IVEC}", "b")
-        octets = f.val(f"arith.trunci {bits} : {IVEC} to vector<{LANES}xi8>", "q")
-        f.vstore(octets, "%q", at, f"vector<{LANES}xi8>", "i8")
+        octets = f.val(f"arith.trunci {bits} : {IVEC} to {vector('i8')}", "q")
+        f.vstore(octets, "%q", at, vector("i8"), "i8")
 
     with f.loop("%row_lo", "%row_hi", hint="row") as row:
         x0, q0 = f.mul(row.index, f.idx(k)), f.mul(row.index, f.idx(stride))
@@ -95,21 +89,15 @@ def finish_text(n: int, kind: str, bias: bool, activation: str, dtype: str) -> s
         ("row_lo", "row_hi"),
     )
     whole = n // LANES * LANES
-    rest = f.val(f"vector.create_mask {f.idx(n - whole)} : {MASK}", "m") if n % LANES else None
-    wide = f"vector<{LANES}x{kind}>"
+    rest = f.mask(f.idx(n - whole)) if n % LANES else None
 
     def part(buffer: str, at: str, mask: str | None, element: str) -> str:
-        type_ = f"vector<{LANES}x{element}>"
-        if mask is None:
-            return f.vload(buffer, at, type_, element)
-        zero = f.splat("0" if element == "i32" else "0.0", type_)
-        head = f"vector.maskedload {buffer}[{at}], {mask}, {zero}"
-        return f.val(f"{head} : memref<?x{element}>, {MASK}, {type_} into {type_}", "x")
+        return f.vload(buffer, at, vector(element), element, mask, "0" if element == "i32" else "0.0")
 
     def block(at: str, column: str, token: str, mask: str | None) -> None:
         value = part("%sums", at, mask, kind)
         if kind == "i32":
-            value = f.val(f"arith.sitofp {value} : {wide} to {VEC}", "f")
+            value = f.val(f"arith.sitofp {value} : {vector(kind)} to {VEC}", "f")
         added = part("%bias", column, mask, "f32") if bias else None
         value = scaled(f, value, part("%weight_scale", column, mask, "f32"), token, added)
         store_row(f, activate(f, value, activation), "%y", at, dtype, mask)
@@ -145,8 +133,6 @@ def unpack_int8_text(features: int, stride: int, bias: bool, activation: str, dt
     ``y = activation((ys transposed + shift) * weight_scale * x_scale + bias)``, as
     :func:`~spcomp.codegen.mlir_cpu.layout.unpack_text` otherwise.
     """
-    from spcomp.codegen.mlir_cpu.layout import transpose
-
     f = Function(
         "unpack8",
         (
@@ -158,22 +144,14 @@ def unpack_int8_text(features: int, stride: int, bias: bool, activation: str, dt
     lanes = f.idx(LANES)
     whole = features // LANES * LANES
 
-    def columns_of(buffer: str, n: str, mask: str | None, element: str) -> str:
-        type_ = f"vector<{LANES}x{element}>"
-        if mask is None:
-            return f.vload(buffer, n, type_, element)
-        zero = f.splat("0" if element == "i32" else "0.0", type_)
-        head = f"vector.maskedload {buffer}[{n}], {mask}, {zero}"
-        return f.val(f"{head} : memref<?x{element}>, {MASK}, {type_} into {type_}", "b")
-
     def block(row0: str, n: str, in0: str, some: str, columns: int) -> None:
         base = f.add(in0, f.mul(n, lanes))
         read = [f.vload("%ys", f.add(base, f.idx(i * LANES))) for i in range(columns)]
         rows = transpose(f, read + [f.splat("0.0")] * (LANES - columns))
-        mask = f.val(f"vector.create_mask {f.idx(columns)} : {MASK}", "m") if columns < LANES else None
-        shift = columns_of("%shift", n, mask, "i32")
-        weight_scale = columns_of("%weight_scale", n, mask, "f32")
-        added = columns_of("%bias", n, mask, "f32") if bias else None
+        mask = f.mask(f.idx(columns)) if columns < LANES else None
+        shift = f.vload("%shift", n, IVEC, "i32", mask, "0", "b")
+        weight_scale = f.vload("%weight_scale", n, mask=mask, hint="b")
+        added = f.vload("%bias", n, mask=mask, hint="b") if bias else None
         for i, row in enumerate(rows):
             inside = f.val(f"arith.cmpi slt, {f.idx(i)}, {some} : index", "p")
             with f.when(inside):
@@ -185,13 +163,13 @@ def unpack_int8_text(features: int, stride: int, bias: bool, activation: str, dt
                 value = activate(f, scaled(f, value, weight_scale, token, added), activation)
                 store_row(f, value, "%y", f.add(f.mul(at, f.idx(features)), n), dtype, mask)
 
-    stop = f.val(f"arith.minsi %n_hi, {f.idx(whole)} : index", "i")
+    stop = f.smaller("%n_hi", f.idx(whole))
     with f.loop("%tile_lo", "%tile_hi", hint="tile") as tile:
         row0 = f.mul(tile.index, lanes)
         in0 = f.mul(tile.index, f.idx(stride * LANES))
-        in0 = f.val(f"arith.subi {in0}, {f.mul('%n_lo', lanes)} : index", "i")
-        left = f.val(f"arith.subi %m, {row0} : index", "i")
-        some = f.val(f"arith.minsi {left}, {lanes} : index", "i")
+        in0 = f.sub(in0, f.mul("%n_lo", lanes))
+        left = f.sub("%m", row0)
+        some = f.smaller(left, lanes)
         with f.loop("%n_lo", stop, lanes, hint="n") as n:
             block(row0, n.index, in0, some, LANES)
         if features % LANES:

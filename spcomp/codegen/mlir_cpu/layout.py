@@ -9,9 +9,7 @@ from __future__ import annotations
 import functools
 
 from spcomp.codegen.mlir_cpu.epilogue import activate
-from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
-
-MASK = f"vector<{LANES}xi1>"
+from spcomp.codegen.mlir_cpu.text import LANES, MASK, VEC, Function, vector
 
 
 def transpose(f: Function, rows: list[str]) -> list[str]:
@@ -37,22 +35,6 @@ def _shuffle(f: Function, a: str, b: str, lanes: list[int]) -> str:
     return f.val(f"vector.shuffle {a}, {b} {lanes} : {VEC}, {VEC}", "t")
 
 
-def _mask(f: Function, count: str) -> str:
-    return f.val(f"vector.create_mask {count} : {MASK}", "m")
-
-
-def _narrow(dtype: str) -> str:
-    return f"vector<{LANES}x{dtype}>"
-
-
-def _masked_load(f: Function, buffer: str, index: str, mask: str, dtype: str) -> str:
-    """A masked row of x as f32."""
-    zero = f.splat("0.0", _narrow(dtype))
-    head = f"vector.maskedload {buffer}[{index}], {mask}, {zero}"
-    raw = f.val(f"{head} : memref<?x{dtype}>, {MASK}, {_narrow(dtype)} into {_narrow(dtype)}", "x")
-    return raw if dtype == "f32" else f.val(f"arith.extf {raw} : {_narrow(dtype)} to {VEC}", "x")
-
-
 @functools.lru_cache(maxsize=32)
 def pack_text(features: int, padded: int, dtype: str = "f32") -> str:
     """``pack(x[M, features] of dtype, xs[ceil(M/16), padded, 16] of f32, M, tile_lo, tile_hi)``.
@@ -63,7 +45,7 @@ def pack_text(features: int, padded: int, dtype: str = "f32") -> str:
     lanes, width = f.idx(LANES), f.idx(features)
     with f.loop("%tile_lo", "%tile_hi", hint="tile") as tile:
         row0 = f.mul(tile.index, lanes)
-        left = f.val(f"arith.subi %m, {row0} : index", "i")
+        left = f.sub("%m", row0)
         out0 = f.mul(tile.index, f.idx(padded * LANES))
         whole = features // LANES * LANES
         full = f.val(f"arith.cmpi sge, {left}, {lanes} : index", "p")
@@ -98,7 +80,7 @@ def _pack_block(
     keep: int = LANES,
 ) -> None:
     rows = []
-    mask = _mask(f, columns) if columns else f.const("dense<true>", MASK)
+    mask = f.mask(columns) if columns else f.const("dense<true>", MASK)
     for i in range(LANES):
         at = f.add(f.mul(f.add(row0, f.idx(i)), width), k)
         row_mask = mask
@@ -106,11 +88,7 @@ def _pack_block(
             here = f.val(f"arith.cmpi slt, {f.idx(i)}, {left} : index", "p")
             spread = f.val(f"vector.broadcast {here} : i1 to {MASK}", "m")
             row_mask = f.val(f"arith.andi {mask}, {spread} : {MASK}", "m")
-        if left is None and columns is None:
-            raw = f.vload("%x", at, _narrow(dtype), dtype)
-            rows.append(raw if dtype == "f32" else f.val(f"arith.extf {raw} : {_narrow(dtype)} to {VEC}", "x"))
-        else:
-            rows.append(_masked_load(f, "%x", at, row_mask, dtype))
+        rows.append(f.load_wide("%x", at, dtype, row_mask if left or columns else None))
     base = f.add(out0, f.mul(k, f.idx(LANES)))
     for i, column in enumerate(transpose(f, rows)[:keep]):
         f.vstore(column, "%xs", f.add(base, f.idx(i * LANES)))
@@ -126,13 +104,13 @@ def unpack_text(features: int, stride: int, bias: bool, activation: str, dtype: 
     f = Function("unpack", (("ys", "f32"), ("bias", "f32"), ("y", dtype)), ("m", "tile_lo", "tile_hi", "n_lo", "n_hi"))
     lanes = f.idx(LANES)
     whole = features // LANES * LANES
-    stop = f.val(f"arith.minsi %n_hi, {f.idx(whole)} : index", "i")
+    stop = f.smaller("%n_hi", f.idx(whole))
     with f.loop("%tile_lo", "%tile_hi", hint="tile") as tile:
         row0 = f.mul(tile.index, lanes)
         in0 = f.mul(tile.index, f.idx(stride * LANES))
-        in0 = f.val(f"arith.subi {in0}, {f.mul('%n_lo', lanes)} : index", "i")
-        left = f.val(f"arith.subi %m, {row0} : index", "i")
-        some = f.val(f"arith.minsi {left}, {lanes} : index", "i")
+        in0 = f.sub(in0, f.mul("%n_lo", lanes))
+        left = f.sub("%m", row0)
+        some = f.smaller(left, lanes)
         with f.loop("%n_lo", stop, lanes, hint="n") as n:
             _unpack_block(f, row0, n.index, in0, some, features, bias, activation, dtype, LANES)
         if features % LANES:
@@ -157,14 +135,9 @@ def _unpack_block(
     base = f.add(in0, f.mul(n, f.idx(LANES)))
     read = [f.vload("%ys", f.add(base, f.idx(i * LANES))) for i in range(columns)]
     rows = transpose(f, read + [f.splat("0.0")] * (LANES - columns))
-    mask = _mask(f, f.idx(columns))
+    mask = f.mask(f.idx(columns))
     if bias:
-        zero = f.splat("0.0")
-        b = (
-            f.vload("%bias", n)
-            if columns == LANES
-            else f.val(f"vector.maskedload %bias[{n}], {mask}, {zero} : memref<?xf32>, {MASK}, {VEC} into {VEC}", "b")
-        )
+        b = f.vload("%bias", n, mask=None if columns == LANES else mask, hint="b")
         rows = [f.val(f"arith.addf {r}, {b} : {VEC}", "y") for r in rows]
     for i, row in enumerate(rows):
         inside = f.val(f"arith.cmpi slt, {f.idx(i)}, {some} : index", "p")
@@ -176,9 +149,8 @@ def _unpack_block(
 
 def store_row(f: Function, value: str, buffer: str, at: str, dtype: str, mask: str | None) -> None:
     """Store sixteen results, rounded to ``dtype``, all or under a mask."""
-    if dtype != "f32":
-        value = f.val(f"arith.truncf {value} : {VEC} to {_narrow(dtype)}", "y")
+    value, kind = f.narrow(value, dtype), vector(dtype)
     if mask is None:
-        f.vstore(value, buffer, at, _narrow(dtype), dtype)
+        f.vstore(value, buffer, at, kind, dtype)
     else:
-        f.do(f"vector.maskedstore {buffer}[{at}], {mask}, {value} : memref<?x{dtype}>, {MASK}, {_narrow(dtype)}")
+        f.do(f"vector.maskedstore {buffer}[{at}], {mask}, {value} : memref<?x{dtype}>, {MASK}, {kind}")

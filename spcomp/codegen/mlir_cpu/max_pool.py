@@ -14,8 +14,8 @@ import torch
 
 from spcomp import ops
 from spcomp.codegen.mlir_cpu import jit, parallel
-from spcomp.codegen.mlir_cpu.layout import MASK
-from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
+from spcomp.codegen.mlir_cpu.layout import store_row
+from spcomp.codegen.mlir_cpu.text import LANES, MASK, VEC, Function
 
 _NUMBERS = f"vector<{LANES}xi32>"
 LOWEST = "0xFF800000"
@@ -49,8 +49,8 @@ def pool_text(pool: Pool) -> str:
             f.loop(f.idx(0), f.idx(high), hint="i") as i,
             f.loop(f.idx(0), f.idx(wide), f.idx(LANES), hint="j") as j,
         ):
-            top = f.val(f"arith.subi {f.mul(i.index, f.idx(pool.stride[0]))}, {f.idx(pool.padding[0])} : index", "i")
-            left = f.val(f"arith.subi {f.mul(j.index, f.idx(pool.stride[1]))}, {f.idx(pool.padding[1])} : index", "i")
+            top = f.sub(f.mul(i.index, f.idx(pool.stride[0])), f.idx(pool.padding[0]))
+            left = f.sub(f.mul(j.index, f.idx(pool.stride[1])), f.idx(pool.padding[1]))
             found = []
             for across in range(0, pool.kernel[1], pool.stride[1]):
                 parts = [
@@ -59,10 +59,10 @@ def pool_text(pool: Pool) -> str:
                 picks = range(min(pool.stride[1], pool.kernel[1] - across))
                 found += [_every_other(f, parts, pick) for pick in picks] if len(parts) > 1 else parts
             best = functools.reduce(lambda a, b: _larger(f, a, b), found)
-            rest = f.val(f"arith.subi {f.idx(wide)}, {j.index} : index", "i")
-            keep = f.val(f"vector.create_mask {rest} : {MASK}", "m")
+            rest = f.sub(f.idx(wide), j.index)
+            keep = f.mask(rest)
             at = f.add(f.add(y0, f.mul(i.index, f.idx(wide))), j.index)
-            f.do(f"vector.maskedstore %y[{at}], {keep}, {best} : memref<?xf32>, {MASK}, {VEC}")
+            store_row(f, best, "%y", at, "f32", keep)
     return f.text()
 
 
@@ -87,8 +87,7 @@ def _tallest(f: Function, pool: Pool, x0: str, top: str, column: str) -> str:
         inside = f.val(f"arith.cmpi ult, {line}, {f.idx(pool.height)} : index", "p")  # a negative one wraps around
         mask = f.val(f"arith.andi {within}, {f.val(f'vector.broadcast {inside} : i1 to {MASK}', 'm')} : {MASK}", "m")
         at = f.add(f.add(x0, f.mul(line, f.idx(pool.width))), column)
-        types = f"memref<?xf32>, {MASK}, {VEC} into {VEC}"
-        rows.append(f.val(f"vector.maskedload %x[{at}], {mask}, {f.splat(LOWEST)} : {types}", "x"))
+        rows.append(f.vload("%x", at, mask=mask, fill=LOWEST))
     return functools.reduce(lambda a, b: _larger(f, a, b), rows)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from spcomp.codegen.mlir_cpu.csr import load_weight, prefetch
 from spcomp.codegen.mlir_cpu.epilogue import IVEC, activate
-from spcomp.codegen.mlir_cpu.layout import MASK, store_row
+from spcomp.codegen.mlir_cpu.layout import store_row
 from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
 
 PERMUTE = {
@@ -78,7 +78,7 @@ def nm_tokens_text(
         if shape.words > first:
             with f.loop(f.idx(first), f.idx(shape.words), f.idx(words_per_block), hint="block") as block:
                 stop = f.add(block.index, f.idx(words_per_block))
-                stop = f.val(f"arith.minsi {stop}, {f.idx(shape.words)} : index", "i")
+                stop = f.smaller(stop, f.idx(shape.words))
                 _token_rows(f, shape, tiles, x0, y0, padded_k, padded_n, block.index, stop, dtype, first=False)
     return f.text()
 
@@ -173,7 +173,7 @@ def nm_rows_text(shape: NmShape, tokens: int, bias: bool, activation: str, dtype
                     group = f.add(x0, f.idx(slot // shape.n * shape.m))
                     xs = [_spread(f, shape.m, f.add(group, f.idx(t * shape.padded_columns))) for t in range(tokens)]
                 at = f.add(v0, f.idx(slot * LANES))
-                weight = _value_vector(f, at, dtype)
+                weight = f.load_wide("%values", at, dtype, hint="w")
                 prefetch(f, "%values", at, 1, dtype)
                 shift = f.const(f"dense<{shape.bits * slot}>", IVEC)
                 picks = f.val(f"arith.shrui {control}, {shift} : {IVEC}", "q") if slot else control
@@ -197,11 +197,6 @@ def add_all(f: Function, parts: list[str]) -> str:
     return parts[0]
 
 
-def _value_vector(f: Function, at: str, dtype: str) -> str:
-    raw = f.vload("%values", at, f"vector<{LANES}x{dtype}>", dtype)
-    return raw if dtype == "f32" else f.val(f"arith.extf {raw} : vector<{LANES}x{dtype}> to {VEC}", "w")
-
-
 def _spread(f: Function, m: int, at: str) -> str:
     """The ``m`` values of a group, repeated to fill the register."""
     if m == LANES:
@@ -217,14 +212,9 @@ def _finish(
     row = f.mul(row_tile, f.idx(LANES))
     mask = None
     if rows % LANES:
-        left = f.val(f"arith.subi {f.idx(rows)}, {row} : index", "i")
-        mask = f.val(f"vector.create_mask {left} : {MASK}", "m")
+        left = f.sub(f.idx(rows), row)
+        mask = f.mask(left)
     if bias:
-        zero = f.splat("0.0")
-        b = (
-            f.vload("%bias", row)
-            if mask is None
-            else f.val(f"vector.maskedload %bias[{row}], {mask}, {zero} : memref<?xf32>, {MASK}, {VEC} into {VEC}", "b")
-        )
+        b = f.vload("%bias", row, mask=mask, hint="b")
         total = f.val(f"arith.addf {total}, {b} : {VEC}", "y")
     store_row(f, activate(f, total, activation), "%y", f.add(row, f.idx(token * rows)), dtype, mask)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spcomp.codegen.mlir_cpu.layout import MASK
-from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
+from spcomp.codegen.mlir_cpu.layout import store_row
+from spcomp.codegen.mlir_cpu.text import LANES, MASK, VEC, Function, vector
 from spcomp.conv_shape import ConvShape
 
-_INDICES = f"vector<{LANES}xindex>"
+_INDICES = vector("index")
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ def planes_text(planes: Planes, dtype: str = "f32") -> str:
             to = f.add(out0, f.mul(phase, f.idx(conv.channels * planes.plane)))
             with f.loop(f.idx(0), f.idx(planes.plane // planes.width), hint="i") as i:
                 line = f.add(f.mul(i.index, f.idx(conv.stride[0])), a.index)
-                line = f.val(f"arith.subi {line}, {f.idx(conv.padding[0])} : index", "i")
-                first = f.val(f"arith.subi {b.index}, {f.idx(conv.padding[1])} : index", "i")
+                line = f.sub(line, f.idx(conv.padding[0]))
+                first = f.sub(b.index, f.idx(conv.padding[1]))
                 at = f.add(to, f.mul(i.index, f.idx(planes.width)))
                 _line(f, planes, x0, line, first, at, dtype)
     return f.text()
@@ -114,10 +114,9 @@ def _line(f: Function, planes: Planes, x0: str, line: str, first: str, at: str, 
             column = f.add(first, f.mul(j.index, f.idx(conv.stride[1])))
             spread = f.val(f"vector.broadcast {inside} : i1 to {MASK}", "m")
             value = _columns(f, conv, row, column, spread, dtype)
-            left = f.val(f"arith.subi {f.idx(planes.width)}, {j.index} : index", "i")
-            keep = f.val(f"vector.create_mask {left} : {MASK}", "m")
-            where = f.add(at, j.index)
-            f.do(f"vector.maskedstore %out[{where}], {keep}, {value} : memref<?xf32>, {MASK}, {VEC}")
+            left = f.sub(f.idx(planes.width), j.index)
+            keep = f.mask(left)
+            store_row(f, value, "%out", f.add(at, j.index), "f32", keep)
         return
     with f.loop(f.idx(0), f.idx(planes.width), hint="j") as j:
         column = f.add(first, f.mul(j.index, f.idx(conv.stride[1])))
@@ -134,7 +133,6 @@ def _line(f: Function, planes: Planes, x0: str, line: str, first: str, at: str, 
 def _columns(f: Function, conv: ConvShape, row: str, column: str, inside: str, dtype: str) -> str:
     """Sixteen columns of a row of x from ``column`` on, every one or every other one; zeros outside."""
     parts = []
-    narrow = f"vector<{LANES}x{dtype}>"
     lanes = f.const(f"dense<[{', '.join(map(str, range(LANES)))}]>", _INDICES)
     for part in range(conv.stride[1]):
         start = f.add(column, f.idx(part * LANES))
@@ -142,10 +140,7 @@ def _columns(f: Function, conv: ConvShape, row: str, column: str, inside: str, d
         limit = f.const(f"dense<{conv.width}>", _INDICES)
         within = f.val(f"arith.cmpi ult, {number}, {limit} : {_INDICES}", "m")  # a negative column wraps around
         mask = f.val(f"arith.andi {within}, {inside} : {MASK}", "m")
-        at, zero = f.add(row, start), f.splat("0.0", narrow)
-        types = f"memref<?x{dtype}>, {MASK}, {narrow} into {narrow}"
-        value = f.val(f"vector.maskedload %x[{at}], {mask}, {zero} : {types}", "x")
-        parts.append(value if dtype == "f32" else f.val(f"arith.extf {value} : {narrow} to {VEC}", "x"))
+        parts.append(f.load_wide("%x", f.add(row, start), dtype, mask))
     if conv.stride[1] == 1:
         return parts[0]
     even = list(range(0, 2 * LANES, 2))

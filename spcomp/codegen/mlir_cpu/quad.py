@@ -33,7 +33,7 @@ def quad_text(n: int, padded_n: int, padded_k: int, rows: int, tiles: int, dtype
     with f.loop("%tile_lo", "%tile_hi", f.idx(tiles), hint="tile") as tile:
         x0 = f.mul(tile.index, f.idx(padded_k * LANES))
         y0 = f.mul(tile.index, f.idx(padded_n * LANES))
-        last = f.val(f"arith.minsi %row_hi, {f.idx(whole)} : index", "i") if n % rows else "%row_hi"
+        last = f.smaller("%row_hi", f.idx(whole)) if n % rows else "%row_hi"
         with f.loop("%row_lo", last, hint="row") as row:
             _row(f, row.index, x0, y0, padded_n, padded_k, rows, tiles, dtype, rows)
         if n % rows:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcomp.codegen.mlir_cpu.epilogue import activate
-from spcomp.codegen.mlir_cpu.layout import MASK, store_row
-from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
+from spcomp.codegen.mlir_cpu.layout import store_row
+from spcomp.codegen.mlir_cpu.text import LANES, MASK, VEC, Function, vector
 from spcomp.conv_layout import Padded
 from spcomp.plan import Epilogue
 
@@ -147,12 +147,8 @@ def _segment(
     elif bias is not None:
         value = f.val(f"arith.addf {value}, {bias} : {VEC}", "y")
     if epilogue.residual:
-        narrow = f"vector<{LANES}x{dtype}>"
-        types = f"memref<?x{dtype}>, {MASK}, {narrow} into {narrow}"
-        other = f.val(f"vector.maskedload %residual[{at}], {mask}, {f.splat('0.0', narrow)} : {types}", "r")
-        if dtype != "f32":
-            other = f.val(f"arith.extf {other} : {narrow} to {VEC}", "r")
-        value = f.val(f"arith.addf {value}, {other} : {VEC}", "y")
+        other = f.vload("%residual", at, vector(dtype), dtype, mask, hint="r")
+        value = f.val(f"arith.addf {value}, {f.widen(other, dtype, 'r')} : {VEC}", "y")
     store_row(f, activate(f, value, epilogue.activation), "%y", at, dtype, mask)
 
 
@@ -163,18 +159,14 @@ def load_mask(f: Function, buffer: str, index: str) -> str:
 def tiles_text(dtype: str) -> str:
     """``tiles(x[C, pixels] of dtype, out[ceil(pixels / 16), C, 16] of f32, c_lo, c_hi, channels, pixels)``."""
     f = Function("tiles", (("x", dtype), ("out", "f32")), ("c_lo", "c_hi", "channels", "pixels"))
-    lanes, narrow = f.idx(LANES), f"vector<{LANES}x{dtype}>"
+    lanes = f.idx(LANES)
     step = f.mul("%channels", lanes)
     with f.loop("%c_lo", "%c_hi", hint="c") as c:
         x0, out0 = f.mul(c.index, "%pixels"), f.mul(c.index, lanes)
         with f.loop(f.idx(0), "%pixels", lanes, hint="p") as p:
-            left = f.val(f"arith.subi %pixels, {p.index} : index", "i")
-            keep = f.val(f"vector.create_mask {left} : {MASK}", "m")
-            types = f"memref<?x{dtype}>, {MASK}, {narrow} into {narrow}"
-            at = f.add(x0, p.index)
-            value = f.val(f"vector.maskedload %x[{at}], {keep}, {f.splat('0.0', narrow)} : {types}", "x")
-            if dtype != "f32":
-                value = f.val(f"arith.extf {value} : {narrow} to {VEC}", "x")
+            left = f.sub("%pixels", p.index)
+            keep = f.mask(left)
+            value = f.load_wide("%x", f.add(x0, p.index), dtype, keep)
             tile = f.val(f"arith.divui {p.index}, {lanes} : index", "i")
             f.vstore(value, "%out", f.add(out0, f.mul(tile, step)))
     return f.text()
@@ -188,5 +180,5 @@ def border_text() -> str:
         with f.loop(f.idx(0), "%count", hint="s") as s:
             at = f.add(base, f.load_index("%to", s.index, "i64"))
             mask = load_mask(f, "%masks", s.index)
-            f.do(f"vector.maskedstore %y[{at}], {mask}, {f.splat('0.0')} : memref<?xf32>, {MASK}, {VEC}")
+            store_row(f, f.splat("0.0"), "%y", at, "f32", mask)
     return f.text()

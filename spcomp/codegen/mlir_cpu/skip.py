@@ -7,8 +7,8 @@ sixteen registers, one column after the other, each fetched ahead because the ne
 from __future__ import annotations
 
 from spcomp.codegen.mlir_cpu.epilogue import IVEC, activate
-from spcomp.codegen.mlir_cpu.layout import MASK, store_row
-from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
+from spcomp.codegen.mlir_cpu.layout import store_row
+from spcomp.codegen.mlir_cpu.text import LANES, MASK, VEC, Function
 
 CHUNK = 16 * LANES
 """Rows of W whose sums stay in registers."""
@@ -31,10 +31,8 @@ def nonzeros_text(k: int) -> str:
         f.yield_([found, numbers], ["index", IVEC])
     found, numbers = column.results
     if k > whole:
-        mask = f.val(f"vector.create_mask {f.idx(k - whole)} : {MASK}", "m")
-        zero = f.splat("0.0")
-        head = f"vector.maskedload %x[{f.idx(whole)}], {mask}, {zero}"
-        found = _append(f, f.val(f"{head} : memref<?xf32>, {MASK}, {VEC} into {VEC}", "x"), numbers, found)
+        mask = f.mask(f.idx(k - whole))
+        found = _append(f, f.vload("%x", f.idx(whole), mask=mask), numbers, found)
     total = f.val(f"arith.index_cast {found} : index to i64", "c")
     f.do(f"memref.store {total}, %count[{f.idx(0)}] : memref<?xi64>")
     return f.text()
@@ -61,7 +59,7 @@ def columns_text(n: int, bias: bool, activation: str, dtype: str = "f32") -> str
         ("count", "chunk_lo", "chunk_hi"),
     )
     whole = n // CHUNK
-    stop = f.val(f"arith.minsi %chunk_hi, {f.idx(whole)} : index", "i")
+    stop = f.smaller("%chunk_hi", f.idx(whole))
     with f.loop("%chunk_lo", stop, hint="chunk") as chunk:
         _chunk(f, f.mul(chunk.index, f.idx(CHUNK)), n, CHUNK, bias, activation, dtype)
     if n % CHUNK:
@@ -73,7 +71,7 @@ def columns_text(n: int, bias: bool, activation: str, dtype: str = "f32") -> str
 
 def _chunk(f: Function, row: str, n: int, rows: int, bias: bool, activation: str, dtype: str) -> None:
     vectors = -(-rows // LANES)
-    mask = f.val(f"vector.create_mask {f.idx(rows % LANES)} : {MASK}", "m") if rows % LANES else None
+    mask = f.mask(f.idx(rows % LANES)) if rows % LANES else None
     masks = [None] * (vectors - 1) + [mask]
     zero = f.splat("0.0")
     with f.loop(f.idx(0), "%count", carried=[(zero, VEC)] * vectors, hint="j") as j:
@@ -84,24 +82,14 @@ def _chunk(f: Function, row: str, n: int, rows: int, bias: bool, activation: str
         for i, carried in enumerate(j.carried):
             line = f.add(later, f.idx(i * LANES))
             f.do(f"memref.prefetch %values[{line}], read, locality<3>, data : memref<?x{dtype}>")
-            sums.append(f.fma(_load(f, "%values", f.add(at, f.idx(i * LANES)), masks[i], dtype), x, carried))
+            sums.append(f.fma(f.load_wide("%values", f.add(at, f.idx(i * LANES)), dtype, masks[i], "w"), x, carried))
         f.yield_(sums, [VEC] * vectors)
     for i, total in enumerate(j.results):
         here = f.add(row, f.idx(i * LANES))
         if bias:
-            total = f.val(f"arith.addf {total}, {_load(f, '%bias', here, masks[i], 'f32')} : {VEC}", "y")
+            total = f.val(f"arith.addf {total}, {f.vload('%bias', here, mask=masks[i])} : {VEC}", "y")
         store_row(f, activate(f, total, activation), "%y", here, dtype, masks[i])
 
 
 def _column(f: Function, at: str) -> str:
     return f.load_index("%where", at, "i32")
-
-
-def _load(f: Function, buffer: str, at: str, mask: str | None, dtype: str) -> str:
-    kind = f"vector<{LANES}x{dtype}>"
-    if mask is None:
-        raw = f.vload(buffer, at, kind, dtype)
-    else:
-        head = f"vector.maskedload {buffer}[{at}], {mask}, {f.splat('0.0', kind)}"
-        raw = f.val(f"{head} : memref<?x{dtype}>, {MASK}, {kind} into {kind}", "x")
-    return raw if dtype == "f32" else f.val(f"arith.extf {raw} : {kind} to {VEC}", "w")

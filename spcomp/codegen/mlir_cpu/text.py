@@ -13,6 +13,12 @@ from dataclasses import dataclass, field
 LANES = 16
 """Lanes of a vector register as the kernels see it: 16 x float32 (narrower hardware splits it)."""
 VEC = f"vector<{LANES}xf32>"
+MASK = f"vector<{LANES}xi1>"
+
+
+def vector(element: str) -> str:
+    """The type of sixteen lanes."""
+    return f"vector<{LANES}x{element}>"
 
 
 @dataclass
@@ -71,6 +77,16 @@ class Function:
     def mul(self, a: str, b: str) -> str:
         return self.val(f"arith.muli {a}, {b} : index", "i")
 
+    def sub(self, a: str, b: str) -> str:
+        return self.val(f"arith.subi {a}, {b} : index", "i")
+
+    def smaller(self, a: str, b: str) -> str:
+        return self.val(f"arith.minsi {a}, {b} : index", "i")
+
+    def mask(self, count: str) -> str:
+        """The first ``count`` lanes."""
+        return self.val(f"vector.create_mask {count} : {MASK}", "m")
+
     def load(self, buffer: str, index: str, element: str = "f32") -> str:
         return self.val(f"memref.load {buffer}[{index}] : memref<?x{element}>", "s")
 
@@ -80,8 +96,33 @@ class Function:
         cast = "index_cast" if element == "i64" else "index_castui"
         return self.val(f"arith.{cast} {raw} : {element} to index", "i")
 
-    def vload(self, buffer: str, index: str, type_: str = VEC, element: str = "f32") -> str:
-        return self.val(f"vector.load {buffer}[{index}] : memref<?x{element}>, {type_}", "x")
+    def vload(
+        self,
+        buffer: str,
+        index: str,
+        type_: str = VEC,
+        element: str = "f32",
+        mask: str | None = None,
+        fill: str = "0.0",
+        hint: str = "x",
+    ) -> str:
+        """All lanes, or those in ``mask`` (named by ``hint``) with ``fill`` in the others."""
+        if mask is None:
+            return self.val(f"vector.load {buffer}[{index}] : memref<?x{element}>, {type_}", "x")
+        head = f"vector.maskedload {buffer}[{index}], {mask}, {self.splat(fill, type_)}"
+        return self.val(f"{head} : memref<?x{element}>, {MASK}, {type_} into {type_}", hint)
+
+    def load_wide(self, buffer: str, index: str, element: str, mask: str | None = None, hint: str = "x") -> str:
+        """Sixteen numbers as f32, zeros outside ``mask``."""
+        return self.widen(self.vload(buffer, index, vector(element), element, mask), element, hint)
+
+    def widen(self, value: str, element: str, hint: str) -> str:
+        """Sixteen lanes of ``element`` as f32."""
+        return value if element == "f32" else self.val(f"arith.extf {value} : {vector(element)} to {VEC}", hint)
+
+    def narrow(self, value: str, element: str) -> str:
+        """Sixteen lanes of f32, rounded to ``element``."""
+        return value if element == "f32" else self.val(f"arith.truncf {value} : {VEC} to {vector(element)}", "y")
 
     def vstore(self, value: str, buffer: str, index: str, type_: str = VEC, element: str = "f32") -> None:
         self.do(f"vector.store {value}, {buffer}[{index}] : memref<?x{element}>, {type_}")

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from spcomp.codegen.mlir_cpu.csr import prefetch
 from spcomp.codegen.mlir_cpu.epilogue import BITS, IVEC, activate
-from spcomp.codegen.mlir_cpu.layout import MASK
-from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
+from spcomp.codegen.mlir_cpu.text import LANES, MASK, VEC, Function, vector
 
 PERMUTE = "llvm.x86.avx512.vpermi2var.ps.512"
 PAIR = 2 * LANES
@@ -54,15 +53,14 @@ def window_text(shape: WindowShape, sizes: tuple[int, ...], bias: bool, activati
         slot_lo = f.load_index("%start", group.index, "i64")
         slot_hi = f.load_index("%start", f.add(group.index, f.idx(1)), "i64")
         row = f.mul(group.index, f.idx(LANES))
-        left = f.val(f"arith.subi {f.idx(shape.rows)}, {row} : index", "i")
-        mask = f.val(f"vector.create_mask {left} : {MASK}", "m")
-        none = f.splat("0", IVEC)
-        order = f.val(f"vector.maskedload %order[{row}], {mask}, {none} : memref<?xi32>, {MASK}, {IVEC} into {IVEC}")
+        left = f.sub(f.idx(shape.rows), row)
+        mask = f.mask(left)
+        order = f.vload("%order", row, IVEC, "i32", mask, "0", "v")
         at = f.idx(0)
         for i, size in enumerate(sizes):
             stop = "%m"
             if i + 1 < len(sizes) or size > 1:
-                left = f.val(f"arith.subi %m, {at} : index", "i")
+                left = f.sub("%m", at)
                 whole = f.val(f"arith.divui {left}, {f.idx(size)} : index", "i")
                 stop = f.add(at, f.mul(whole, f.idx(size)))
             with f.loop(at, stop, f.idx(size), hint="token") as token:
@@ -88,7 +86,7 @@ def _sums(
             here = f.add(slot.index, f.idx(u))
             at = f.mul(here, f.idx(LANES))
             weight, stored = _weights(f, at, mask, dtype)
-            octets = f.vload("%columns", at, f"vector<{LANES}xi8>", "i8")
+            octets = f.vload("%columns", at, vector("i8"), "i8")
             columns = f.val(f"arith.extui {octets} : vector<{LANES}xi8> to {IVEC}", "c")
             prefetch(f, "%values", at, 1, dtype)
             prefetch(f, "%columns", at, 1, "i8")
@@ -111,14 +109,13 @@ def _weights(f: Function, at: str, mask: str, dtype: str) -> tuple[str, str]:
 
     ``mask`` says nothing new, but keeps LLVM from testing for zero instead and then blending after every multiply-add.
     """
-    raw = f.vload("%values", at, f"vector<{LANES}x{dtype}>", dtype)
+    raw = f.vload("%values", at, vector(dtype), dtype)
     width = 32 if dtype == "f32" else 16
     whole = f"vector<{LANES}xi{width}>"
     bits = f.val(f"arith.bitcast {raw} : vector<{LANES}x{dtype}> to {whole}", "b")
     stored = f.val(f"arith.cmpi ne, {bits}, {f.splat('0', whole)} : {whole}", "m")
     stored = f.val(f"arith.andi {stored}, {mask} : {MASK}", "m")
-    wide = raw if dtype == "f32" else f.val(f"arith.extf {raw} : vector<{LANES}x{dtype}> to {VEC}", "w")
-    return wide, stored
+    return f.widen(raw, dtype, "w"), stored
 
 
 def _choices(f: Function, width: int, columns: str) -> list[str]:
@@ -155,7 +152,5 @@ def _store(f: Function, total: str, order: str, mask: str, out: str, bias: bool,
         added = f.val(f"{head} : memref<?xf32>, {IVEC}, {MASK}, {VEC} into {VEC}", "b")
         total = f.val(f"arith.addf {total}, {added} : {VEC}", "y")
     total = activate(f, total, activation)
-    kind = f"vector<{LANES}x{dtype}>"
-    if dtype != "f32":
-        total = f.val(f"arith.truncf {total} : {VEC} to {kind}", "y")
-    f.do(f"vector.scatter %y[{out}] [{order}], {mask}, {total} : memref<?x{dtype}>, {IVEC}, {MASK}, {kind}")
+    total = f.narrow(total, dtype)
+    f.do(f"vector.scatter %y[{out}] [{order}], {mask}, {total} : memref<?x{dtype}>, {IVEC}, {MASK}, {vector(dtype)}")
