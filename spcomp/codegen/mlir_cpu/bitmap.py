@@ -6,9 +6,11 @@ not what a product of few rows waits for. They are masked all the same: 0 x Inf 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from spcomp.codegen.mlir_cpu.csr import AHEAD
 from spcomp.codegen.mlir_cpu.epilogue import BITS, activate
-from spcomp.codegen.mlir_cpu.text import LANES, MASK, VEC, Function, vector
+from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function, vector
 
 ROWS = {8: 2, 4: 4, 2: 4, 1: 4}
 """Tokens at a time -> rows of W at a time: up to sixteen sums in registers."""
@@ -25,34 +27,53 @@ def bitmap_text(n: int, k: int, sizes: tuple[int, ...], bias: bool, activation: 
         (("x", "f32"), ("values", dtype), ("masks", "i16"), ("start", "i64"), ("bias", "f32"), ("y", dtype)),
         ("m", "block_lo", "block_hi"),
     )
+    for row, token, rows, tokens in by_blocks(f, n, sizes):
+        totals = _sums(f, row, token, rows, tokens, k, dtype)
+        _store(f, totals, row, token, rows, n, bias, activation, dtype)
+    return f.text()
+
+
+def by_blocks(f: Function, n: int, sizes: tuple[int, ...]) -> Iterator[tuple[str, str, int, int]]:
+    """All blocks x all tokens: (row, token, rows, tokens) whose products are to be written.
+
+    Between one size of tokens and the next the weights of a block stay in the caches.
+    """
     most = max(ROWS.values())
     whole = n // most
     stop = f.smaller("%block_hi", f.idx(whole))
     with f.loop("%block_lo", stop, hint="block") as block:
-        _block(f, f.mul(block.index, f.idx(most)), most, n, k, sizes, bias, activation, dtype)
+        yield from _block(f, f.mul(block.index, f.idx(most)), most, sizes)
     if n % most:
         last = f.val(f"arith.cmpi sgt, %block_hi, {f.idx(whole)} : index", "p")
         with f.when(last), f.loop(f.idx(whole * most), f.idx(n), hint="row") as row:
-            _block(f, row.index, 1, n, k, sizes, bias, activation, dtype)
-    return f.text()
+            yield from _block(f, row.index, 1, sizes)
 
 
-def _block(
-    f: Function, row: str, rows: int, n: int, k: int, sizes: tuple[int, ...], bias: bool, activation: str, dtype: str
-) -> None:
-    """All tokens x ``rows`` rows of W; between one size of tokens and the next the weights stay in the caches."""
-    at = f.idx(0)
-    for i, size in enumerate(sizes):
-        stop = "%m"
-        if i + 1 < len(sizes) or size > 1:
-            left = f.sub("%m", at)
-            stop = f.add(at, f.mul(f.val(f"arith.divui {left}, {f.idx(size)} : index", "i"), f.idx(size)))
-        with f.loop(at, stop, f.idx(size), hint="token") as token:
-            step = min(rows, ROWS[size])
-            with f.loop(row, f.add(row, f.idx(rows)), f.idx(step), hint="row") as first:
-                totals = _sums(f, first.index, token.index, step, size, k, dtype)
-                _store(f, totals, first.index, token.index, step, n, bias, activation, dtype)
-        at = stop
+def _block(f: Function, row: str, rows: int, sizes: tuple[int, ...]) -> Iterator[tuple[str, str, int, int]]:
+    for token, size in f.portions("%m", sizes, "token"):
+        step = min(rows, ROWS[size])
+        with f.loop(row, f.add(row, f.idx(rows)), f.idx(step), hint="row") as first:
+            yield first.index, token, step, size
+
+
+def spread(
+    f: Function, bits_at: str, place: str, ahead: str, zero: str, columns: int, element: str
+) -> tuple[str, str, str]:
+    """A word of ``columns`` bits, the stored values from ``place`` on spread out to where they are, the next place.
+
+    Values of 16 bits come as f32; further ones are fetched ``ahead``.
+    """
+    word, kind, lanes = f"i{columns}", f"vector<{columns}x{element}>", f"vector<{columns}xi1>"
+    bits = f.load("%masks", bits_at, word)
+    one = f.val(f"vector.broadcast {bits} : {word} to vector<1x{word}>", "b")
+    mask = f.val(f"vector.bitcast {one} : vector<1x{word}> to {lanes}", "m")
+    f.do(f"memref.prefetch %values[{f.add(place, ahead)}], read, locality<3>, data : memref<?x{element}>")
+    head = f"vector.expandload %values[{place}], {mask}, {zero}"
+    values = f.val(f"{head} : memref<?x{element}>, {lanes}, {kind} into {kind}", "w")
+    if columns == LANES:
+        values = f.widen(values, element, "w")
+    count = f.val(f"math.ctpop {bits} : {word}", "b")
+    return mask, values, f.add(place, f.val(f"arith.index_castui {count} : {word} to index", "i"))
 
 
 def _sums(f: Function, row: str, token: str, rows: int, tokens: int, k: int, dtype: str) -> list[str]:
@@ -64,22 +85,14 @@ def _sums(f: Function, row: str, token: str, rows: int, tokens: int, k: int, dty
     carried = [*begin, *[f.splat("0.0")] * (rows * tokens)]
     masks0 = f.mul(row, f.idx(stride))
     x0 = f.mul(token, f.idx(words * LANES))
-    kind = vector(dtype)
     with f.loop(f.idx(0), f.idx(words), carried=list(zip(carried, kinds, strict=True)), hint="word") as word:
         places, sums = list(word.carried[:rows]), list(word.carried[rows:])
         x_at = f.add(x0, f.mul(word.index, f.idx(LANES)))
         xs = [f.vload("%x", f.add(x_at, f.idx(t * words * LANES))) for t in range(tokens)]
         for r in range(rows):
-            bits = f.load("%masks", f.add(f.add(masks0, f.idx(r * stride)), word.index), "i16")
-            one = f.val(f"vector.broadcast {bits} : i16 to vector<1xi16>", "b")
-            mask = f.val(f"vector.bitcast {one} : vector<1xi16> to {MASK}", "m")
-            ahead = f.add(places[r], f.idx(AHEAD))
-            f.do(f"memref.prefetch %values[{ahead}], read, locality<3>, data : memref<?x{dtype}>")
-            spread = f"vector.expandload %values[{places[r]}], {mask}, {f.splat('0.0', kind)}"
-            weight = f.val(f"{spread} : memref<?x{dtype}>, {MASK}, {kind} into {kind}", "w")
-            weight = f.widen(weight, dtype, "w")
-            count = f.val(f"math.ctpop {bits} : i16", "b")
-            places[r] = f.add(places[r], f.val(f"arith.index_castui {count} : i16 to index", "i"))
+            at = f.add(f.add(masks0, f.idx(r * stride)), word.index)
+            ahead, zero = f.idx(AHEAD), f.splat("0.0", vector(dtype))
+            mask, weight, places[r] = spread(f, at, places[r], ahead, zero, LANES, dtype)
             for t in range(tokens):
                 i = r * tokens + t
                 added = f.fma(weight, xs[t], sums[i])

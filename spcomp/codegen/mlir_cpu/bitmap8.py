@@ -6,16 +6,15 @@ are added up together by shuffles, and finished as one register.
 
 from __future__ import annotations
 
+from spcomp.codegen.mlir_cpu.bitmap import by_blocks, spread
 from spcomp.codegen.mlir_cpu.epilogue import IVEC, activate
 from spcomp.codegen.mlir_cpu.int8_rows import BYTES, multiply, scaled
+from spcomp.codegen.mlir_cpu.layout import ROUNDS
 from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function, vector
 
-ROWS = {8: 2, 4: 4, 2: 4, 1: 4}
-"""Tokens at a time -> rows of W at a time: up to sixteen sums in registers."""
 COLUMNS = 4 * LANES
 AHEAD = 2048
 """Bytes to fetch ahead."""
-BITS = f"vector<{COLUMNS}xi1>"
 
 
 def bitmap8_text(n: int, k: int, sizes: tuple[int, ...], bias: bool, activation: str, dtype: str = "f32") -> str:
@@ -33,34 +32,10 @@ def bitmap8_text(n: int, k: int, sizes: tuple[int, ...], bias: bool, activation:
         ),
         ("m", "block_lo", "block_hi"),
     )  # fmt: skip
-    most = max(ROWS.values())
-    whole = n // most
-    stop = f.smaller("%block_hi", f.idx(whole))
-    with f.loop("%block_lo", stop, hint="block") as block:
-        _block(f, f.mul(block.index, f.idx(most)), most, n, k, sizes, bias, activation, dtype)
-    if n % most:
-        last = f.val(f"arith.cmpi sgt, %block_hi, {f.idx(whole)} : index", "p")
-        with f.when(last), f.loop(f.idx(whole * most), f.idx(n), hint="row") as row:
-            _block(f, row.index, 1, n, k, sizes, bias, activation, dtype)
+    for row, token, rows, tokens in by_blocks(f, n, sizes):
+        sums = _sums(f, row, token, rows, tokens, k)
+        _store(f, sums, row, token, rows, n, bias, activation, dtype)
     return f.text()
-
-
-def _block(
-    f: Function, row: str, rows: int, n: int, k: int, sizes: tuple[int, ...], bias: bool, activation: str, dtype: str
-) -> None:
-    """All tokens x ``rows`` rows of W; between one size of tokens and the next the weights stay in the caches."""
-    at = f.idx(0)
-    for i, size in enumerate(sizes):
-        stop = "%m"
-        if i + 1 < len(sizes) or size > 1:
-            left = f.sub("%m", at)
-            stop = f.add(at, f.mul(f.val(f"arith.divui {left}, {f.idx(size)} : index", "i"), f.idx(size)))
-        with f.loop(at, stop, f.idx(size), hint="token") as token:
-            step = min(rows, ROWS[size])
-            with f.loop(row, f.add(row, f.idx(rows)), f.idx(step), hint="row") as first:
-                sums = _sums(f, first.index, token.index, step, size, k)
-                _store(f, sums, first.index, token.index, step, n, bias, activation, dtype)
-        at = stop
 
 
 def _sums(f: Function, row: str, token: str, rows: int, tokens: int, k: int) -> list[str]:
@@ -77,15 +52,8 @@ def _sums(f: Function, row: str, token: str, rows: int, tokens: int, k: int) -> 
         x_at = f.add(x0, f.mul(word.index, f.idx(COLUMNS)))
         xs = [f.vload("%q", f.add(x_at, f.idx(t * words * COLUMNS)), BYTES, "i8") for t in range(tokens)]
         for r in range(rows):
-            bits = f.load("%masks", f.add(f.add(masks0, f.idx(r * words)), word.index), "i64")
-            one = f.val(f"vector.broadcast {bits} : i64 to vector<1xi64>", "b")
-            mask = f.val(f"vector.bitcast {one} : vector<1xi64> to {BITS}", "m")
-            ahead = f.add(places[r], f.idx(AHEAD))
-            f.do(f"memref.prefetch %values[{ahead}], read, locality<3>, data : memref<?xi8>")
-            spread = f"vector.expandload %values[{places[r]}], {mask}, {zero}"
-            weight = f.val(f"{spread} : memref<?xi8>, {BITS}, {BYTES} into {BYTES}", "w")
-            count = f.val(f"math.ctpop {bits} : i64", "b")
-            places[r] = f.add(places[r], f.val(f"arith.index_castui {count} : i64 to index", "i"))
+            at = f.add(f.add(masks0, f.idx(r * words)), word.index)
+            _, weight, places[r] = spread(f, at, places[r], f.idx(AHEAD), zero, COLUMNS, "i8")
             for t in range(tokens):
                 sums[t * rows + r] = multiply(f, sums[t * rows + r], xs[t], weight)
         f.yield_([*places, *sums], kinds)
@@ -130,10 +98,7 @@ def add_up(f: Function, sums: list[str]) -> str:
     """
     zero = f.splat("0", IVEC)
     held = sums + [zero] * (LANES - len(sums))
-    singles = [j for q in range(0, LANES, 4) for j in (q, LANES + q, q + 1, LANES + q + 1)]
-    pairs = [j for q in range(0, LANES, 4) for j in (q, q + 1, LANES + q, LANES + q + 1)]
-    quads = [*range(4), *range(8, 12), *range(16, 20), *range(24, 28)]
-    for lanes, other in ((singles, 2), (pairs, 2), (quads, 4), (quads, 4)):
+    for _, lanes, other in ROUNDS:
         merged = []
         for a, b in zip(held[::2], held[1::2], strict=True):
             if a == b == zero:

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from spcomp.codegen.mlir_cpu import jit, parallel
-from spcomp.codegen.mlir_cpu.bitmap8 import COLUMNS, ROWS, bitmap8_text
+from spcomp.codegen.mlir_cpu.bitmap import ROWS
+from spcomp.codegen.mlir_cpu.bitmap8 import COLUMNS, bitmap8_text
 from spcomp.codegen.mlir_cpu.int8_rows import OFFSET, quantize_text, unpack_int8_text
 from spcomp.codegen.mlir_cpu.jit import Job
 from spcomp.codegen.mlir_cpu.layout import pack_text

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 
 from spcomp.codegen.mlir_cpu.epilogue import IVEC, activate
-from spcomp.codegen.mlir_cpu.layout import store_row, transpose
+from spcomp.codegen.mlir_cpu.layout import store_row, unpacked
 from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function, vector
 
 OFFSET = 128
@@ -92,7 +92,7 @@ def finish_text(n: int, kind: str, bias: bool, activation: str, dtype: str) -> s
     rest = f.mask(f.idx(n - whole)) if n % LANES else None
 
     def part(buffer: str, at: str, mask: str | None, element: str) -> str:
-        return f.vload(buffer, at, vector(element), element, mask, "0" if element == "i32" else "0.0")
+        return f.vload(buffer, at, vector(element), element, mask)
 
     def block(at: str, column: str, token: str, mask: str | None) -> None:
         value = part("%sums", at, mask, kind)
@@ -141,15 +141,9 @@ def unpack_int8_text(features: int, stride: int, bias: bool, activation: str, dt
         ),
         ("m", "tile_lo", "tile_hi", "n_lo", "n_hi"),
     )  # fmt: skip
-    lanes = f.idx(LANES)
-    whole = features // LANES * LANES
-
-    def block(row0: str, n: str, in0: str, some: str, columns: int) -> None:
-        base = f.add(in0, f.mul(n, lanes))
-        read = [f.vload("%ys", f.add(base, f.idx(i * LANES))) for i in range(columns)]
-        rows = transpose(f, read + [f.splat("0.0")] * (LANES - columns))
+    for rows, columns, n, row0, some in unpacked(f, features, stride):
         mask = f.mask(f.idx(columns)) if columns < LANES else None
-        shift = f.vload("%shift", n, IVEC, "i32", mask, "0", "b")
+        shift = f.vload("%shift", n, IVEC, "i32", mask, hint="b")
         weight_scale = f.vload("%weight_scale", n, mask=mask, hint="b")
         added = f.vload("%bias", n, mask=mask, hint="b") if bias else None
         for i, row in enumerate(rows):
@@ -162,18 +156,4 @@ def unpack_int8_text(features: int, stride: int, bias: bool, activation: str, dt
                 token = f.broadcast(f.load("%x_scale", at))
                 value = activate(f, scaled(f, value, weight_scale, token, added), activation)
                 store_row(f, value, "%y", f.add(f.mul(at, f.idx(features)), n), dtype, mask)
-
-    stop = f.smaller("%n_hi", f.idx(whole))
-    with f.loop("%tile_lo", "%tile_hi", hint="tile") as tile:
-        row0 = f.mul(tile.index, lanes)
-        in0 = f.mul(tile.index, f.idx(stride * LANES))
-        in0 = f.sub(in0, f.mul("%n_lo", lanes))
-        left = f.sub("%m", row0)
-        some = f.smaller(left, lanes)
-        with f.loop("%n_lo", stop, lanes, hint="n") as n:
-            block(row0, n.index, in0, some, LANES)
-        if features % LANES:
-            rest = f.val(f"arith.cmpi sgt, %n_hi, {f.idx(whole)} : index", "p")
-            with f.when(rest):
-                block(row0, f.idx(whole), in0, some, features - whole)
     return f.text()

@@ -7,9 +7,16 @@ The packed layout puts sixteen rows of x (tokens) in the lanes of one register, 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 
 from spcomp.codegen.mlir_cpu.epilogue import activate
 from spcomp.codegen.mlir_cpu.text import LANES, MASK, VEC, Function, vector
+
+_SINGLES = [j for q in range(0, LANES, 4) for j in (q, LANES + q, q + 1, LANES + q + 1)]
+_PAIRS = [j for q in range(0, LANES, 4) for j in (q, q + 1, LANES + q, LANES + q + 1)]
+_QUADS = [*range(4), *range(8, 12), *range(16, 20), *range(24, 28)]
+ROUNDS = ((1, _SINGLES, 2), (2, _PAIRS, 2), (4, _QUADS, 4), (8, _QUADS, 4))
+"""Distance of the registers that are shuffled together, lanes of the lower result, what to add for the upper one's."""
 
 
 def transpose(f: Function, rows: list[str]) -> list[str]:
@@ -18,10 +25,7 @@ def transpose(f: Function, rows: list[str]) -> list[str]:
     Two rounds interleave 32-bit and 64-bit elements inside 128-bit lanes (unpack low, unpack high), two rounds
     exchange whole 128-bit lanes; what comes out has the two low bits of its column number swapped.
     """
-    singles = [j for q in range(0, LANES, 4) for j in (q, LANES + q, q + 1, LANES + q + 1)]
-    pairs = [j for q in range(0, LANES, 4) for j in (q, q + 1, LANES + q, LANES + q + 1)]
-    quads = [*range(4), *range(8, 12), *range(16, 20), *range(24, 28)]
-    for near, lanes, other in ((1, singles, 2), (2, pairs, 2), (4, quads, 4), (8, quads, 4)):
+    for near, lanes, other in ROUNDS:
         new = list(rows)
         for i in range(LANES):
             if not i & near:
@@ -102,49 +106,42 @@ def unpack_text(features: int, stride: int, bias: bool, activation: str, dtype: 
     holds feature n_lo first; rows beyond M are not written.
     """
     f = Function("unpack", (("ys", "f32"), ("bias", "f32"), ("y", dtype)), ("m", "tile_lo", "tile_hi", "n_lo", "n_hi"))
-    lanes = f.idx(LANES)
-    whole = features // LANES * LANES
+    for rows, columns, n, row0, some in unpacked(f, features, stride):
+        mask = f.mask(f.idx(columns))
+        used = None if columns == LANES else mask
+        if bias:
+            b = f.vload("%bias", n, mask=used, hint="b")
+            rows = [f.val(f"arith.addf {r}, {b} : {VEC}", "y") for r in rows]
+        for i, row in enumerate(rows):
+            inside = f.val(f"arith.cmpi slt, {f.idx(i)}, {some} : index", "p")
+            with f.when(inside):
+                value = activate(f, row, activation)
+                store_row(f, value, "%y", f.add(f.mul(f.add(row0, f.idx(i)), f.idx(features)), n), dtype, used)
+    return f.text()
+
+
+def unpacked(f: Function, features: int, stride: int) -> Iterator[tuple[list[str], int, str, str, str]]:
+    """Loops over 16 x 16 pieces of ``ys``: (rows, how many lanes of them are features, first feature, first row, rows
+    that are there)."""
+    lanes, whole = f.idx(LANES), features // LANES * LANES
     stop = f.smaller("%n_hi", f.idx(whole))
     with f.loop("%tile_lo", "%tile_hi", hint="tile") as tile:
         row0 = f.mul(tile.index, lanes)
         in0 = f.mul(tile.index, f.idx(stride * LANES))
         in0 = f.sub(in0, f.mul("%n_lo", lanes))
-        left = f.sub("%m", row0)
-        some = f.smaller(left, lanes)
+        some = f.smaller(f.sub("%m", row0), lanes)
         with f.loop("%n_lo", stop, lanes, hint="n") as n:
-            _unpack_block(f, row0, n.index, in0, some, features, bias, activation, dtype, LANES)
+            yield _rows(f, in0, n.index, LANES), LANES, n.index, row0, some
         if features % LANES:
             rest = f.val(f"arith.cmpi sgt, %n_hi, {f.idx(whole)} : index", "p")
             with f.when(rest):
-                _unpack_block(f, row0, f.idx(whole), in0, some, features, bias, activation, dtype, features - whole)
-    return f.text()
+                yield _rows(f, in0, f.idx(whole), features - whole), features - whole, f.idx(whole), row0, some
 
 
-def _unpack_block(
-    f: Function,
-    row0: str,
-    n: str,
-    in0: str,
-    some: str,
-    features: int,
-    bias: bool,
-    activation: str,
-    dtype: str,
-    columns: int,
-) -> None:
+def _rows(f: Function, in0: str, n: str, columns: int) -> list[str]:
     base = f.add(in0, f.mul(n, f.idx(LANES)))
     read = [f.vload("%ys", f.add(base, f.idx(i * LANES))) for i in range(columns)]
-    rows = transpose(f, read + [f.splat("0.0")] * (LANES - columns))
-    mask = f.mask(f.idx(columns))
-    if bias:
-        b = f.vload("%bias", n, mask=None if columns == LANES else mask, hint="b")
-        rows = [f.val(f"arith.addf {r}, {b} : {VEC}", "y") for r in rows]
-    for i, row in enumerate(rows):
-        inside = f.val(f"arith.cmpi slt, {f.idx(i)}, {some} : index", "p")
-        with f.when(inside):
-            value = activate(f, row, activation)
-            at = f.add(f.mul(f.add(row0, f.idx(i)), f.idx(features)), n)
-            store_row(f, value, "%y", at, dtype, None if columns == LANES else mask)
+    return transpose(f, read + [f.splat("0.0")] * (LANES - columns))
 
 
 def store_row(f: Function, value: str, buffer: str, at: str, dtype: str, mask: str | None) -> None:

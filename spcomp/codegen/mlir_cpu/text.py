@@ -103,12 +103,13 @@ class Function:
         type_: str = VEC,
         element: str = "f32",
         mask: str | None = None,
-        fill: str = "0.0",
+        fill: str | None = None,
         hint: str = "x",
     ) -> str:
-        """All lanes, or those in ``mask`` (named by ``hint``) with ``fill`` in the others."""
+        """All lanes, or those in ``mask`` (named by ``hint``) with ``fill`` or zero in the others."""
         if mask is None:
             return self.val(f"vector.load {buffer}[{index}] : memref<?x{element}>, {type_}", "x")
+        fill = fill or ("0" if element.startswith("i") else "0.0")
         head = f"vector.maskedload {buffer}[{index}], {mask}, {self.splat(fill, type_)}"
         return self.val(f"{head} : memref<?x{element}>, {MASK}, {type_} into {type_}", hint)
 
@@ -160,6 +161,18 @@ class Function:
         yield opened
         self.depth -= 1
         self.do("}")
+
+    def portions(self, end: str, sizes: Sequence[int], hint: str) -> Iterator[tuple[str, int]]:
+        """Loops one after the other from 0 to ``end``, ``sizes`` at a time, largest first: (index, size) of each."""
+        at = self.idx(0)
+        for i, size in enumerate(sizes):
+            stop = end
+            if i + 1 < len(sizes) or size > 1:
+                whole = self.val(f"arith.divui {self.sub(end, at)}, {self.idx(size)} : index", "i")
+                stop = self.add(at, self.mul(whole, self.idx(size)))
+            with self.loop(at, stop, self.idx(size), hint=hint) as opened:
+                yield opened.index, size
+            at = stop
 
     @contextmanager
     def when(self, condition: str) -> Iterator[None]:

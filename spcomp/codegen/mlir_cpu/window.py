@@ -55,20 +55,12 @@ def window_text(shape: WindowShape, sizes: tuple[int, ...], bias: bool, activati
         row = f.mul(group.index, f.idx(LANES))
         left = f.sub(f.idx(shape.rows), row)
         mask = f.mask(left)
-        order = f.vload("%order", row, IVEC, "i32", mask, "0", "v")
-        at = f.idx(0)
-        for i, size in enumerate(sizes):
-            stop = "%m"
-            if i + 1 < len(sizes) or size > 1:
-                left = f.sub("%m", at)
-                whole = f.val(f"arith.divui {left}, {f.idx(size)} : index", "i")
-                stop = f.add(at, f.mul(whole, f.idx(size)))
-            with f.loop(at, stop, f.idx(size), hint="token") as token:
-                sums = _sums(f, shape, token.index, slot_lo, slot_hi, mask, size, dtype)
-                for t, total in enumerate(sums):
-                    out = f.mul(f.add(token.index, f.idx(t)), f.idx(shape.rows))
-                    _store(f, total, order, mask, out, bias, activation, dtype)
-            at = stop
+        order = f.vload("%order", row, IVEC, "i32", mask, hint="v")
+        for token, size in f.portions("%m", sizes, "token"):
+            sums = _sums(f, shape, token, slot_lo, slot_hi, mask, size, dtype)
+            for t, total in enumerate(sums):
+                out = f.mul(f.add(token, f.idx(t)), f.idx(shape.rows))
+                _store(f, total, order, mask, out, bias, activation, dtype)
     return f.text()
 
 
