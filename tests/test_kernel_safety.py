@@ -162,7 +162,7 @@ def test_the_row_kernel_writes_its_rows_alone(m: int) -> None:
     if not schedules:
         pytest.skip("needs AVX-512")
     kernel = RowsKernel(replace(call, schedule=schedules[0]), packed, None)
-    wide = torch.nn.functional.pad(inputs(m, k), (0, kernel.shape.padded_columns - k))
+    wide = torch.nn.functional.pad(inputs(m, k), (0, kernel.columns - k))
     y, whole = _guarded(m * n, 1024)
     at = 0
     for size, body in kernel.bodies.items():

@@ -130,7 +130,7 @@ def test_nothing_is_touched_past_the_buffers(encoding: Encoding, m: int) -> None
     call, packed = call_of(encoding, weight, schedule=(("tokens", 8),))
     kernel = FewTokensKernel(call, packed, inputs(n))
     x = inputs(m, k)
-    wide = torch.nn.functional.pad(x, (0, kernel.stream.padded_columns - k))
+    wide = torch.nn.functional.pad(x, (0, kernel.columns - k))
     buffers = [Guarded(packed.buffers[name].numpy()) for name in kernel.stream.buffers]
     given_x, bias, y = Guarded(wide.numpy()), Guarded(kernel.bias.numpy()), Guarded(np.full((m, n), 7.0, np.float32))
     addresses = (given_x.address, *(b.address for b in buffers), bias.address, y.address)

@@ -102,13 +102,9 @@ class GemvLinear:
         if m == 0:
             return y
         x = x.contiguous()
-        body = self.bodies[m - 1]
         arguments = (x.data_ptr(), self.weight.data_ptr(), y.data_ptr())
         threads = parallel.threads_for(m * call.n * call.k)
-        if threads == 1:
-            body.call(*arguments, 0, call.n)
-        else:
-            parallel.run([[(body, (*arguments, lo, hi))] for lo, hi in parallel.even(call.n, threads)])
+        parallel.over(self.bodies[m - 1], arguments, call.n, threads)
         if self.bias is not None:
             y += self.bias
         kind = call.epilogue.activation

@@ -14,7 +14,7 @@ import torch
 from spcomp.codegen.mlir_cpu import jit
 from spcomp.codegen.mlir_cpu.int8_rows import OFFSET, finish_text, quantize_text
 from spcomp.codegen.mlir_cpu.text import LANES
-from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES
+from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, float_vector
 from spcomp.cost.cache import default_folder
 from spcomp.encodings.int8 import quantize_weight
 from spcomp.encodings.spec import Refusal
@@ -49,7 +49,7 @@ class Int8Linear:
         self.call = call
         self.member = member
         self.source = "torch.ops.onednn.qlinear_pointwise" if member == "int8" else "torch._int_mm"
-        self.bias = torch.zeros(1) if bias is None else bias.detach().to(torch.float32).contiguous()
+        self.bias = float_vector(bias)
         self.scale = quantised.scale
         self.unsigned = member == "int8"
         self.width = call.k if call.k % LANES == 0 else -(-call.k // LANES) * LANES

@@ -22,7 +22,7 @@ from spcomp.codegen.mlir_cpu import segments as seg
 from spcomp.codegen.mlir_cpu.planes import Planes, planes_text
 from spcomp.codegen.mlir_cpu.scratch import scratch
 from spcomp.codegen.mlir_cpu.text import LANES
-from spcomp.codegen.mlir_cpu.tokens import CHUNK_BYTES, MLIR_DTYPES
+from spcomp.codegen.mlir_cpu.tokens import CHUNK_BYTES, MLIR_DTYPES, float_vector
 from spcomp.codegen.x86.encoder import FLOAT_BYTES, ZMM_BYTES
 from spcomp.codegen.x86.memory import PAGE_BYTES
 from spcomp.conv_layout import NATURAL, TILES, Padded, shape_of, takes
@@ -67,8 +67,7 @@ class BakedConv:
         assert call.conv is not None
         self.call, self.packed, conv = call, packed, call.conv
         self.planes = planes = Planes(conv)
-        one = torch.zeros(1)
-        self.bias, self.scale = (one if v is None else v.detach().float().contiguous() for v in (bias, scale))
+        self.bias, self.scale = float_vector(bias), float_vector(scale)
         schedule = dict(call.schedule)
         sizes = schedule["rows"], schedule["columns"], schedule["groups"]
         self.pointwise = conv.kernel == (1, 1) and conv.padding == (0, 0)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from spcomp.codegen.mlir_cpu import jit, parallel
 from spcomp.codegen.mlir_cpu.bitmap import ROWS, bitmap_text
 from spcomp.codegen.mlir_cpu.bound import bind, job
 from spcomp.codegen.mlir_cpu.text import LANES
-from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, pointers
+from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, float_vector, pointers
 from spcomp.codegen.mlir_cpu.window import WindowShape, window_text
 from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.pack import PackedTensor
@@ -35,7 +35,7 @@ class Stream:
     buffers: tuple[str, ...]
     padded_columns: int
     """Columns that a row of x must have."""
-    work: np.ndarray[tuple[int], np.dtype[np.int64]]
+    work: parallel.Weights
     """Values stored in each unit of rows, to balance threads."""
 
 
@@ -46,21 +46,18 @@ def stream_of(call: KernelCall, packed: PackedTensor) -> Stream:
             shape = WindowShape(call.n, call.k, width)
             return Stream(
                 "window",
-                lambda sizes, bias, activation, dtype: window_text(shape, sizes, bias, activation, dtype),
+                functools.partial(window_text, shape),
                 ("values", "columns", "first", "group_start", "order"),
                 shape.padded_columns,
                 np.diff(packed.buffers["group_start"].numpy()) * LANES,
             )
         case Bitmap():
-            start = packed.buffers["row_start"].numpy()
-            most = max(ROWS.values())
-            ends = np.append(start[:-1:most], start[-1])
             return Stream(
                 "bitmap",
-                lambda sizes, bias, activation, dtype: bitmap_text(call.n, call.k, sizes, bias, activation, dtype),
+                functools.partial(bitmap_text, call.n, call.k),
                 ("values", "masks", "row_start"),
                 -(-call.k // LANES) * LANES,
-                np.diff(ends),
+                block_work(packed),
             )
         case other:
             raise KernelError(
@@ -68,32 +65,36 @@ def stream_of(call: KernelCall, packed: PackedTensor) -> Stream:
             )
 
 
-class FewTokensKernel:
-    """Takes ``tokens`` rows of x at a time (and powers of two below, for what is left)."""
+def block_work(packed: PackedTensor) -> parallel.Weights:
+    """Values stored in each block of rows that a bitmap kernel takes at a time."""
+    start = packed.buffers["row_start"].numpy()
+    return np.diff(np.append(start[: -1 : max(ROWS.values())], start[-1]))
 
-    def __init__(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None) -> None:
+
+def token_counts(call: KernelCall) -> Sizes:
+    """``tokens`` of the schedule and the powers of two below; of one number of rows, what that can need."""
+    most = dict(call.schedule)["tokens"]
+    if call.rows.lo == call.rows.hi:
+        most = min(most, call.rows.lo)
+    return tuple(t for t in (8, 4, 2, 1) if t <= max(1, most))
+
+
+class NaturalKernel:
+    """Takes x as it lies, some tokens at a time. Subclasses compile their functions, and call them."""
+
+    functions: Iterable[jit.Compiled]
+
+    def __init__(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, columns: int) -> None:
+        """``columns``: that a row of x must have."""
         self.call = call
         self.packed = packed
-        self.stream = stream_of(call, packed)
-        self.bias = torch.zeros(1) if bias is None else bias.detach().to(torch.float32).contiguous()
-        tokens = dict(call.schedule)["tokens"]
-        only = call.rows.lo if call.rows.hi == call.rows.lo else None
-        sizes = tuple(t for t in (8, 4, 2, 1) if t <= max(1, tokens) and (only is None or t <= max(1, only)))
-        name = self.stream.name
-        text = self.stream.text(sizes, bias is not None, call.epilogue.activation, MLIR_DTYPES[call.dtype])
-        held = len(self.stream.buffers) + 1
-        self.body, self._enter = jit.compile_all([(name, text, 2 + held, 3), job(held, 2, rows=True)])
-        self._direct = call.dtype == "float32" and self.stream.padded_columns == call.k
-        self.rebind()
-
-    def rebind(self) -> None:
-        """Point at the buffers of :attr:`packed`."""
-        self._pointers = (*pointers(self.packed, self.stream.buffers), self.bias.data_ptr())
-        self._bound = bind(self.body, self._pointers, (0, len(self.stream.work)), rows=True)
+        self.columns = columns
+        self.bias = float_vector(bias)
+        self._direct = call.dtype == "float32" and columns == call.k
 
     @property
     def source(self) -> str:
-        return f"// {self.body.name}\n{self.body.text}"
+        return "\n".join(f"// {c.name}\n{c.text}" for c in self.functions)
 
     @property
     def extra_nbytes(self) -> int:
@@ -102,20 +103,34 @@ class FewTokensKernel:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         call = self.call
         y = x.new_empty(*x.shape[:-1], call.n)
-        m = y.numel() // call.n if call.n else 0
-        if m == 0:
+        if y.numel() == 0:
             return y
-        x = x.contiguous() if self._direct else self._widened(x)
-        threads = parallel.threads_for(m * call.stored)
-        if threads == 1:
-            self._bound.run(self._bound.address, x.data_ptr(), y.data_ptr(), m)
-            return y
-        cuts = parallel.balance(self.stream.work, threads)
-        arguments = (x.data_ptr(), *self._pointers, y.data_ptr(), m)
-        parallel.run([[(self.body, (*arguments, lo, hi))] for lo, hi in pairwise(cuts)])
+        if not self._direct:  # as float32, with the columns of zeros that a kernel may read
+            x = torch.nn.functional.pad(x.to(torch.float32), (0, self.columns - call.k))
+        x = x.contiguous()
+        m = y.numel() // call.n
+        self._multiply(x.data_ptr(), y.data_ptr(), m, parallel.threads_for(m * call.stored))
         return y
 
-    def _widened(self, x: torch.Tensor) -> torch.Tensor:
-        """x as float32, with the columns of zeros that the kernel may read."""
-        wide = torch.nn.functional.pad(x.to(torch.float32), (0, self.stream.padded_columns - self.call.k))
-        return wide.contiguous()
+    def _multiply(self, x: int, y: int, m: int, threads: int) -> None:
+        raise NotImplementedError
+
+
+class FewTokensKernel(NaturalKernel):
+    """One function for any number of tokens."""
+
+    def __init__(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None) -> None:
+        self.stream = stream = stream_of(call, packed)
+        super().__init__(call, packed, bias, stream.padded_columns)
+        text = stream.text(token_counts(call), bias is not None, call.epilogue.activation, MLIR_DTYPES[call.dtype])
+        held = len(stream.buffers) + 1
+        self.body, self._enter = jit.compile_all([(stream.name, text, 2 + held, 3), job(held, 2, rows=True)])
+        self.functions = (self.body,)
+        self._pointers = (*pointers(packed, stream.buffers), self.bias.data_ptr())
+        self._bound = bind(self.body, self._pointers, (0, len(stream.work)), rows=True)
+
+    def _multiply(self, x: int, y: int, m: int, threads: int) -> None:
+        if threads == 1:
+            self._bound.run(self._bound.address, x, y, m)
+        else:
+            parallel.over(self.body, (x, *self._pointers, y, m), self.stream.work, threads)

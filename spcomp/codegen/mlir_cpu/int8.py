@@ -6,21 +6,19 @@ weights is taken off again in the end.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import torch
 
 from spcomp.codegen.mlir_cpu import jit, parallel
-from spcomp.codegen.mlir_cpu.bitmap import ROWS
 from spcomp.codegen.mlir_cpu.bitmap8 import COLUMNS, bitmap8_text
+from spcomp.codegen.mlir_cpu.few import block_work, token_counts
 from spcomp.codegen.mlir_cpu.int8_rows import OFFSET, quantize_text, unpack_int8_text
 from spcomp.codegen.mlir_cpu.jit import Job
 from spcomp.codegen.mlir_cpu.layout import pack_text
 from spcomp.codegen.mlir_cpu.quad import quad_text
 from spcomp.codegen.mlir_cpu.scratch import scratch
 from spcomp.codegen.mlir_cpu.text import LANES
-from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, Body, TokensKernel, pointers
+from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, Body, TokensKernel, float_vector, pointers
 from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.pack import PackedTensor
 from spcomp.encodings.quad import Quad
@@ -29,7 +27,6 @@ from spcomp.kernel import Kernel
 from spcomp.plan import KernelCall
 
 LINE = 64
-Cut = tuple[int, int]
 
 
 class Int8Constants:
@@ -38,8 +35,8 @@ class Int8Constants:
     def __init__(self, packed: PackedTensor, scale: torch.Tensor, bias: torch.Tensor | None) -> None:
         values = packed.unpack()
         self.shift = (-OFFSET * values.sum(dim=1, dtype=torch.int64)).to(torch.int32)
-        self.scale = scale.detach().to(torch.float32).contiguous()
-        self.bias = torch.zeros(1) if bias is None else bias.detach().to(torch.float32).contiguous()
+        self.scale = float_vector(scale)
+        self.bias = float_vector(bias)
 
     @property
     def nbytes(self) -> int:
@@ -66,22 +63,18 @@ def build_int8(call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None
             raise KernelError(asked, f"encoding {other}", "quad or bitmap")
 
 
-def _quantize(function: jit.Compiled, x: int, q: int, scales: int, m: int, threads: int) -> None:
-    """Rows of x to bytes and scales."""
-    if threads == 1 or m < threads:
-        function.call(x, q, scales, 0, m)
-    else:
-        parallel.run([[(function, (x, q, scales, lo, hi))] for lo, hi in parallel.even(m, threads)])
-
-
 class QuadKernel(TokensKernel):
     """Sixteen tokens in the lanes. A panel of x becomes bytes, then tiles of dwords (four bytes of a token each)."""
+
+    products_at_once = 4
 
     def __init__(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, scale: torch.Tensor) -> None:
         self.constants = Int8Constants(packed, scale, bias)
         self.width = -(-call.k // LANES) * LANES
         super().__init__(call, packed, bias, _body(call, packed))
         self.quantize = self.further[0]
+        rows = self.panel * LANES
+        self.room_nbytes = -(-rows * self.width // LINE) * LINE + 4 * rows
 
     def _frame(self, bias: bool) -> list[Job]:
         call = self.call
@@ -99,29 +92,13 @@ class QuadKernel(TokensKernel):
     def extra_nbytes(self) -> int:
         return super().extra_nbytes - self.bias.nbytes + self.constants.nbytes
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        call, body = self.call, self.body
-        y = x.new_empty((*x.shape[:-1], call.n))
-        if y.numel() == 0:
-            return y
-        m = y.numel() // call.n
-        x = x.contiguous()
-        threads = parallel.threads_for(m * call.stored // 4)
-        step = self.panel * LANES
-        xs_bytes = step * body.padded_k * 4
-        ys_bytes = step * self.stride * 4
-        q_bytes = -(-step * self.width // LINE) * LINE
-        xs = scratch(xs_bytes + threads * ys_bytes + q_bytes + step * 4)
-        ys = xs + xs_bytes
+    def _panel(
+        self, x: int, held: tuple[int, ...], y: int, xs: int, ys: int, ys_bytes: int, m: int, threads: int
+    ) -> None:
         q = ys + threads * ys_bytes
-        scales = q + q_bytes
-        held = (*self.constants.pointers, scales)
-        x_ptr, y_ptr, item = x.data_ptr(), y.data_ptr(), x.element_size()
-        for row in range(0, m, step):
-            rows = min(step, m - row)
-            _quantize(self.quantize, x_ptr + row * call.k * item, q, scales, rows, threads)
-            self._panel(q, held, y_ptr + row * call.n * item, xs, ys, ys_bytes, rows, threads)
-        return y
+        scales = q + self.room_nbytes - 4 * self.panel * LANES
+        parallel.over(self.quantize, (x, q, scales), m, threads if m >= threads else 1)
+        super()._panel(q, (*self.constants.pointers, scales), y, xs, ys, ys_bytes, m, threads)
 
 
 def _body(call: KernelCall, packed: PackedTensor) -> Body:
@@ -148,17 +125,12 @@ class Bitmap8Kernel:
         self.packed = packed
         self.constants = Int8Constants(packed, scale, bias)
         self.width = -(-call.k // COLUMNS) * COLUMNS
-        tokens = dict(call.schedule)["tokens"]
-        only = call.rows.lo if call.rows.hi == call.rows.lo else None
-        sizes = tuple(t for t in (8, 4, 2, 1) if t <= max(1, tokens) and (only is None or t <= max(1, only)))
         dtype = MLIR_DTYPES[call.dtype]
-        text = bitmap8_text(call.n, call.k, sizes, bias is not None, call.epilogue.activation, dtype)
+        text = bitmap8_text(call.n, call.k, token_counts(call), bias is not None, call.epilogue.activation, dtype)
         self.quantize, self.body = jit.compile_all(
             [("quantize", quantize_text(call.k, self.width, dtype), 3, 2), ("bitmap8", text, 9, 3)]
         )
-        start = packed.buffers["row_start"].numpy()
-        most = max(ROWS.values())
-        self.work = np.diff(np.append(start[:-1:most], start[-1]))
+        self.work = block_work(packed)
         self._pointers = (*pointers(packed, ("values", "masks", "row_start")), *self.constants.pointers)
 
     @property
@@ -172,19 +144,14 @@ class Bitmap8Kernel:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         call = self.call
         y = x.new_empty(*x.shape[:-1], call.n)
-        m = y.numel() // call.n if call.n else 0
-        if m == 0:
+        if y.numel() == 0:
             return y
+        m = y.numel() // call.n
         x = x.contiguous()
         q_bytes = m * self.width
         q = scratch(q_bytes + 4 * m)
         scales = q + q_bytes
         threads = parallel.threads_for(m * call.n * call.k // COLUMNS * 4)
         self.quantize.call(x.data_ptr(), q, scales, 0, m)
-        arguments = (q, scales, *self._pointers, y.data_ptr(), m)
-        if threads == 1:
-            self.body.call(*arguments, 0, len(self.work))
-        else:
-            cuts = parallel.balance(self.work, threads)
-            parallel.run([[(self.body, (*arguments, lo, hi))] for lo, hi in pairwise(cuts)])
+        parallel.over(self.body, (q, scales, *self._pointers, y.data_ptr(), m), self.work, threads)
         return y

@@ -109,8 +109,6 @@ def pooled(x: torch.Tensor, pool: Pool) -> torch.Tensor:
     y = x.new_empty((*x.shape[:2], *pool.output))
     if y.numel():
         planes = x.shape[0] * x.shape[1]
-        run = _compiled(pool)
         threads = parallel.threads_for(y.numel() * pool.kernel[0])
-        shares = parallel.even(planes, threads)
-        parallel.run([[(run, (x.data_ptr(), y.data_ptr(), lo, hi))] for lo, hi in shares])
+        parallel.over(_compiled(pool), (x.data_ptr(), y.data_ptr()), planes, threads)
     return y

@@ -24,6 +24,9 @@ log = logging.getLogger("spcomp.parallel")
 MIN_PRODUCTS = 400_000
 """Multiplications (about 10 us of work) below which starting threads costs more than it brings."""
 
+Weights = np.ndarray[tuple[int], np.dtype[np.int64]]
+"""The work of each item."""
+
 # data: [omp_get_thread_num, then for each thread the address of {count, (packed entry, argument array)...}]
 _TRAMPOLINE = """
 llvm.func @_mlir_trampoline(%data: !llvm.ptr) {
@@ -90,7 +93,7 @@ def even(count: int, parts: int) -> list[tuple[int, int]]:
     return list(pairwise(cuts))
 
 
-def balance(weights: np.ndarray[tuple[int], np.dtype[np.int64]], parts: int, multiple: int = 1) -> list[int]:
+def balance(weights: Weights, parts: int, multiple: int = 1) -> list[int]:
     """Cut points (parts + 1 of them) that split items into contiguous ranges of about equal total weight.
 
     Inner cuts are multiples of ``multiple``.
@@ -102,6 +105,15 @@ def balance(weights: np.ndarray[tuple[int], np.dtype[np.int64]], parts: int, mul
 
 Step = tuple[jit.Compiled, tuple[int, ...]]
 """A function and its arguments."""
+
+
+def over(function: jit.Compiled, arguments: tuple[int, ...], work: int | Weights, threads: int) -> None:
+    """``function(*arguments, lo, hi)`` over all of so many items, or of items of such weights, by ``threads``."""
+    if threads == 1:
+        function.call(*arguments, 0, work if isinstance(work, int) else len(work))
+        return
+    cuts = even(work, threads) if isinstance(work, int) else pairwise(balance(work, threads))
+    run([[(function, (*arguments, lo, hi))] for lo, hi in cuts])
 
 
 def run(parts: Sequence[Sequence[Step]]) -> None:

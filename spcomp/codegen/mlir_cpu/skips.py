@@ -9,7 +9,7 @@ import torch
 from spcomp.codegen.mlir_cpu import jit, parallel
 from spcomp.codegen.mlir_cpu.scratch import scratch
 from spcomp.codegen.mlir_cpu.skip import CHUNK, SLACK, columns_text, nonzeros_text
-from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES
+from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, float_vector
 from spcomp.encodings.pack import PackedTensor
 from spcomp.encodings.transposed import Transposed
 from spcomp.errors import KernelError
@@ -42,14 +42,10 @@ class SkipKernel:
         self.packed = packed
         self.otherwise = otherwise
         self.most = call.k * dict(call.schedule)[PERCENT] // 100
-        self.bias = torch.zeros(1) if bias is None else bias.detach().to(torch.float32).contiguous()
+        self.bias = float_vector(bias)
         text = columns_text(call.n, bias is not None, call.epilogue.activation, MLIR_DTYPES[call.dtype])
         self.find, self.add = jit.compile_all([("nonzeros", nonzeros_text(call.k), 4, 0), ("columns", text, 5, 3)])
-        self.rebind()
-
-    def rebind(self) -> None:
-        """Point at the buffers of :attr:`packed`."""
-        self._pointers = (self.packed.buffers["values"].data_ptr(), self.bias.data_ptr())
+        self._pointers = (packed.buffers["values"].data_ptr(), self.bias.data_ptr())
 
     @property
     def source(self) -> str:
@@ -62,23 +58,18 @@ class SkipKernel:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         call = self.call
         y = x.new_empty(*x.shape[:-1], call.n)
-        m = y.numel() // call.n if call.n else 0
-        if m == 0:
+        if y.numel() == 0:
             return y
         wide = x.to(torch.float32).contiguous()
         where = scratch(8 * (call.k + SLACK) + 8)
         what = where + 4 * (call.k + SLACK)
         count = ctypes.c_int64.from_address(what + 4 * (call.k + SLACK))
         chunks = -(-call.n // CHUNK)
-        for row in range(m):
+        for row in range(y.numel() // call.n):
             self.find.call(wide.data_ptr() + 4 * row * call.k, where, what, ctypes.addressof(count))
             found = count.value
             if found > self.most and self.otherwise is not None:
                 return self.otherwise(x)
             arguments = (where, what, *self._pointers, y.data_ptr() + row * call.n * y.element_size(), found)
-            threads = parallel.threads_for(found * call.n)
-            if threads == 1:
-                self.add.call(*arguments, 0, chunks)
-            else:
-                parallel.run([[(self.add, (*arguments, lo, hi))] for lo, hi in parallel.even(chunks, threads)])
+            parallel.over(self.add, arguments, chunks, parallel.threads_for(found * call.n))
         return y

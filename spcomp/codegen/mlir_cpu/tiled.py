@@ -161,5 +161,5 @@ def tiles_norm(
     addresses = tuple(xs.data_ptr() if t is None else t.data_ptr() for t in given)
     function = _norm(features, eps, residual is not None, weight is not None, bias is not None)
     threads = min(tiles, parallel.threads_for(8 * xs.numel()))
-    parallel.run([[(function, (*addresses, ys.data_ptr(), lo, hi))] for lo, hi in parallel.even(tiles, threads)])
+    parallel.over(function, (*addresses, ys.data_ptr()), tiles, threads)
     return ys

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
 import torch
 
 from spcomp.codegen.mlir_cpu import jit, parallel, tiled
@@ -38,7 +37,7 @@ class Body:
     *range's pointers, tile_lo, tile_hi, unit_lo, unit_hi)``, to be compiled or ready."""
     pointers: tuple[int, ...]
     """Addresses of the packed buffers, in argument order after xs and ys."""
-    row_weights: np.ndarray[tuple[int], np.dtype[np.int64]]
+    row_weights: parallel.Weights
     """Work of each (tile or block of) rows, to balance threads."""
     rows_per_unit: int
     """Rows of W in one unit of ``row_weights``."""
@@ -78,13 +77,18 @@ class TokensKernel:
     buffer that stays in L2 and unpacked into y. Threads share the packed panel and own chunks.
     """
 
+    products_at_once = 1
+    """Products of an instruction for each of float32, to decide on threads."""
+    room_nbytes = 0
+    """Scratch memory that a kind of kernel needs besides, behind the sums of all threads."""
+
     def __init__(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, body: Body) -> None:
         self.call = call
         self.packed = packed
         self.body = body
         schedule = dict(call.schedule)
         self.tiles = schedule["panel"] if body.any_tiles else schedule["tiles"]
-        self.bias = torch.zeros(1) if bias is None else bias.detach().to(torch.float32).contiguous()
+        self.bias = float_vector(bias)
         self.panel = max(PANEL_TILES, self.tiles)
         rows = CHUNK_BYTES // (4 * LANES * self.panel)
         self.chunk = max(LANES, rows // LANES * LANES)
@@ -171,10 +175,10 @@ class TokensKernel:
             return y
         m = y.numel() // call.n
         x = x.contiguous()
-        threads = parallel.threads_for(m * call.stored)
+        threads = parallel.threads_for(m * call.stored // self.products_at_once)
         xs_bytes = self.panel * LANES * body.padded_k * 4
         ys_bytes = self.panel * LANES * self.stride * 4
-        xs = scratch(xs_bytes + threads * ys_bytes)
+        xs = scratch(xs_bytes + threads * ys_bytes + self.room_nbytes)
         x_ptr, y_ptr = x.data_ptr(), y.data_ptr()
         step = self.panel * LANES
         item, width = x.element_size(), x.shape[-1]
@@ -215,8 +219,8 @@ class TokensKernel:
         tiles = spans[-1][1]  # a padded tile holds zeros and is not stored
         parts = self.parts(threads)
         pointers = self.body.pointers
+        parallel.over(self.pack, (x, xs, m), tiles, threads)
         if threads == 1:
-            self.pack.call(x, xs, m, 0, tiles)
             unpack = self.unpack.call
             for c in parts[0]:
                 base = ys - c.row_lo * LANES * 4
@@ -224,7 +228,6 @@ class TokensKernel:
                     self.bodies[size].call(xs, base, *pointers, *c.more, lo, hi, c.unit_lo, c.unit_hi)
                 unpack(ys, *held, y, m, 0, tiles, c.row_lo, c.row_hi)
             return
-        parallel.run([[(self.pack, (x, xs, m, lo, hi))] for lo, hi in parallel.even(tiles, threads)])
         work: list[list[parallel.Step]] = []
         for i, part in enumerate(parts):
             mine = ys + i * ys_bytes
@@ -236,6 +239,11 @@ class TokensKernel:
                 steps.append((self.unpack, (mine, *held, y, m, 0, tiles, c.row_lo, c.row_hi)))
             work.append(steps)
         parallel.run(work)
+
+
+def float_vector(values: torch.Tensor | None) -> torch.Tensor:
+    """A bias or scales as kernels read them; one zero in place of none."""
+    return torch.zeros(1) if values is None else values.detach().to(torch.float32).contiguous()
 
 
 def pointers(packed: PackedTensor, names: Sequence[str]) -> tuple[int, ...]:
