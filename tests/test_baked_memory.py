@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import mmap
 import os
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +17,6 @@ from torch import nn
 import spcomp
 from spcomp.codegen.baked_cpu.backend import BakedCpu
 from spcomp.codegen.baked_cpu.body import baked_body
-from spcomp.codegen.mlir_cpu import parallel
 from spcomp.codegen.mlir_cpu.tokens import TokensKernel
 from spcomp.codegen.reference.backend import linear as reference
 from spcomp.codegen.table import BACKENDS
@@ -28,11 +25,11 @@ from spcomp.codegen.x86.memory import Region
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.errors import KernelError
+from tests.guarded import PAGE, Guarded, guarded, resident, rights
 from tests.kernels import ROWS, SHAPE, agree, call_of, fitting, inputs, relative
 
 BAKED = BakedCpu()
 pytestmark = pytest.mark.skipif(BAKED.unavailable() is not None, reason=str(BAKED.unavailable()))
-PAGE = mmap.PAGESIZE
 SOAK = int(os.environ.get("SPCOMP_SOAK_KERNELS", "1000"))
 """Kernels built, run and freed by the soak test; 10000 for the long one."""
 
@@ -42,16 +39,6 @@ def kernel_of(weight: torch.Tensor, bias: torch.Tensor | None = None) -> TokensK
     (schedule,) = BAKED.schedules(call, 128)
     call = replace(call, schedule=schedule)
     return TokensKernel(call, packed, bias, baked_body(call, packed))
-
-
-def rights(address: int) -> str:
-    """``r-xp`` and the like, of the mapping that holds an address; empty if there is none."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        span, found = line.split()[:2]
-        lo, hi = (int(end, 16) for end in span.split("-"))
-        if lo <= address < hi:
-            return found
-    return ""
 
 
 # --- regions ----------------------------------------------------------------------------------------------------------
@@ -130,20 +117,6 @@ def test_a_kernels_memory_is_not_writable() -> None:
 # --- nothing beside the buffers ---------------------------------------------------------------------------------------
 
 
-def guarded(nbytes: int, *, at_end: bool = True) -> int:
-    """Address of ``nbytes`` bytes that end (or begin) at a page which cannot be touched; never freed."""
-    pages = -(-max(1, nbytes) // PAGE) * PAGE
-    libc = memory._libc()
-    start = libc.mmap(None, pages + 2 * PAGE, 3, 0x22, -1, 0)
-    assert libc.mprotect(start, PAGE, 0) == 0
-    assert libc.mprotect(start + PAGE + pages, PAGE, 0) == 0
-    return int(start + PAGE + (pages - nbytes if at_end else 0))
-
-
-def view(address: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    return np.ctypeslib.as_array((ctypes.c_float * count).from_address(address))
-
-
 @pytest.mark.parametrize("at_end", [True, False])
 @pytest.mark.parametrize("m", [0, 1, 16, 17, 33, 128])
 @pytest.mark.parametrize(("n", "k", "density"), [(37, 150, 0.3), (32, 32, 1.0), (113, 300, 0.02), (28, 64, 0.0)])
@@ -155,11 +128,10 @@ def test_no_byte_beside_the_buffers_is_touched(
     weight = fitting(Csr(64), n, k, density=density)
     kernel = kernel_of(weight)
     tiles = -(-m // 16)
-    x, y = guarded(m * k * 4, at_end=at_end), guarded(m * n * 4, at_end=at_end)
-    xs = guarded(tiles * kernel.body.padded_k * 64, at_end=at_end)
     given = inputs(m, k)
-    view(x, m * k)[:] = given.numpy().reshape(-1)
-    kernel.pack.call(x, xs, m, 0, tiles)
+    x, y = (Guarded(t.numpy(), at_end=at_end) for t in (given, torch.zeros(m, n)))
+    xs = guarded(tiles * kernel.body.padded_k * 64, at_end=at_end)
+    kernel.pack.call(x.address, xs, m, 0, tiles)
     ((*chunks,),) = kernel.parts(1)
     for c in chunks:
         # of the last tile's sums, only the rows of this chunk may be touched
@@ -169,21 +141,12 @@ def test_no_byte_beside_the_buffers_is_touched(
         body.call(xs, ys - c.row_lo * 64, *c.more, 0, tiles, c.unit_lo, c.unit_hi)
         whole = torch.zeros(max(1, tiles) * kernel.stride * 16)
         ctypes.memmove(whole.data_ptr(), ys, size)
-        kernel.unpack.call(whole.data_ptr(), kernel.bias.data_ptr(), y, m, 0, tiles, c.row_lo, c.row_hi)
-    found = torch.from_numpy(view(y, m * n).copy()).reshape(m, n)
+        kernel.unpack.call(whole.data_ptr(), kernel.bias.data_ptr(), y.address, m, 0, tiles, c.row_lo, c.row_hi)
+    found = torch.from_numpy(y.view.view(np.float32).copy()).reshape(m, n)
     assert relative(found, reference(given, weight, None, "none")) < 1e-5
 
 
 # --- threads ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(parallel, "MIN_PRODUCTS", 0)
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("n", [1, 75, 250])
@@ -218,10 +181,6 @@ def test_several_python_threads_share_a_kernel() -> None:
 
 
 # --- many kernels, and a file -----------------------------------------------------------------------------------------
-
-
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 
 def test_memory_stays_flat_over_many_kernels() -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from typer.testing import CliRunner, Result
 
+import spcomp
+import spcomp.api
 from spcomp.cli import app
 from spcomp.cli.examples import parse_example, with_batch
 from spcomp.errors import InputError
@@ -105,6 +108,29 @@ def test_benchmark_of_a_factory_and_of_its_artifact(models: str, folder: Path) -
     assert "spcomp dense" in result.stdout
 
 
+def test_benchmark_of_a_quantised_model(models: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    real = spcomp.api.compile
+
+    def watched(*arguments: Any, **options: Any) -> spcomp.CompiledModule:
+        asked.append(options["quantize"])
+        return real(*arguments, **options)
+
+    monkeypatch.setattr("spcomp.api.compile", watched)
+    short = ("--rounds", "3", "--warmup", "1", "--quantize", "int8", "--json", "rows.json", *EAGER)
+    result = run("benchmark", f"{models}:with_example", *short)
+    assert result.exit_code == 0, result.stderr
+    assert asked == ["int8"], "the dense rivals are not quantised"
+    assert "sparse" in {row["program"] for row in json.loads((folder / "rows.json").read_text())["rows"]}
+
+
+def test_an_artifact_is_not_quantised_by_a_benchmark(models: str) -> None:
+    assert run("compile", f"{models}:with_example", "--out", "model.spc", *EAGER).exit_code == 0
+    result = run("benchmark", "model.spc", "--example", "8x64", "--quantize", "int8", *EAGER)
+    assert result.exit_code == 2
+    assert "quantise model.spc: a model that is compiled already" in words(result)
+
+
 def test_a_pt2_file_is_read_only_when_trusted(models: str, folder: Path) -> None:
     model = torch.nn.Linear(64, 32).eval()
     torch.export.save(torch.export.export(model, (torch.randn(4, 64),)), folder / "model.pt2")
@@ -130,6 +156,7 @@ def test_a_pt2_file_is_read_only_when_trusted(models: str, folder: Path) -> None
         (("compile", "{models}:with_example", "--policy", "maybe"), "choose a policy: 'maybe'"),
         (("compile", "{models}:with_example", "--encodings", "zip"), "restrict the encodings: zip"),
         (("compile", "missing.pt2", "--trust"), "no such file"),
+        (("benchmark", "{models}:with_example", "--quantize", "int4"), "quantise: quantize='int4'"),
         (("benchmark", "{models}:pruned", "--batch", "2"), "no example input"),
     ],
 )

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from spcomp.check import relative_error
 from spcomp.codegen import dense_int8
 from spcomp.codegen.dense import best_dense
-from spcomp.codegen.mlir_cpu import parallel
 from spcomp.codegen.mlir_cpu.bitmap8 import bitmap8_text
 from spcomp.codegen.mlir_cpu.int8 import Bitmap8Kernel, QuadKernel
 from spcomp.codegen.mlir_cpu.int8_rows import finish_text, quantize_text, unpack_int8_text
@@ -208,8 +207,7 @@ def test_the_largest_sums_fit(encoding: Encoding) -> None:
 
 @HERE
 @pytest.mark.parametrize("encoding", FORMS, ids=str)
-def test_two_threads_give_the_same_bits(encoding: Encoding, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "MIN_PRODUCTS", 0)
+def test_two_threads_give_the_same_bits(encoding: Encoding, two_threads: None) -> None:
     weight, bias = fitting(Bitmap(), 75, 150), inputs(75)
     for kernel in kernels(encoding, weight, bias, "relu"):
         for m in (1, 15, 40, 129):
@@ -217,10 +215,7 @@ def test_two_threads_give_the_same_bits(encoding: Encoding, monkeypatch: pytest.
             torch.set_num_threads(1)
             alone = kernel(x)
             torch.set_num_threads(2)
-            try:
-                assert torch.equal(kernel(x), alone)
-            finally:
-                torch.set_num_threads(1)
+            assert torch.equal(kernel(x), alone)
 
 
 @HERE

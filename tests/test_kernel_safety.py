@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -23,19 +22,10 @@ from spcomp.encodings.nm import Nm
 from spcomp.encodings.spec import Encoding
 from spcomp.kernel import Kernel
 from spcomp.plan import Epilogue
+from tests.guarded import between_canaries
 from tests.kernels import BACKEND, FAMILIES, ROWS, SHAPE, agree, bodies, build_all, call_of, fitting, inputs, relative
 
 pytestmark = pytest.mark.skipif(BACKEND.unavailable() is not None, reason=str(BACKEND.unavailable()))
-
-
-@pytest.fixture
-def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Two threads, and no work too small for them."""
-    monkeypatch.setattr(parallel, "MIN_PRODUCTS", 0)
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 # --- threads ----------------------------------------------------------------------------------------------------------
@@ -134,11 +124,11 @@ def test_nothing_is_written_beside_the_buffers(encoding: Encoding, m: int) -> No
     kernel = TokensKernel(replace(call, schedule=schedule), packed, bias, body_of(call, packed))
     tiles = -(-m // 16)
     edge = 4096
-    x, x_whole = _guarded(m * k, edge)
+    x, x_whole = between_canaries(m * k, edge)
     x.copy_(inputs(m, k).reshape(-1))
-    y, y_whole = _guarded(m * n, edge)
-    xs, xs_whole = _guarded(tiles * kernel.body.padded_k * 16, edge)
-    ys, ys_whole = _guarded(tiles * kernel.stride * 16, edge)
+    y, y_whole = between_canaries(m * n, edge)
+    xs, xs_whole = between_canaries(tiles * kernel.body.padded_k * 16, edge)
+    ys, ys_whole = between_canaries(tiles * kernel.stride * 16, edge)
     kernel.pack.call(x.data_ptr(), xs.data_ptr(), m, 0, tiles)
     assert not torch.isnan(xs).any(), "padding of packed x is written too"
     (parts,) = kernel.parts(1)
@@ -163,7 +153,7 @@ def test_the_row_kernel_writes_its_rows_alone(m: int) -> None:
         pytest.skip("needs AVX-512")
     kernel = RowsKernel(replace(call, schedule=schedules[0]), packed, None)
     wide = torch.nn.functional.pad(inputs(m, k), (0, kernel.columns - k))
-    y, whole = _guarded(m * n, 1024)
+    y, whole = between_canaries(m * n, 1024)
     at = 0
     for size, body in kernel.bodies.items():
         while m - at >= size:
@@ -174,12 +164,6 @@ def test_the_row_kernel_writes_its_rows_alone(m: int) -> None:
     assert torch.isnan(whole[:1024]).all()
     assert torch.isnan(whole[-1024:]).all()
     assert relative(y.reshape(m, n), reference(inputs(m, k), weight, None, "none")) < 1e-5
-
-
-def _guarded(size: int, edge: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """``size`` floats between two stretches of NaN, and the whole."""
-    whole = torch.full((size + 2 * edge,), float("nan"))
-    return whole[edge : edge + size], whole
 
 
 def test_row_tables_are_counted() -> None:

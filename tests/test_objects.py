@@ -16,6 +16,7 @@ from spcomp.codegen.x86 import elf as reading
 from spcomp.codegen.x86 import loader, memory
 from spcomp.errors import KernelError
 from tests.elf_writer import ALLOCATE, EXECUTE, WRITE, Part, code, constants, data, elf, zeros
+from tests.guarded import rights
 
 pytestmark = pytest.mark.skipif(memory.unavailable() is not None, reason="needs x86-64 Linux")
 
@@ -31,15 +32,6 @@ def call(file: bytes, name: str = "f") -> int:
     found = ctypes.CFUNCTYPE(ctypes.c_int64)(loaded.addresses[name])()
     assert isinstance(found, int)
     return found
-
-
-def rights(address: int) -> str:
-    """Of the page at an address."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        lo, hi = (int(part, 16) for part in line.split()[0].split("-"))
-        if lo <= address < hi:
-            return line.split()[1]
-    return "none"
 
 
 def test_constants_by_distance_and_by_address() -> None:

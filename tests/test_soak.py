@@ -7,22 +7,17 @@ from __future__ import annotations
 
 import gc
 import os
-from pathlib import Path
 
 import pytest
 import torch
 
 from spcomp.codegen.mlir_cpu import jit
 from spcomp.codegen.mlir_cpu.gemv import gemv_text
+from tests.guarded import resident
 
 SOAK = int(os.environ.get("SPCOMP_SOAK_MLIR", "60"))
 A_KERNEL = 4_000
 """Bytes that a kernel may leave behind: allocators keep a little, code would be 50,000."""
-
-
-def resident() -> int:
-    """Resident bytes of this process."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.skipif(jit.available() is not None, reason="needs torch-mlir")

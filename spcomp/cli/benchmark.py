@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -35,6 +36,7 @@ def benchmark_command(
     warmup: Annotated[int, typer.Option(min=1, help="Rounds that are not counted.")] = 3,
     rounds: Annotated[int, typer.Option(min=3, help="Rounds that are.")] = 21,
     engine: o.EngineOption = "auto",
+    quantize: o.Quantize = None,
     json_file: o.JsonFile = None,
     trust: o.Trust = False,
 ) -> None:
@@ -47,8 +49,10 @@ def benchmark_command(
     with steps(f"benchmarking {model}") as say:
         used = set_threads(threads)
         named = resolve(model, example or (), trust=trust)
+        if quantize is not None and named.compiled is not None:
+            raise InputError(f"quantise {model}", "a model that is compiled already", "the factory, or a .pt2 file")
         inputs = _inputs(named, example or (), batch or [])
-        works = _programs(named, inputs, engine, say)
+        works = _programs(named, inputs, Choices(engine=engine, quantize=quantize), say)
         rows = [row for size in inputs for row in _time(size, works[size], rounds, warmup, say)]
     _print(rows, used, rounds)
     if json_file is not None:
@@ -85,20 +89,18 @@ def _example(named: Named) -> tuple[torch.Tensor, ...]:
     return tuple(args)
 
 
-def _programs(named: Named, inputs: Inputs, engine: str, say: Callable[[str], None]) -> dict[int, dict[str, Work]]:
+def _programs(named: Named, inputs: Inputs, choices: Choices, say: Callable[[str], None]) -> dict[int, dict[str, Work]]:
     """Callables by batch size and name, the sparse one first."""
-    from spcomp.api import compile as spcomp_compile
     from spcomp.demo.race import Rivals, call, examples
 
-    kind = cast("Engine", engine)  # compile() checks it
     if named.module is not None:
-        sparse = spcomp_compile(named.module, *examples(inputs), engine=kind, progress=say)
+        sparse = compiled_from(replace(named, examples=tuple(examples(inputs))), choices, say)
         say("building dense programs")
-        rivals = Rivals(named.module, inputs, kind)
+        rivals = Rivals(named.module, inputs, cast("Engine", choices.engine))  # compiling has checked it
         return {size: {SPARSE: call(sparse, x), **rivals.work[size]} for size, x in inputs.items()}
     from spcomp.repack import without_sparsity
 
-    sparse = compiled_from(named, Choices(engine=engine), say)
+    sparse = compiled_from(named, choices, say)
     say("building the dense program")
     dense = without_sparsity(sparse)
     return {size: {SPARSE: call(sparse, x), "spcomp dense": call(dense, x)} for size, x in inputs.items()}
