@@ -5,6 +5,8 @@ A block row is summed over all its blocks before anything is stored, so partial 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from spcomp.codegen.mlir_cpu.csr import load_weight, prefetch
 from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
 
@@ -22,18 +24,26 @@ def block_text(n: int, padded_n: int, padded_k: int, rows: int, cols: int, tiles
         (("xs", "f32"), ("ys", "f32"), ("values", dtype), ("columns", "i32"), ("row_start", "i32")),
         ("tile_lo", "tile_hi", "row_lo", "row_hi"),
     )
+    for row, x0, y0, kept in block_rows(f, n, padded_n, padded_k, rows, tiles):
+        _row(f, row, x0, y0, n, padded_n, padded_k, rows, cols, tiles, dtype, kept)
+    return f.text()
+
+
+def block_rows(
+    f: Function, n: int, padded_n: int, padded_k: int, rows: int, tiles: int
+) -> Iterator[tuple[str, str, str, int]]:
+    """Loops over tiles and block rows: (block row, start in xs, start in ys, rows of it that W has)."""
     whole = n // rows
     with f.loop("%tile_lo", "%tile_hi", f.idx(tiles), hint="tile") as tile:
         x0 = f.mul(tile.index, f.idx(padded_k * LANES))
         y0 = f.mul(tile.index, f.idx(padded_n * LANES))
         last = f.smaller("%row_hi", f.idx(whole)) if n % rows else "%row_hi"
         with f.loop("%row_lo", last, hint="row") as row:
-            _row(f, row.index, x0, y0, n, padded_n, padded_k, rows, cols, tiles, dtype, rows)
+            yield row.index, x0, y0, rows
         if n % rows:
             inside = f.val(f"arith.cmpi sgt, %row_hi, {f.idx(whole)} : index", "p")
             with f.when(inside):
-                _row(f, f.idx(whole), x0, y0, n, padded_n, padded_k, rows, cols, tiles, dtype, n % rows)
-    return f.text()
+                yield f.idx(whole), x0, y0, n % rows
 
 
 def _row(

@@ -6,6 +6,7 @@ all lanes; one instruction adds sixteen tokens x four (VNNI) or two (AVX-512 BF1
 
 from __future__ import annotations
 
+from spcomp.codegen.mlir_cpu.block import block_rows
 from spcomp.codegen.mlir_cpu.csr import prefetch
 from spcomp.codegen.mlir_cpu.epilogue import IVEC
 from spcomp.codegen.mlir_cpu.int8_rows import BYTES, multiply
@@ -29,17 +30,8 @@ def quad_text(n: int, padded_n: int, padded_k: int, rows: int, tiles: int, dtype
         (("xs", "i32"), ("ys", sums), ("values", "i32"), ("columns", "i32"), ("row_start", "i32")),
         ("tile_lo", "tile_hi", "row_lo", "row_hi"),
     )
-    whole = n // rows
-    with f.loop("%tile_lo", "%tile_hi", f.idx(tiles), hint="tile") as tile:
-        x0 = f.mul(tile.index, f.idx(padded_k * LANES))
-        y0 = f.mul(tile.index, f.idx(padded_n * LANES))
-        last = f.smaller("%row_hi", f.idx(whole)) if n % rows else "%row_hi"
-        with f.loop("%row_lo", last, hint="row") as row:
-            _row(f, row.index, x0, y0, padded_n, padded_k, rows, tiles, dtype, rows)
-        if n % rows:
-            inside = f.val(f"arith.cmpi sgt, %row_hi, {f.idx(whole)} : index", "p")
-            with f.when(inside):
-                _row(f, f.idx(whole), x0, y0, padded_n, padded_k, rows, tiles, dtype, n % rows)
+    for row, x0, y0, kept in block_rows(f, n, padded_n, padded_k, rows, tiles):
+        _row(f, row, x0, y0, padded_n, padded_k, rows, tiles, dtype, kept)
     return f.text()
 
 
