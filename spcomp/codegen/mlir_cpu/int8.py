@@ -66,15 +66,11 @@ def build_int8(call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None
 class QuadKernel(TokensKernel):
     """Sixteen tokens in the lanes. A panel of x becomes bytes, then tiles of dwords (four bytes of a token each)."""
 
-    products_at_once = 4
-
     def __init__(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, scale: torch.Tensor) -> None:
         self.constants = Int8Constants(packed, scale, bias)
         self.width = -(-call.k // LANES) * LANES
         super().__init__(call, packed, bias, _body(call, packed))
         self.quantize = self.further[0]
-        rows = self.panel * LANES
-        self.room_nbytes = -(-rows * self.width // LINE) * LINE + 4 * rows
 
     def _frame(self, bias: bool) -> list[Job]:
         call = self.call
@@ -92,13 +88,30 @@ class QuadKernel(TokensKernel):
     def extra_nbytes(self) -> int:
         return super().extra_nbytes - self.bias.nbytes + self.constants.nbytes
 
-    def _panel(
-        self, x: int, held: tuple[int, ...], y: int, xs: int, ys: int, ys_bytes: int, m: int, threads: int
-    ) -> None:
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        call, body = self.call, self.body
+        y = x.new_empty((*x.shape[:-1], call.n))
+        if y.numel() == 0:
+            return y
+        m = y.numel() // call.n
+        x = x.contiguous()
+        threads = parallel.threads_for(m * call.stored // 4)
+        step = self.panel * LANES
+        xs_bytes = step * body.padded_k * 4
+        ys_bytes = step * self.stride * 4
+        q_bytes = -(-step * self.width // LINE) * LINE
+        xs = scratch(xs_bytes + threads * ys_bytes + q_bytes + step * 4)
+        ys = xs + xs_bytes
         q = ys + threads * ys_bytes
-        scales = q + self.room_nbytes - 4 * self.panel * LANES
-        parallel.over(self.quantize, (x, q, scales), m, threads if m >= threads else 1)
-        super()._panel(q, (*self.constants.pointers, scales), y, xs, ys, ys_bytes, m, threads)
+        scales = q + q_bytes
+        held = (*self.constants.pointers, scales)
+        x_ptr, y_ptr, item = x.data_ptr(), y.data_ptr(), x.element_size()
+        for row in range(0, m, step):
+            rows = min(step, m - row)
+            quantize = (x_ptr + row * call.k * item, q, scales)
+            parallel.over(self.quantize, quantize, rows, threads if rows >= threads else 1)
+            self._panel(q, held, y_ptr + row * call.n * item, xs, ys, ys_bytes, rows, threads)
+        return y
 
 
 def _body(call: KernelCall, packed: PackedTensor) -> Body:

@@ -77,11 +77,6 @@ class TokensKernel:
     buffer that stays in L2 and unpacked into y. Threads share the packed panel and own chunks.
     """
 
-    products_at_once = 1
-    """Products of an instruction for each of float32, to decide on threads."""
-    room_nbytes = 0
-    """Scratch memory that a kind of kernel needs besides, behind the sums of all threads."""
-
     def __init__(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, body: Body) -> None:
         self.call = call
         self.packed = packed
@@ -175,10 +170,10 @@ class TokensKernel:
             return y
         m = y.numel() // call.n
         x = x.contiguous()
-        threads = parallel.threads_for(m * call.stored // self.products_at_once)
+        threads = parallel.threads_for(m * call.stored)
         xs_bytes = self.panel * LANES * body.padded_k * 4
         ys_bytes = self.panel * LANES * self.stride * 4
-        xs = scratch(xs_bytes + threads * ys_bytes + self.room_nbytes)
+        xs = scratch(xs_bytes + threads * ys_bytes)
         x_ptr, y_ptr = x.data_ptr(), y.data_ptr()
         step = self.panel * LANES
         item, width = x.element_size(), x.shape[-1]
@@ -219,8 +214,8 @@ class TokensKernel:
         tiles = spans[-1][1]  # a padded tile holds zeros and is not stored
         parts = self.parts(threads)
         pointers = self.body.pointers
-        parallel.over(self.pack, (x, xs, m), tiles, threads)
         if threads == 1:
+            self.pack.call(x, xs, m, 0, tiles)
             unpack = self.unpack.call
             for c in parts[0]:
                 base = ys - c.row_lo * LANES * 4
@@ -228,6 +223,7 @@ class TokensKernel:
                     self.bodies[size].call(xs, base, *pointers, *c.more, lo, hi, c.unit_lo, c.unit_hi)
                 unpack(ys, *held, y, m, 0, tiles, c.row_lo, c.row_hi)
             return
+        parallel.run([[(self.pack, (x, xs, m, lo, hi))] for lo, hi in parallel.even(tiles, threads)])
         work: list[list[parallel.Step]] = []
         for i, part in enumerate(parts):
             mine = ys + i * ys_bytes
