@@ -51,8 +51,8 @@ class Tuner:
 
         ``work`` builds the callables, and is not called on a cache hit. ``cold_bytes`` of other data are read before
         every run; ``warm`` is called after that, to bring back what the layer before would have left in the caches.
-        ``again`` measures whether or not the cache knows, and keeps the lesser times. ``own``: the layer's weight, which is
-        not read.
+        ``again`` measures whether or not the cache knows, and keeps the lesser times. The layer's ``own`` weight is
+        not read to cool the caches.
         """
         full = {**key, "host": self.host.digest, "versions": self.versions, "threads": torch.get_num_threads()}
         known = self.cache.get(full)
