@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
@@ -56,6 +56,8 @@ class _Target:
     finish: jit.Compiled | None
     around: tuple[jit.Compiled, torch.Tensor, torch.Tensor] | None = None
     planes: Padded | None = None
+    prepared: dict[int, parallel.Prepared] = field(default_factory=dict)
+    """By threads."""
 
 
 class BakedConv:
@@ -229,20 +231,33 @@ class BakedConv:
         return x
 
     def _image(self, xs: int, residual: int, y: int, sums: int, threads: int, target: _Target) -> None:
-        n, table = self.call.n, target.segments
+        n = self.call.n
+        if target.planes is not None:
+            used = n * target.planes.plane
+            ctypes.memset(y + used * FLOAT_BYTES, 0, (target.planes.total(n) - used) * FLOAT_BYTES)
+        elif target.layout == TILES and self.planes.conv.pixels % LANES and not self.pointwise:
+            ctypes.memset(y + (self.tiles_out - 1) * n * ZMM_BYTES, 0, n * ZMM_BYTES)
+        prepared = target.prepared.get(threads)
+        if prepared is None:
+            steps = functools.partial(self._steps, threads, target)
+            prepared = target.prepared[threads] = parallel.Prepared(steps, 4)
+        prepared(xs, residual, y, sums)
+
+    def _steps(
+        self, threads: int, target: _Target, xs: int, residual: int, y: int, sums: int
+    ) -> list[list[parallel.Step]]:
+        """The calls of each thread for one image."""
+        table = target.segments
         before = LANES * (FLOAT_BYTES if self.call.dtype == "float32" else FLOAT_BYTES // 2)
         vectors = (self.scale.data_ptr(), self.bias.data_ptr(), residual - before, y - before, *table.tables())
         straight = self.pointwise and target.layout == TILES
+        parts = self._parts(threads)
+        work: list[list[parallel.Step]] = [[] for _ in parts]
         if target.around is not None:
             clear, at, masks = target.around
             assert target.planes is not None
-            clear.call(y, at.data_ptr(), masks.data_ptr(), len(at), target.planes.plane, 0, n)
-            used = n * target.planes.plane
-            ctypes.memset(y + used * FLOAT_BYTES, 0, (target.planes.total(n) - used) * FLOAT_BYTES)
-        elif target.layout == TILES and self.planes.conv.pixels % LANES and not straight:
-            ctypes.memset(y + (self.tiles_out - 1) * n * ZMM_BYTES, 0, n * ZMM_BYTES)
-        parts = self._parts(threads)
-        work: list[list[parallel.Step]] = [[] for _ in parts]
+            sizes = (len(at), target.planes.plane, 0, self.call.n)
+            work[0].append((clear, (y, at.data_ptr(), masks.data_ptr(), *sizes)))
         for first in range(0, self.tiles, self.panel):
             stop = min(first + self.panel, self.tiles)
             lo, hi = int(table.first[first]), int(table.first[stop])
@@ -259,7 +274,7 @@ class BakedConv:
                     work[i].append(multiply)
                     if target.finish is not None:
                         work[i].append((target.finish, (base, *vectors, lo, hi, table.step, c.row_lo, c.row_hi)))
-        parallel.run(work)
+        return work
 
     @functools.cached_property
     def tiles_out(self) -> int:
