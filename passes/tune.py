@@ -210,6 +210,7 @@ class _SitePlan:
             cold_bytes=self.cold,
             warm=warm,
             again=again,
+            own=site.weight,
         )
         self.measured[m] = {name: seconds[file] for name, file in filed.items() if file in seconds}
 

@@ -22,6 +22,7 @@ from spcomp.passes.base import PassContext, Site
 from spcomp.passes.collect import identity
 from spcomp.report.debug import Dump
 from spcomp.signature import Constant
+from spcomp.targets.host import release_memory
 from spcomp.tiling import with_tiles
 
 log = logging.getLogger("spcomp")
@@ -188,6 +189,8 @@ def build_parts(captured: Sequence[Captured], options: Options, say: Callable[[s
             parts = assemble(dense, alternatives, tensors, options)
         else:
             parts = guarded(parts, dense, alternatives, flats, options)
+        del alternatives, planner
+    release_memory()  # the dense program that lost
     parts.state_names = _state_names(captured[0].state, sites, tensors)
     if dump is not None:
         dump.kernels(parts.table)

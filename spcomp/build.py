@@ -66,8 +66,8 @@ def versions() -> str:
     return " ".join(found)
 
 
-def make_planner(options: Options, total_weight_bytes: int) -> Planner:
-    """A planner for this host."""
+def make_planner(options: Options, total_weight_bytes: int, weights: Sequence[torch.Tensor] = ()) -> Planner:
+    """A planner for this host; ``weights``: of the whole model, to cool the caches with."""
     host = host_cpu()
     cache = TuneCache(options.cache_dir) if options.cache_dir is not None else TuneCache()
     backends = {name: b for name, b in BACKENDS.items() if name != "reference"}
@@ -75,7 +75,7 @@ def make_planner(options: Options, total_weight_bytes: int) -> Planner:
         backends=backends,
         target=host.target,
         model=CostModel(host, host_peaks(cache.folder)),
-        tuner=Tuner(host, cache, versions()),
+        tuner=Tuner(host, cache, versions(), weights),
         best_dense=dense.best_dense,
         rewarm=touch,
         total_weight_bytes=total_weight_bytes,
@@ -304,8 +304,8 @@ def site_from(record: SlotRecord, weight: torch.Tensor, bias: torch.Tensor | Non
 
 def build_all(sites: Sequence[Site], options: Options, progress: Callable[[str], None] | None = None) -> list[Built]:
     """Plan and build every site, in slot order."""
-    total = sum({s.facts.digest: s.weight.nbytes for s in sites}.values())
-    planner = make_planner(options, total)
+    distinct = {s.facts.digest: s.weight for s in sites}
+    planner = make_planner(options, sum(w.nbytes for w in distinct.values()), list(distinct.values()))
     built = []
     for site in sites:
         if progress is not None:

@@ -7,6 +7,7 @@ N:M patterns lie. x' is never made; kernels address the planes of x.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -45,14 +46,14 @@ class ConvShape:
         ):
             raise PlanError("describe a convolution", f"{asdict(self)}", "positive sizes that leave an output pixel")
 
-    @property
+    @functools.cached_property
     def output(self) -> tuple[int, int]:
         """Height and width of an output plane."""
         sizes = zip((self.height, self.width), self.kernel, self.stride, self.padding, self.dilation, strict=True)
         high, wide = ((size + 2 * p - d * (r - 1) - 1) // s + 1 for size, r, s, p, d in sizes)
         return high, wide
 
-    @property
+    @functools.cached_property
     def pixels(self) -> int:
         """Rows M of one image."""
         return self.output[0] * self.output[1]

@@ -17,6 +17,7 @@ import torch
 
 from spcomp import ops
 from spcomp.compiled import Parts, Program
+from spcomp.writes import written
 
 MARGIN = 0.97
 """Compiled over dense may not be below this."""
@@ -49,7 +50,8 @@ def speedup(
     flat: Sequence[Any],
 ) -> float:
     """How many times faster our program with our kernels is than theirs with theirs."""
-    state = {name: tensors[name].clone() for program, _ in (ours, theirs) for name in program.lifted}
+    state = {name: tensors[name] for program, _ in (ours, theirs) for name in program.lifted}
+    state |= {name: tensors[name].clone() for program, _ in (ours, theirs) for name in written(program)}
 
     def run(side: tuple[Program, ops.KernelTable]) -> float:
         program, table = side

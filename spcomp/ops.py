@@ -14,7 +14,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -35,14 +36,27 @@ class SlotKernels:
     k: int
     """Elements of x that make ``rows`` rows: the features of one, or the input planes of one image."""
     rows: int = 1
+    _able: dict[str, tuple[bool, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Which kernels know tiles, channels last, and layouts: to ask a protocol at every call takes 15 us."""
 
     def __post_init__(self) -> None:
         if not self.starts or list(self.starts) != sorted(set(self.starts)) or len(self.starts) != len(self.kernels):
             raise KernelError("make a slot", f"row starts {self.starts}", "ascending starts, one per kernel")
+        self._able["tiles"] = tuple(isinstance(k, TilesKernel) and k.tiles_served for k in self.kernels)
+        self._able["last"] = tuple(isinstance(k, LastKernel) and k.last_served for k in self.kernels)
+        self._able["laid"] = tuple(isinstance(k, LaidKernel) and k.laid_served for k in self.kernels)
 
     def pick(self, m: int) -> Kernel:
         """The kernel for ``m`` rows; below the first start the first one serves."""
-        return self.kernels[max(0, bisect_right(self.starts, m) - 1)]
+        return self.kernels[self._index(m)]
+
+    def _index(self, m: int) -> int:
+        return max(0, bisect_right(self.starts, m) - 1)
+
+    def _that_can(self, what: str, m: int) -> Any:
+        """The kernel for ``m`` rows if it can do that, else None."""
+        i = self._index(m)
+        return self.kernels[i] if self._able[what][i] else None
 
     def __call__(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
         if len(self.kernels) == 1:
@@ -51,18 +65,18 @@ class SlotKernels:
 
     def on_tiles(self, xs: torch.Tensor, m: int) -> torch.Tensor:
         """The same for ``m`` rows in tiles [ceil(m/16), k, 16]; kernels that know no tiles get rows."""
-        kernel = self.pick(m)
-        if isinstance(kernel, TilesKernel) and kernel.tiles_served:
-            return kernel.on_tiles(xs.contiguous())
-        y = kernel(xs.transpose(1, 2).reshape(-1, self.k)[:m])
+        able: TilesKernel | None = self._that_can("tiles", m)
+        if able is not None:
+            return able.on_tiles(xs.contiguous())
+        y = self.pick(m)(xs.transpose(1, 2).reshape(-1, self.k)[:m])
         padded = torch.nn.functional.pad(y, (0, 0, 0, -m % LANES))
         return padded.reshape(-1, LANES, y.shape[-1]).transpose(1, 2).contiguous()
 
     def on_last(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
         """A convolution of planes with the channels last; kernels that know none get planes as they are."""
-        kernel = self.pick(x.numel() // self.k * self.rows)
-        if isinstance(kernel, LastKernel) and kernel.last_served:
-            return kernel.on_last(x, *residual)
+        able: LastKernel | None = self._that_can("last", x.numel() // self.k * self.rows)
+        if able is not None:
+            return able.on_last(x, *residual)
         y = self(x.contiguous(), *(r.contiguous() for r in residual))
         return y.contiguous(memory_format=torch.channels_last)
 
@@ -70,10 +84,10 @@ class SlotKernels:
         self, x: torch.Tensor, residual: torch.Tensor | None, given: str, made: str, planes: tuple[int, ...]
     ) -> torch.Tensor:
         """A convolution of x in the layout ``given`` to ``made``; kernels that know none get planes as they are."""
-        kernel = self.pick(x.shape[0] * self.rows)
-        if isinstance(kernel, LaidKernel) and kernel.laid_served:
-            return kernel.on_layout(x, residual, given, made, planes)
-        call = kernel.call
+        able: LaidKernel | None = self._that_can("laid", x.shape[0] * self.rows)
+        if able is not None:
+            return able.on_layout(x, residual, given, made, planes)
+        call = self.pick(x.shape[0] * self.rows).call
         if call.conv is None:
             raise KernelError(f"run {call.layer} as a convolution", "a linear layer", "compiling the model again")
         size = (call.conv.channels, *(call.conv.height, call.conv.width)[2 - call.conv.dims :])

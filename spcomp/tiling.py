@@ -17,6 +17,7 @@ from spcomp.kernel import LaidKernel, TilesKernel
 from spcomp.passes.base import PassContext, run_passes
 from spcomp.passes.keep_tiles import KeepTiles
 from spcomp.passes.lay_out import LayOut
+from spcomp.writes import written
 
 log = logging.getLogger("spcomp")
 SAME = 1e-4
@@ -46,7 +47,8 @@ def with_tiles(
         return None
     results = []
     for candidate in (program, made):
-        given = [tensors[name].clone() for name in candidate.lifted]
+        writes = written(candidate)
+        given = [tensors[name].clone() if name in writes else tensors[name] for name in candidate.lifted]
         with torch.no_grad(), ops.active(table):
             results.append(candidate.run(*given, *flat))
     pairs = [(a, b) for a, b in zip(*results, strict=True) if isinstance(a, torch.Tensor) and a.is_floating_point()]

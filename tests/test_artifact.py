@@ -16,10 +16,10 @@ from torch import nn
 
 import spcomp
 from spcomp.artifact.pool import Pool, Views
-from spcomp.artifact.records import written
 from spcomp.artifact.saving import plain, unplain
 from spcomp.compiled import CompiledModule
 from spcomp.errors import ArtifactError
+from spcomp.writes import written
 
 ROOT = Path(__file__).parent.parent
 

@@ -231,3 +231,14 @@ def test_the_tuner_gives_up_on_the_hopeless(tmp_path: Path) -> None:
     cold = {"fast": spin("fast", 1000), "slow": spin("slow", 100_000)}
     tuner.time(cold, rounds=9, cold_bytes=1 << 20)  # type: ignore[arg-type]
     assert runs == {"fast": 10, "slow": 3}
+
+
+def test_caches_are_cooled_with_the_other_weights(tmp_path: Path) -> None:
+    own, other = torch.ones(1 << 18), torch.ones(1 << 18)
+    work = {"a": lambda: None}
+    tuner = Tuner(HOST, TuneCache(tmp_path), "v1", (own, other))
+    tuner.time(work, cold_bytes=other.nbytes, own=own)
+    assert tuner._flush is None, "no memory of its own where the model's does"
+    tuner.time(work, cold_bytes=own.nbytes + other.nbytes + (1 << 20), own=own)
+    assert tuner._flush is not None
+    assert tuner._flush.nbytes == own.nbytes + (1 << 20), "what the others do not fill"

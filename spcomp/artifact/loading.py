@@ -15,7 +15,7 @@ import torch
 from spcomp.artifact import archive
 from spcomp.artifact.kernels import BUILDERS, Jobs, another_machine, retune
 from spcomp.artifact.pool import Views
-from spcomp.artifact.records import bad, check_graph, read_program, read_record, unproven, written
+from spcomp.artifact.records import bad, check_graph, read_program, read_record, unproven
 from spcomp.artifact.saving import FORMAT, VERSION, unplain
 from spcomp.build import Built, assemble, compile_rest
 from spcomp.codegen import inductor
@@ -26,6 +26,7 @@ from spcomp.passes.lay_out import make_ready
 from spcomp.plan import KernelCall, KernelPlan
 from spcomp.record import SlotRecord
 from spcomp.report.decision import LayerDecision
+from spcomp.writes import written
 
 log = logging.getLogger("spcomp")
 _KEYS = {"format": str, "version": int, "versions": str, "host": dict, "plan": dict, "options": dict, "decisions": list,

@@ -193,35 +193,6 @@ def _read_packed(data: Mapping[str, Any], views: Mapping[str, Any], pool: Views)
     return PackedTensor.from_buffers(data["manifest"], buffers)
 
 
-def written(program: Program) -> set[str]:
-    """Names of the lifted tensors that the program writes in place, through views too."""
-    roots: dict[Any, set[str]] = {}
-    found: set[str] = set()
-    placeholders = [n for n in program.gm.graph.nodes if n.op == "placeholder"]
-    names = dict(zip(placeholders, program.lifted, strict=False))
-    for node in program.gm.graph.nodes:
-        if node in names:
-            roots[node] = {names[node]}
-            continue
-        schema = getattr(node.target, "_schema", None)
-        if schema is None:
-            roots[node] = set().union(*(roots.get(n, set()) for n in node.all_input_nodes))
-            continue
-        shared: set[str] = set()
-        for i, argument in enumerate(schema.arguments):
-            alias = argument.alias_info
-            if alias is None:
-                continue
-            given = node.args[i] if i < len(node.args) else node.kwargs.get(argument.name)
-            for value in given if isinstance(given, list | tuple) else [given]:
-                reached = roots.get(value, set()) if isinstance(value, torch.fx.Node) else set()
-                shared |= reached
-                if alias.is_write:
-                    found |= reached
-        roots[node] = shared
-    return found
-
-
 def check_graph(program: Program, tensors: Mapping[str, torch.Tensor], calls: Sequence[KernelCall]) -> None:
     """Run the graph on fake tensors (nothing is computed) and hold every kernel's input against its weight.
 

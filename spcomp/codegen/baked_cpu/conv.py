@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
@@ -52,10 +52,14 @@ class _Target:
     """What sums become: where they go, the function that takes them there, and what is zeroed around them."""
 
     layout: str
+    shape: tuple[int, ...]
+    """Of one image."""
     segments: seg.Segments
     finish: jit.Compiled | None
     around: tuple[jit.Compiled, torch.Tensor, torch.Tensor] | None = None
     planes: Padded | None = None
+    prepared: dict[int, parallel.Prepared] = field(default_factory=dict)
+    """By threads."""
 
 
 class BakedConv:
@@ -107,6 +111,7 @@ class BakedConv:
         self.weights = baked.products
         self._lock = threading.Lock()
         self._known: dict[int, list[list[_Chunk]]] = {}
+        self._pages: dict[tuple[str, int], list[int]] = {}
         self._targets: dict[tuple[str, tuple[int, ...]], _Target] = {}
         self._natural = self._target(NATURAL, ())
 
@@ -167,10 +172,11 @@ class BakedConv:
             case _:
                 where, step = seg.natural_destination(conv.pixels), conv.pixels
         table = seg.segments(pixel, where, stride, step)
+        shape = shape_of(layout, conv.size(call.n), planes)
         if layout == TILES and self.pointwise and call.epilogue == Epilogue():
-            return _Target(layout, table, None)
+            return _Target(layout, shape, table, None)
         text = seg.finish_text(call.epilogue, MLIR_DTYPES[call.dtype], by_rows=layout != TILES)
-        return _Target(layout, table, jit.compile_text("finish", text, 8, 5), around, to)
+        return _Target(layout, shape, table, jit.compile_text("finish", text, 8, 5), around, to)
 
     def __call__(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
         return self._run(x, residual, NATURAL, self._natural)
@@ -187,21 +193,15 @@ class BakedConv:
         return self._run(x, residual, given, self._target(made, planes))
 
     def _run(self, x: torch.Tensor, residual: torch.Tensor | None, given: str, target: _Target) -> torch.Tensor:
-        call, conv = self.call, self.planes.conv
-        to = () if target.planes is None else target.planes.numbers()
-        y = x.new_empty((x.shape[0], *shape_of(target.layout, conv.size(call.n), to)))
+        y = x.new_empty((x.shape[0], *target.shape))
         if y.numel() == 0:
             return y
         x = x.contiguous()
         other = y if residual is None else residual.contiguous()
         item = x.element_size()
-        threads = parallel.threads_for(conv.pixels * call.stored)
-        needs = [0, 0, threads * self.panel * ZMM_BYTES * self.stride]
-        if given == NATURAL:
-            needs[0] = (self.planes.total + LANES) * FLOAT_BYTES if self.prepare is not None else 0
-            needs[1] = self.tiles * self.columns * ZMM_BYTES if self.pointwise else 0
-        rooms = _rooms(needs)
-        steps = (x[0].numel() * item, y[0].numel() * item)
+        threads = parallel.threads_for(self.planes.conv.pixels * self.call.stored)
+        rooms = self._rooms(given, threads)
+        steps = (x.numel() // len(x) * item, y.numel() // len(y) * item)
         for image in range(x.shape[0]):
             xs = x.data_ptr() + image * steps[0]
             if given == NATURAL:
@@ -209,6 +209,18 @@ class BakedConv:
             out = (other.data_ptr() + image * steps[1], y.data_ptr() + image * steps[1])
             self._image(xs, *out, rooms[2], threads, target)
         return y
+
+    def _rooms(self, given: str, threads: int) -> list[int]:
+        """Addresses in this thread's scratch memory: for planes, tiles of x, and sums."""
+        pages = self._pages.get((given, threads))
+        if pages is None:
+            needs = [0, 0, threads * self.panel * ZMM_BYTES * self.stride]
+            if given == NATURAL:
+                needs[0] = (self.planes.total + LANES) * FLOAT_BYTES if self.prepare is not None else 0
+                needs[1] = self.tiles * self.columns * ZMM_BYTES if self.pointwise else 0
+            pages = self._pages[given, threads] = [-(-n // PAGE_BYTES) * PAGE_BYTES for n in needs]
+        start = scratch(sum(pages))
+        return [start, start + pages[0], start + pages[0] + pages[1]]
 
     def _prepared(self, x: int, rooms: list[int], threads: int) -> int:
         """Address of the tiles or padded planes of one natural image."""
@@ -228,20 +240,33 @@ class BakedConv:
         return x
 
     def _image(self, xs: int, residual: int, y: int, sums: int, threads: int, target: _Target) -> None:
-        n, table = self.call.n, target.segments
+        n = self.call.n
+        if target.planes is not None:
+            used = n * target.planes.plane
+            ctypes.memset(y + used * FLOAT_BYTES, 0, (target.planes.total(n) - used) * FLOAT_BYTES)
+        elif target.layout == TILES and self.planes.conv.pixels % LANES and not self.pointwise:
+            ctypes.memset(y + (self.tiles_out - 1) * n * ZMM_BYTES, 0, n * ZMM_BYTES)
+        prepared = target.prepared.get(threads)
+        if prepared is None:
+            steps = functools.partial(self._steps, threads, target)
+            prepared = target.prepared[threads] = parallel.Prepared(steps, 4)
+        prepared(xs, residual, y, sums)
+
+    def _steps(
+        self, threads: int, target: _Target, xs: int, residual: int, y: int, sums: int
+    ) -> list[list[parallel.Step]]:
+        """The calls of each thread for one image."""
+        table = target.segments
         before = LANES * (FLOAT_BYTES if self.call.dtype == "float32" else FLOAT_BYTES // 2)
         vectors = (self.scale.data_ptr(), self.bias.data_ptr(), residual - before, y - before, *table.tables())
         straight = self.pointwise and target.layout == TILES
+        parts = self._parts(threads)
+        work: list[list[parallel.Step]] = [[] for _ in parts]
         if target.around is not None:
             clear, at, masks = target.around
             assert target.planes is not None
-            clear.call(y, at.data_ptr(), masks.data_ptr(), len(at), target.planes.plane, 0, n)
-            used = n * target.planes.plane
-            ctypes.memset(y + used * FLOAT_BYTES, 0, (target.planes.total(n) - used) * FLOAT_BYTES)
-        elif target.layout == TILES and self.planes.conv.pixels % LANES and not straight:
-            ctypes.memset(y + (self.tiles_out - 1) * n * ZMM_BYTES, 0, n * ZMM_BYTES)
-        parts = self._parts(threads)
-        work: list[list[parallel.Step]] = [[] for _ in parts]
+            sizes = (len(at), target.planes.plane, 0, self.call.n)
+            work[0].append((clear, (y, at.data_ptr(), masks.data_ptr(), *sizes)))
         for first in range(0, self.tiles, self.panel):
             stop = min(first + self.panel, self.tiles)
             lo, hi = int(table.first[first]), int(table.first[stop])
@@ -258,15 +283,8 @@ class BakedConv:
                     work[i].append(multiply)
                     if target.finish is not None:
                         work[i].append((target.finish, (base, *vectors, lo, hi, table.step, c.row_lo, c.row_hi)))
-        parallel.run(work)
+        return work
 
     @functools.cached_property
     def tiles_out(self) -> int:
         return -(-self.planes.conv.pixels // LANES)
-
-
-def _rooms(needs: list[int]) -> list[int]:
-    """Addresses of that many bytes each, in this thread's scratch memory."""
-    pages = [-(-n // PAGE_BYTES) * PAGE_BYTES for n in needs]
-    start = scratch(sum(pages))
-    return [start + sum(pages[:i]) for i in range(len(pages))]

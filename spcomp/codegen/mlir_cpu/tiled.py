@@ -37,6 +37,7 @@ class Tiled:
             cuts.append((at, stop))
             functions.append(body.function(size, call.k, call.n))
             at = stop
+        self._prepared: dict[int, parallel.Prepared] = {}
         if call.epilogue != Epilogue():
             functions.append(("finish", finish_text(call.n, call.epilogue), 2, 4))
         made = jit.compile_all(functions)
@@ -45,10 +46,17 @@ class Tiled:
 
     def __call__(self, xs: torch.Tensor) -> torch.Tensor:
         """xs [tiles, k, 16] -> [tiles, n, 16], both float32 and contiguous."""
-        kernel = self.kernel
         ys = xs.new_empty(self.tiles, self.n, LANES)
-        x, y, bias = xs.data_ptr(), ys.data_ptr(), kernel.bias.data_ptr()
-        threads = parallel.threads_for(self.tiles * LANES * kernel.call.stored)
+        threads = parallel.threads_for(self.tiles * LANES * self.kernel.call.stored)
+        prepared = self._prepared.get(threads)
+        if prepared is None:
+            prepared = self._prepared[threads] = parallel.Prepared(functools.partial(self._steps, threads), 2)
+        prepared(xs.data_ptr(), ys.data_ptr())
+        return ys
+
+    def _steps(self, threads: int, x: int, y: int) -> list[list[parallel.Step]]:
+        kernel = self.kernel
+        bias = kernel.bias.data_ptr()
         work: list[list[parallel.Step]] = []
         for part in kernel.parts(threads):
             steps: list[parallel.Step] = []
@@ -58,8 +66,7 @@ class Tiled:
                 if self.finish is not None:
                     steps.append((self.finish, (y, bias, 0, self.tiles, c.row_lo, c.row_hi)))
             work.append(steps)
-        parallel.run(work)
-        return ys
+        return work
 
 
 def serves(kernel: TokensKernel) -> bool:

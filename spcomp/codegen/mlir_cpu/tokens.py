@@ -5,6 +5,7 @@ Blocked CSR, blocks and N:M at any M share everything but the function in the mi
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,6 +23,8 @@ from spcomp.plan import KernelCall
 MLIR_DTYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 PANEL_TILES = 8
 """Tiles (of sixteen rows) packed, multiplied and unpacked before the next ones: they stay in the L2 cache."""
+MOST_PREPARED = 16
+"""Row counts whose calls are kept laid down."""
 CHUNK_BYTES = 256 * 1024
 """Partial sums of the rows of W that are worked on together; half of a small L2."""
 
@@ -94,6 +97,9 @@ class TokensKernel:
         self.pack, self.unpack, *self.further = made[len(sizes) :]
         self._chunks: dict[int, list[list[Chunk]]] = {}
         self._tiled: dict[int, tiled.Tiled] = {}
+        self._prepared: dict[tuple[int, int], parallel.Prepared] = {}
+        self._met: tuple[tuple[int, int], ...] = ()
+        """Row counts and threads of the last calls: what comes again is prepared."""
         self._held: tuple[int, ...] = (self.bias.data_ptr(),)
 
     def _frame(self, bias: bool) -> list[Job]:
@@ -174,15 +180,40 @@ class TokensKernel:
         xs_bytes = self.panel * LANES * body.padded_k * 4
         ys_bytes = self.panel * LANES * self.stride * 4
         xs = scratch(xs_bytes + threads * ys_bytes)
-        x_ptr, y_ptr = x.data_ptr(), y.data_ptr()
-        step = self.panel * LANES
-        item, width = x.element_size(), x.shape[-1]
+        bases = (x.data_ptr(), y.data_ptr(), xs)
+        prepared = self._prepared.get((m, threads))
+        if prepared is not None:
+            prepared(*bases)
+            return y
+        steps = functools.partial(self._alone, m, x.element_size(), xs_bytes)
+        if threads == 1 and (m, threads) in self._met:
+            for oldest in list(self._prepared)[: 1 - MOST_PREPARED]:
+                self._prepared.pop(oldest, None)
+            self._prepared[m, threads] = parallel.Prepared(steps, len(bases))
+        self._met = (*self._met[-MOST_PREPARED:], (m, threads))
+        if threads == 1:
+            parallel.run(steps(*bases))
+            return y
+        step, item = self.panel * LANES, x.element_size()
         for row in range(0, m, step):
             self._panel(
-                x_ptr + row * width * item, self._held, y_ptr + row * call.n * item, xs, xs + xs_bytes, ys_bytes,
+                bases[0] + row * call.k * item, self._held, bases[1] + row * call.n * item, xs, xs + xs_bytes, ys_bytes,
                 min(step, m - row), threads,
             )  # fmt: skip
         return y
+
+    def _alone(self, m: int, item: int, xs_bytes: int, x: int, y: int, xs: int) -> list[list[parallel.Step]]:
+        """The calls of one thread that does it all."""
+        step, call = self.panel * LANES, self.call
+        steps: list[parallel.Step] = []
+        for row in range(0, m, step):
+            rows = min(step, m - row)
+            spans = self._spans(-(-rows // LANES))
+            steps.append((self.pack, (x + row * call.k * item, xs, rows, 0, spans[-1][1])))
+            to = y + row * call.n * item
+            (mine,) = self._work(spans, self._held, to, xs, xs + xs_bytes, 0, rows, 1)
+            steps += mine
+        return [steps]
 
     def products(self, m: int) -> Callable[[], None]:
         """The middle functions alone, in one thread: what ``m`` rows cost where x is packed and y may stay packed.
@@ -212,20 +243,24 @@ class TokensKernel:
         """``held``: what ``unpack`` takes between the sums and y."""
         spans = self._spans(-(-m // LANES))
         tiles = spans[-1][1]  # a padded tile holds zeros and is not stored
-        parts = self.parts(threads)
-        pointers = self.body.pointers
-        if threads == 1:
-            self.pack.call(x, xs, m, 0, tiles)
-            unpack = self.unpack.call
-            for c in parts[0]:
-                base = ys - c.row_lo * LANES * 4
-                for lo, hi, size in spans:
-                    self.bodies[size].call(xs, base, *pointers, *c.more, lo, hi, c.unit_lo, c.unit_hi)
-                unpack(ys, *held, y, m, 0, tiles, c.row_lo, c.row_hi)
-            return
         parallel.run([[(self.pack, (x, xs, m, lo, hi))] for lo, hi in parallel.even(tiles, threads)])
+        parallel.run(self._work(spans, held, y, xs, ys, ys_bytes, m, threads))
+
+    def _work(
+        self,
+        spans: Sequence[tuple[int, int, int]],
+        held: tuple[int, ...],
+        y: int,
+        xs: int,
+        ys: int,
+        ys_bytes: int,
+        m: int,
+        threads: int,
+    ) -> list[list[parallel.Step]]:
+        """The calls of each thread for one packed panel."""
+        pointers, tiles = self.body.pointers, spans[-1][1]
         work: list[list[parallel.Step]] = []
-        for i, part in enumerate(parts):
+        for i, part in enumerate(self.parts(threads)):
             mine = ys + i * ys_bytes
             steps: list[parallel.Step] = []
             for c in part:
@@ -234,7 +269,7 @@ class TokensKernel:
                     steps.append((self.bodies[size], (xs, base, *pointers, *c.more, lo, hi, c.unit_lo, c.unit_hi)))
                 steps.append((self.unpack, (mine, *held, y, m, 0, tiles, c.row_lo, c.row_hi)))
             work.append(steps)
-        parallel.run(work)
+        return work
 
 
 def float_vector(values: torch.Tensor | None) -> torch.Tensor:
