@@ -89,7 +89,7 @@ class LastKernel(Protocol):
 
 
 class RowGather(Protocol):
-    """Reads single rows of a weight [N, K] out of the bytes that a layer keeps, bit by bit. Safe from several threads."""
+    """Reads single rows of a weight [N, K] out of the bytes a layer keeps, every bit. Safe from several threads."""
 
     @property
     def source(self) -> str:

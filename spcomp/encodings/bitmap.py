@@ -55,9 +55,7 @@ class Bitmap(Encoding):
             out[chunk].reshape(-1)[np.flatnonzero(mask)] = values[start[chunk.start] : start[chunk.stop]]
         return out
 
-    def gather_bits(
-        self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]
-    ) -> Bits:
+    def gather_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]) -> Bits:
         start = buffers["row_start"]
         mask = np.unpackbits(buffers["masks"][ids], axis=1, count=shape[1], bitorder="little").view(np.bool_)
         out = np.zeros((ids.size, shape[1]), dtype=buffers["values"].dtype)

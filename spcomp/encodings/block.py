@@ -80,9 +80,7 @@ class Block(Encoding):
         whole = tiled.reshape(down * self.rows, across * self.cols)
         return np.ascontiguousarray(whole[: shape[0], : shape[1]])
 
-    def gather_bits(
-        self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]
-    ) -> Bits:
+    def gather_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]) -> Bits:
         block_row, within = np.divmod(ids, self.rows)
         start = buffers["row_start"]
         owner, at = ranges(start[block_row], start[block_row + 1] - start[block_row])

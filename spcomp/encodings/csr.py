@@ -109,9 +109,7 @@ class Csr(Encoding):
         sums = np.add.reduceat(counts, np.arange(0, shape[0], ANCHOR_ROWS), axis=1, dtype=np.int64)
         return {"anchors": np.cumsum(sums, axis=1) - sums + start[:-1, None]}
 
-    def gather_bits(
-        self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]
-    ) -> Bits:
+    def gather_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]) -> Bits:
         counts, offsets = buffers["counts"], buffers["columns"]
         out = np.zeros((ids.size, shape[1]), dtype=buffers["values"].dtype)
         anchor, past = np.divmod(ids, ANCHOR_ROWS)

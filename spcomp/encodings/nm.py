@@ -133,9 +133,7 @@ class Nm(Encoding):
             out[chunk][bundle * LANES + lane, slot // self.n * self.m + within] = values[bundles][bundle, slot, lane]
         return out
 
-    def gather_bits(
-        self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]
-    ) -> Bits:
+    def gather_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]) -> Bits:
         bundle, lane = np.divmod(ids, LANES)
         values, control = buffers["values"][bundle, :, lane], buffers["control"][bundle, :, lane]
         row, slot = np.nonzero(values)

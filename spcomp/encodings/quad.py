@@ -61,9 +61,7 @@ class Quad(Encoding):
     def unpack_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int]) -> Bits:
         return self._block.unpack_bits({**buffers, "values": buffers["values"].swapaxes(1, 2)}, shape)
 
-    def gather_bits(
-        self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]
-    ) -> Bits:
+    def gather_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]) -> Bits:
         return self._block.gather_bits({**buffers, "values": buffers["values"].swapaxes(1, 2)}, shape, ids)
 
     def check(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], dtype: str) -> str | None:

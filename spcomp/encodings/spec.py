@@ -79,9 +79,7 @@ class Encoding(ABC):
         return {}
 
     @abstractmethod
-    def gather_bits(
-        self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]
-    ) -> Bits:
+    def gather_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]) -> Bits:
         """The rows ``ids`` [M], each from 0 to N - 1, of the matrix of raw bits: [M, K], a new array.
 
         ``buffers`` hold what :meth:`gather_index` made, too. Only bytes of those rows (and their neighbours in a

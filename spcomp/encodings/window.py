@@ -152,9 +152,7 @@ class Window(Encoding):
         place[buffers["order"]] = np.arange(shape[0], dtype=np.uint32)
         return {"place": place}
 
-    def gather_bits(
-        self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]
-    ) -> Bits:
+    def gather_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]) -> Bits:
         group, lane = np.divmod(buffers["place"][ids].astype(np.int64), LANES)
         start = buffers["group_start"]
         owner, slot = ranges(start[group], start[group + 1] - start[group])

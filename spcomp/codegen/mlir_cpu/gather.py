@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -53,8 +54,8 @@ def walk_of(packed: PackedTensor) -> Walk | None:
         case Csr() as csr:
             kinds = tuple(_INTEGERS[packed.buffers[name].dtype] for name in ("columns", "counts"))
             return Walk(
-                ("values", "columns", "counts"), ("anchors",), lambda *a: _csr(*a, csr, rows, columns, kinds),
-                (*kinds, "i64"),
+                ("values", "columns", "counts"), ("anchors",),
+                partial(_csr, csr=csr, rows=rows, columns=columns, kinds=kinds), (*kinds, "i64"),
             )  # fmt: skip
         case Window():
             return Walk(
@@ -62,10 +63,10 @@ def walk_of(packed: PackedTensor) -> Walk | None:
             )  # fmt: skip
         case Bitmap():
             words = -(-columns // WORD)
-            return Walk(("values", "masks", "row_start"), (), lambda *a: _bitmap(*a, words), ("i64", "i64"))
+            return Walk(("values", "masks", "row_start"), (), partial(_bitmap, words=words), ("i64", "i64"))
         case Nm() as nm:
             words = nm.sizes(packed.shape)[1]
-            return Walk(("values", "control"), (), lambda *a: _nm(*a, nm, words), ("i32",))
+            return Walk(("values", "control"), (), partial(_nm, nm=nm, words=words), ("i32",))
         case Block(rows=tall, cols=wide):
             strides = (tall, 1)
         case Quad(rows=tall):
@@ -73,7 +74,10 @@ def walk_of(packed: PackedTensor) -> Walk | None:
         case _:
             return None
     return Walk(
-        ("values", "columns", "row_start"), (), lambda *a: _block(*a, (tall, wide), strides, columns), ("i32", "i32")
+        ("values", "columns", "row_start"),
+        (),
+        partial(_block, shape=(tall, wide), strides=strides, columns=columns),
+        ("i32", "i32"),
     )
 
 
@@ -116,9 +120,7 @@ def _split(f: Function, value: str, by: int) -> tuple[str, str]:
     )
 
 
-def _csr(
-    f: Function, row: str, y0: str, bits: str, csr: Csr, rows: int, columns: int, kinds: tuple[str, ...]
-) -> None:
+def _csr(f: Function, row: str, y0: str, bits: str, csr: Csr, rows: int, columns: int, kinds: tuple[str, ...]) -> None:
     anchors = -(-rows // ANCHOR_ROWS)
     anchor, _ = _split(f, row, ANCHOR_ROWS)
     first = f.mul(anchor, f.idx(ANCHOR_ROWS))
