@@ -96,7 +96,7 @@ def test_golden_graphs(golden: Golden) -> None:
 
 
 def test_passes_print_as_their_options() -> None:
-    assert [describe(p) for p in ANALYSE + LOWER] == ["flatten", "infer-sparsity", "collect", "lower"]
+    assert [describe(p) for p in ANALYSE + LOWER] == ["flatten", "infer-sparsity", "collect", "find-tables", "lower"]
 
 
 # --- meaning ----------------------------------------------------------------------------------------------------------
