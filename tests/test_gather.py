@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,13 +17,15 @@ from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.dense import Dense
 from spcomp.encodings.nm import Nm
-from spcomp.encodings.pack import pack
+from spcomp.encodings.pack import bit_views, pack
 from spcomp.encodings.quad import Quad
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.transposed import Transposed
 from spcomp.encodings.window import Window
 from spcomp.errors import KernelError
 from spcomp.sparsity.measure import measure
+from tests.conftest import Golden
+from tests.guarded import Guarded
 from tests.strategies import SPECIAL_BITS, same_bits
 
 KEPT: list[Encoding] = [
@@ -102,6 +105,22 @@ def test_the_quickest_exact_encoding_is_read() -> None:
         row_gather([rounded], None, "float32")
 
 
+@pytest.mark.parametrize("encoding", KEPT, ids=str)
+def test_nothing_is_read_or_written_outside(encoding: Encoding) -> None:
+    weight = special(75, 150, torch.bfloat16)
+    packed = pack(weight, encoding)
+    ends = {name: Guarded(array) for name, array in bit_views(packed.buffers, packed.dtype).items()}
+    buffers = {
+        name: torch.from_numpy(ends[name].view).view(b.dtype).reshape(b.shape) for name, b in packed.buffers.items()
+    }
+    gather = row_gather([replace(packed, buffers=buffers)], None, "bfloat16")
+    ids = torch.from_numpy(Guarded(torch.arange(75).numpy()).view).view(torch.int64)
+    assert same_bits(gather(ids), weight)
+    for outside in (75, 1 << 40, -1):
+        with pytest.raises(IndexError):
+            gather(torch.tensor([outside]))
+
+
 @pytest.mark.parametrize("encoding", [Csr(), Window()], ids=str)
 def test_threads_share_a_gather(encoding: Encoding) -> None:
     weight = special(300, 257, torch.float32)
@@ -118,3 +137,9 @@ def test_what_finds_a_row_is_counted(encoding: Encoding) -> None:
     gather = row_gather([packed], None, "float32")
     assert gather.extra_nbytes == (4 * 16 * 8 if isinstance(encoding, Csr) else 4000)
     assert "func.func" in gather.source
+
+
+@pytest.mark.parametrize(("encoding", "name"), [(Csr(), "csr"), (Window(), "window"), (Bitmap(), "bitmap")])
+def test_golden_gathers(encoding: Encoding, name: str, golden: Golden) -> None:
+    packed = pack(special(200, 301, torch.bfloat16), encoding)
+    golden(f"mlir_gather_{name}.txt", row_gather([packed], None, "bfloat16").source)
