@@ -17,14 +17,18 @@ import spcomp
 from spcomp import ops
 from spcomp.codegen.gather import DenseRows
 from spcomp.compiled import CompiledModule
-from spcomp.passes.base import PassContext
+from spcomp.passes.base import PassContext, run_passes
+from spcomp.passes.collect import identity
 from spcomp.passes.infer_sparsity import positive_zeros
 from spcomp.passes.keep_tiles import KeepTiles
+from spcomp.passes.pipelines import LOWER
 from spcomp.repack import without_sparsity
+from tests import models
 from tests.compiling import QUICK, SPARSE, agrees
 from tests.kernels import relative
 from tests.strategies import same_bits
 from tests.test_gather import special
+from tests.test_passes import sites_of
 from tests.tied import (
     ROWS,
     WIDTH,
@@ -45,6 +49,18 @@ from tests.tied import (
 def compiled() -> tuple[Any, CompiledModule]:
     model = made()
     return model, spcomp.compile(model, ids_of(2, 5), ids_of(3, 7), **SPARSE)
+
+
+def test_the_pass_reads_rows_from_a_slot() -> None:
+    ctx, gm = sites_of(models.Tied(), torch.tensor([[1, 2]]))
+    head = next(s for s in ctx.sites.values() if s.n == 40)
+    assert ctx.tables == {identity(head.weight): True}
+    ctx.gathered = {identity(head.weight): head.slot}
+    lowered = run_passes(LOWER, gm, ctx)
+    assert not lowered.meta["lifted"]
+    (node,) = (n for n in lowered.graph.nodes if n.target is ops.EMBEDDING)
+    assert node.args[1:] == (head.slot, 16, torch.float32)
+    assert node.meta["val"].shape == (1, 2, 16)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)

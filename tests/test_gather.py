@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spcomp.codegen.gather import DenseRows, exact, row_gather
+from spcomp.codegen.mlir_cpu import jit
 from spcomp.codegen.mlir_cpu.gather import CompiledRows
 from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
@@ -28,6 +29,7 @@ from tests.conftest import Golden
 from tests.guarded import Guarded
 from tests.strategies import SPECIAL_BITS, same_bits
 
+pytestmark = pytest.mark.skipif(jit.available() is not None, reason=str(jit.available()))
 KEPT: list[Encoding] = [
     Dense(), Transposed(), Csr(), Csr(48), Csr(300), Window(32), Window(64), Window(256), Bitmap(), Nm(2, 4), Nm(8, 16),
     Nm(1, 4), Nm(3, 8), Block(8, 8), Block(3, 5), Block(16, 1), Quad(), Quad(4),
