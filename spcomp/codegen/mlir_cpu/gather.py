@@ -82,9 +82,9 @@ def walk_of(packed: PackedTensor) -> Walk | None:
 
 
 def gather_text(walk: Walk, rows: int, columns: int, item_bytes: int) -> str:
-    """``gather(ids, *buffers, *index, y, outside, lo, hi)``: for i from lo to hi, row ids[i] to y[i], zeros excepted.
+    """``gather(ids, *buffers, *index, y, outside, lo, hi)``: for i from lo to hi, row ids[i] to y[i].
 
-    ids i64; y [M, columns] holds zeros; ``outside`` i64 [1] becomes 1 where an id is none of the ``rows``.
+    ids i64; y [M, columns]; ``outside`` i64 [1] becomes 1 where an id is none of the ``rows``.
     """
     bits = f"i{8 * item_bytes}"
     names = (*walk.buffers, *walk.index)
@@ -98,8 +98,20 @@ def gather_text(walk: Walk, rows: int, columns: int, item_bytes: int) -> str:
             f.do(f"memref.store {f.const('1', 'i64')}, %outside[{f.idx(0)}] : memref<?xi64>")
         with f.when(inside):
             row = f.val(f"arith.index_cast {raw} : i64 to index", "row")
-            walk.write(f, row, f.mul(i.index, f.idx(columns)), bits)
+            y0 = f.mul(i.index, f.idx(columns))
+            _clear(f, y0, columns, bits)
+            walk.write(f, row, y0, bits)
     return f.text()
+
+
+def _clear(f: Function, y0: str, columns: int, bits: str) -> None:
+    """Zeros in a row of y, which the nonzeros will be written over."""
+    whole = columns // LANES * LANES
+    vector = f"vector<{LANES}x{bits}>"
+    with f.loop(f.idx(0), f.idx(whole), f.idx(LANES), hint="c") as c:
+        f.vstore(f.splat("0", vector), "%y", f.add(y0, c.index), vector, bits)
+    with f.loop(f.idx(whole), f.idx(columns), hint="c") as c:
+        _move(f, f.const("0", bits), f.add(y0, c.index), bits)
 
 
 def _move(f: Function, value: str, to: str, bits: str) -> None:
@@ -232,10 +244,11 @@ class CompiledRows(PackedRows):
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
         m = ids.numel()
-        y = torch.zeros((*ids.shape, self.packed.shape[1]), dtype=self._dtype)
+        y = ids.new_empty((*ids.shape, self.packed.shape[1]), dtype=self._dtype)
         if not m:
             return y
-        ids = ids.to(torch.int64).contiguous()
+        if ids.dtype is not torch.int64 or not ids.is_contiguous():  # asked, for calls of torch are dear here
+            ids = ids.to(torch.int64).contiguous()
         outside = ctypes.c_int64(0)
         arguments = (ids.data_ptr(), *self._pointers, y.data_ptr(), ctypes.addressof(outside))
         threads = parallel.threads_for(m * self._work)
