@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,9 @@ import spcomp
 from spcomp import ops
 from spcomp.codegen.gather import DenseRows
 from spcomp.compiled import CompiledModule
+from spcomp.encodings.csr import Csr
+from spcomp.encodings.pack import pack
+from spcomp.gathering import gathered_slots
 from spcomp.passes.base import PassContext, run_passes
 from spcomp.passes.collect import identity
 from spcomp.passes.infer_sparsity import positive_zeros
@@ -166,23 +170,49 @@ def test_a_table_that_is_dense_anyway_is_read_as_before(options: dict[str, Any])
     agrees(fast, model, ids_of(2, 5))
 
 
-def test_a_weight_that_somebody_keeps_dense_is_read_dense() -> None:
-    class Two(Tied):
-        """Two sites of one weight: one of them with a bias of its own."""
+class Two(Tied):
+    """Two sites of one weight: one of them with a bias of its own."""
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.bias = nn.Parameter(torch.randn(ROWS))
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.randn(ROWS))
 
-        def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            rows, out = super().forward(ids)
-            return rows, out + F.linear(rows, self.head.weight, self.bias).relu()
+    def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        rows, out = super().forward(ids)
+        return rows, out + F.linear(rows, self.head.weight, self.bias).relu()
 
+
+def test_one_of_two_layers_of_a_weight_hands_out_its_rows() -> None:
     model = made(Two)
     fast = spcomp.compile(model, ids_of(2, 5), **SPARSE)
     assert gathers(fast)
     assert sum(slot.gather is not None for slot in fast.parts.table) == 1
     agrees(fast, model, ids_of(2, 5))
+
+
+def test_a_weight_that_one_of_its_layers_keeps_dense_is_read_dense() -> None:
+    ctx, _ = sites_of(made(Two), ids_of(2, 5))
+    sites = sorted(ctx.sites.values(), key=lambda s: s.slot)
+    tied = [s.slot for s in sites if s.n == ROWS]
+    assert len(tied) == 2
+
+    def built(dense: set[int]) -> list[Any]:
+        return [
+            SimpleNamespace(
+                record=SimpleNamespace(
+                    packed=() if s.slot in dense else (pack(s.weight, Csr()),),
+                    weight=s.weight if s.slot in dense else None,
+                    dtype="float32",
+                )
+            )
+            for s in sites
+        ]
+
+    others = {s.slot for s in sites} - set(tied)
+    assert gathered_slots(ctx.tables, sites, built(others)) == {identity(sites[tied[0]].weight): tied[0]}
+    for slot in tied:
+        assert not gathered_slots(ctx.tables, sites, built({slot}))
+    assert not gathered_slots(dict.fromkeys(ctx.tables, False), sites, built(set()))
 
 
 def test_inductor_and_the_guard(compiled: tuple[Any, CompiledModule]) -> None:
