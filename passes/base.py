@@ -70,6 +70,8 @@ class Site:
     domains: list[RowRange] = field(default_factory=list)
     uses: int = 0
     conv: ConvShape | None = None
+    gathered: bool = False
+    """Whether the lowered graph reads single rows of the weight, for an embedding."""
     original: torch.Tensor | None = None
     """The model's own weight, where ``weight`` is a matrix made of it."""
     scale: torch.Tensor | None = None
@@ -136,6 +138,10 @@ class PassContext:
     """Called with the pass's name and the graph after every pass (``debug_dir``)."""
     check: Callable[[fx.GraphModule], None] | None = None
     """Called after every pass to compare meaning (debug switch and tests)."""
+    tables: dict[tuple[object, ...], bool] = field(default_factory=dict)
+    """Weights that embeddings read too, by memory: whether only layers and embeddings do, in every program."""
+    gathered: dict[tuple[object, ...], int] = field(default_factory=dict)
+    """Those of them whose rows are gathered from a slot, once layers are planned: memory -> slot."""
     packed: dict[tuple[str, str], PackedTensor] = field(default_factory=dict)
     """By (content digest, encoding): tied and repeated weights are packed once."""
 

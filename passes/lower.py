@@ -1,9 +1,11 @@
-"""Replace chosen linear layers by our op, and lift what is left of the weights to inputs.
+"""Replace chosen layers, and embeddings of their weights, by our ops, and lift what is left of the weights to inputs.
 
 before:  %w : get_attr[fc.weight]; %n : get_attr[norm.weight]
          %y : aten.linear(%x, %w, %b); %z : aten.gelu(%y); %o : aten.layer_norm(%z, [8], %n)
+         %e : aten.embedding(%w, %i)
 after:   %norm_weight : placeholder
          %z : spcomp.linear_v1(%x, slot, 8); %o : aten.layer_norm(%z, [8], %norm_weight)
+         %e : spcomp.embedding_v1(%i, slot, 4, float32)     (where ctx.gathered says so; else %w is lifted, too)
 
 Lifted attributes come first, in order of first use; their names are left in ``gm.meta["lifted"]``. In-place writes
 to a lifted buffer stay in the graph and reach the buffer.
@@ -22,6 +24,7 @@ from torch import fx
 from spcomp import ops
 from spcomp.passes.base import PassContext, Site, attribute
 from spcomp.passes.collect import Match, matches, site_key
+from spcomp.passes.find_tables import embeddings, table_of
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,24 @@ class Lower:
             for gone in match.chain:
                 gm.graph.erase_node(gone)
             changed = True
+        changed = _gather(gm, ctx) or changed
         if not changed and "lifted" in gm.meta and not any(_is_tensor(gm, n) for n in gm.graph.nodes):
             return gm
         gm.graph.eliminate_dead_code(is_impure_node=_impure)
         return lift(gm)
+
+
+def _gather(gm: fx.GraphModule, ctx: PassContext) -> bool:
+    """Read rows of tables in ``ctx.gathered`` from their slots."""
+    found = [(n, ctx.gathered[key]) for n in embeddings(gm) if (key := table_of(gm, n)) in ctx.gathered]
+    for node, slot in found:
+        made = node.meta["val"]
+        with gm.graph.inserting_before(node):
+            new = gm.graph.call_function(ops.EMBEDDING, (node.args[1], slot, made.shape[-1], made.dtype))
+        new.meta = {k: v for k, v in node.meta.items() if k in ("val", "nn_module_stack", "stack_trace")}
+        node.replace_all_uses_with(new)
+        gm.graph.erase_node(node)
+    return bool(found)
 
 
 def call_of(match: Match, site: Site) -> tuple[Any, tuple[Any, ...]]:

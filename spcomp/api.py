@@ -17,6 +17,7 @@ from spcomp.capture import Captured, Example, capture, check_model, from_exporte
 from spcomp.compiled import CompiledModule, Parts, Program
 from spcomp.dense_program import best_dense_program
 from spcomp.errors import InputError, WeightError
+from spcomp.gathering import gather_where_found
 from spcomp.options import Engine, Options, Policy
 from spcomp.passes.base import PassContext, Site
 from spcomp.passes.collect import identity
@@ -165,6 +166,7 @@ def build_parts(captured: Sequence[Captured], options: Options, say: Callable[[s
         raise WeightError("compile sparse (policy='force')", "no layer with a constant weight", "policy='auto'")
     sites = sorted(ctx.sites.values(), key=lambda s: s.slot)
     built = build_all(sites, options, lambda layer: say(f"planning {layer}"))
+    ctx.gathered = gather_where_found(ctx.tables, sites, built)
     tensors: dict[str, torch.Tensor] = {}
     programs = [lower(gm, c, ctx, tensors) for gm, c in zip(graphs, captured, strict=True)]
     graphs.clear()

@@ -16,6 +16,7 @@ from spcomp.check import check, check_int8, dense_error, pattern_of
 from spcomp.codegen import dense, inductor
 from spcomp.codegen.dense_int8 import INT8_MEMBERS
 from spcomp.codegen.fake import refake
+from spcomp.codegen.gather import exact, row_gather
 from spcomp.codegen.mlir_cpu.scratch import touch
 from spcomp.codegen.table import BACKENDS
 from spcomp.compiled import Parts, Program
@@ -187,18 +188,22 @@ def _built(
     slot = ops.SlotKernels(tuple(r.lo for r, _ in kernels), tuple(k for _, k in kernels), site.inputs, site.pixels)
     packed = {str(c.form): planner.pack(site, c) for c in planned.candidates.values() if c.form in choice.encodings}
     has_dense = any(is_dense(name) for _, name in choice.ranges)
+    keep = has_dense or (site.gathered and exact(tuple(packed.values()), site.dtype) is None)
     record = SlotRecord(
         site.slot, site.layer, site.weight_name, site.bias_name, site.epilogue, site.bias, tuple(packed.values()),
-        site.weight if has_dense else None, tuple(site.domains), site.conv, site.scale, site.norm,
+        site.weight if keep else None, tuple(site.domains), site.conv, site.scale, site.norm,
         site.zero_inputs,
         site.scale_for("int8") if any(p.dtype == "int8" for p in packed.values()) else None, site.dtype,
+        site.gathered,
     )  # fmt: skip
+    if site.gathered:
+        slot = replace(slot, gather=row_gather(record.packed, record.weight, record.dtype))
     ranges = tuple(_range_decision(planner, planned, rows, name) for rows, name in choice.ranges)
     members = {name for _, name in choice.ranges if is_dense(name)}
     copies = ("dense.mkl" in members or "dense.gemv" in members) + ("dense.onednn" in members)
     copies = copies if site.conv is None else 2 * has_dense  # the one that is saved, and the one laid out
     nbytes = sum(p.nbytes for p in packed.values()) + copies * site.weight.nbytes
-    nbytes += sum(name in members for name in INT8) * site.facts.elements
+    nbytes += sum(name in members for name in INT8) * site.facts.elements + (keep > has_dense) * site.weight.nbytes
     found = check_int8(site, kernels)
     decision = LayerDecision(
         layer=site.layer,
@@ -298,7 +303,7 @@ def site_from(record: SlotRecord, weight: torch.Tensor, bias: torch.Tensor | Non
     return Site(
         record.slot, record.layer, weight, bias, record.epilogue, measure(positive_zeros(weight)), record.weight_name,
         record.bias_name, list(record.domains), conv=record.conv, scale=record.scale, norm=record.norm,
-        zero_inputs=record.zero_inputs,
+        zero_inputs=record.zero_inputs, gathered=record.gathered,
     )  # fmt: skip
 
 

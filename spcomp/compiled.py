@@ -125,7 +125,9 @@ class CompiledModule(nn.Module):
         """What was found, chosen and measured, layer by layer. Prints as a table; ``to_dict()`` for machines."""
         parts = self.parts
         engines = tuple(f"{p.engine}{f': {p.note}' if p.note else ''}" for p in parts.programs)
-        return Explanation(parts.decisions, engines, parts.notes, parts.plan.digest, self.nbytes, self.dense_nbytes)
+        read = [r.layer for r, slot in zip(parts.slots, parts.table, strict=True) if slot.gather is not None]
+        notes = (*parts.notes, *(f"{layer}: an embedding reads rows of the same weight" for layer in read))
+        return Explanation(parts.decisions, engines, notes, parts.plan.digest, self.nbytes, self.dense_nbytes)
 
     @property
     def nbytes(self) -> int:
@@ -141,6 +143,11 @@ class CompiledModule(nn.Module):
                 for buffer in packed.buffers.values():
                     seen[buffer.untyped_storage().data_ptr()] = buffer.nbytes
         for slot in parts.table:
+            if slot.gather is not None:
+                seen[id(slot.gather)] = slot.gather.extra_nbytes
+                table = getattr(slot.gather, "weight", None)
+                if isinstance(table, torch.Tensor):
+                    seen[table.untyped_storage().data_ptr()] = table.nbytes
             for kernel in slot.kernels:
                 weight = getattr(kernel, "weight", None)
                 if isinstance(weight, torch.Tensor):

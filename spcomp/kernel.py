@@ -88,6 +88,24 @@ class LastKernel(Protocol):
         ...
 
 
+class RowGather(Protocol):
+    """Reads single rows of a weight [N, K] out of the bytes a layer keeps, every bit. Safe from several threads."""
+
+    @property
+    def source(self) -> str:
+        """Readable generated text, or the name of the library routine."""
+        ...
+
+    @property
+    def extra_nbytes(self) -> int:
+        """Resident bytes beyond the weight: what finds a row."""
+        ...
+
+    def __call__(self, ids: torch.Tensor) -> torch.Tensor:
+        """ids [...] int32 or int64 -> [..., K], contiguous. Raises IndexError for a number that is no row's."""
+        ...
+
+
 @runtime_checkable
 class Backend(Protocol):
     """A code generator."""

@@ -1,8 +1,10 @@
 """The custom ops that stand for compiled layers in a graph, and the table they look their kernels up in.
 
-``spcomp::linear_v1(Tensor x, int slot, int n) -> Tensor`` and
+``spcomp::linear_v1(Tensor x, int slot, int n) -> Tensor``,
 ``spcomp::conv_v1(Tensor x, Tensor? residual, int slot, int[] size) -> Tensor``, size being (n, height, width) or
-(n, width) of one image of the result. The slot is a position in the kernel table of the
+(n, width) of one image of the result,
+``spcomp::embedding_v1(Tensor ids, int slot, int k, ScalarType dtype) -> Tensor``, rows of the slot's weight, and more
+of their kind. The slot is a position in the kernel table of the
 :class:`CompiledModule` that is running; the table is found through a context variable, so nothing is process-global
 and compiled graphs can be cached and shared between models of one architecture. The version is part of the name
 because Inductor's cache does not see changed lowerings.
@@ -21,7 +23,7 @@ import torch
 
 from spcomp.conv_layout import Padded, laid, natural, shape_of
 from spcomp.errors import KernelError
-from spcomp.kernel import Kernel, LaidKernel, LastKernel, TilesKernel
+from spcomp.kernel import Kernel, LaidKernel, LastKernel, RowGather, TilesKernel
 
 LANES = 16
 """Rows of a tile."""
@@ -36,6 +38,8 @@ class SlotKernels:
     k: int
     """Elements of x that make ``rows`` rows: the features of one, or the input planes of one image."""
     rows: int = 1
+    gather: RowGather | None = None
+    """Reads rows of the weight, where an embedding has it too."""
     _able: dict[str, tuple[bool, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Which kernels know tiles, channels last, and layouts: to ask a protocol at every call takes 15 us."""
 
@@ -62,6 +66,12 @@ class SlotKernels:
         if len(self.kernels) == 1:
             return self.kernels[0](*(x, *residual))
         return self.pick(x.numel() // self.k * self.rows)(*(x, *residual))
+
+    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+        """Rows of the weight: ids [...] -> [..., k]. Raises IndexError for a number that is no row's."""
+        if self.gather is None:
+            raise KernelError("read rows of a weight", "a slot that no embedding had", "compiling the model again")
+        return self.gather(ids)
 
     def on_tiles(self, xs: torch.Tensor, m: int) -> torch.Tensor:
         """The same for ``m`` rows in tiles [ceil(m/16), k, 16]; kernels that know no tiles get rows."""
@@ -266,6 +276,23 @@ def _fake_norm(
 TILES_LINEAR = torch.ops.spcomp.tiles_linear_v1.default
 TILES_NORM = torch.ops.spcomp.tiles_norm_v1.default
 LINEAR = torch.ops.spcomp.linear_v1.default
+
+
+def embedding(ids: torch.Tensor, *, slot: int) -> torch.Tensor:
+    """Rows ``ids`` of the weight of ``slot``: ids [...] -> [..., k]."""
+    return _table()[slot].embed(ids)
+
+
+_library.define("embedding_v1(Tensor ids, int slot, int k, ScalarType dtype) -> Tensor")  # type: ignore[no-untyped-call]
+_library.impl("embedding_v1", lambda ids, slot, k, dtype: embedding(ids, slot=slot), "CPU")  # type: ignore[no-untyped-call]
+
+
+@torch.library.register_fake("spcomp::embedding_v1")  # type: ignore[untyped-decorator]
+def _fake_embedding(ids: torch.Tensor, slot: int, k: int, dtype: torch.dtype) -> torch.Tensor:
+    return ids.new_empty((*ids.shape, k), dtype=dtype)
+
+
+EMBEDDING = torch.ops.spcomp.embedding_v1.default
 
 
 def max_pool(x: torch.Tensor, *, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> torch.Tensor:

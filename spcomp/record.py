@@ -36,6 +36,8 @@ class SlotRecord:
     int8_scale: torch.Tensor | None = None
     """Scales of the rows [n], where an int8 weight is among ``packed``."""
     dtype: str = "float32"
+    gathered: bool = False
+    """Whether the graph reads single rows of the weight, for an embedding."""
 
     def dense_weight(self) -> torch.Tensor:
         """The weight [n, k] as it was (bit-equal but for -0.0); a view of the dense one or a new tensor.

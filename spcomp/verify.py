@@ -38,6 +38,18 @@ class _Watched:
     def __call__(self, *x: torch.Tensor) -> torch.Tensor:
         return self._checked(x, self.slot(*x))
 
+    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+        """Rows are moved, not computed: they are the weight's to the last bit (but for the sign of a zero)."""
+        rows = self.slot.embed(ids)
+        wanted = torch.nn.functional.embedding(ids, self.record.dense_weight())
+        integers = {4: torch.int32, 2: torch.int16}[rows.element_size()]
+        wrong = (rows != wanted) & (rows.view(integers) != wanted.view(integers))
+        share = float(wrong.double().mean()) if wrong.numel() else 0.0
+        self.checks.append(
+            LayerCheck(self.record.layer, "embedding (share of wrong elements)", ids.numel(), share, 0.0)
+        )
+        return rows
+
     def on_tiles(self, xs: torch.Tensor, m: int) -> torch.Tensor:
         ys = self.slot.on_tiles(xs, m)
         x, y = (t.transpose(1, 2).reshape(-1, t.shape[1])[:m] for t in (xs, ys))

@@ -210,8 +210,15 @@ def test_the_plan_names_every_call(large: tuple[nn.Module, CompiledModule]) -> N
 def test_debug_dir_has_graphs_and_sources(tmp_path: Path) -> None:
     spcomp.compile(mlp(64, 48, 8), torch.randn(3, 64), **FORCE, debug_dir=tmp_path / "new" / "dump")
     names = sorted(p.name for p in (tmp_path / "new" / "dump").glob("*.py"))
-    assert names == ["00-flatten.py", "01-infer-sparsity.py", "02-collect.py", "03-infer-activations.py", "04-lower.py"]
-    lowered = (tmp_path / "new" / "dump" / "04-lower.py").read_text()
+    assert names == [
+        "00-flatten.py",
+        "01-infer-sparsity.py",
+        "02-collect.py",
+        "03-find-tables.py",
+        "04-infer-activations.py",
+        "05-lower.py",
+    ]
+    lowered = (tmp_path / "new" / "dump" / "05-lower.py").read_text()
     assert lowered.count("torch.ops.spcomp.linear_v1") == 2
     sources = list((tmp_path / "new" / "dump" / "kernels").glob("*.mlir"))
     assert {p.name.split("-")[0] for p in sources} == {"0", "2"}

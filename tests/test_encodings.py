@@ -17,6 +17,7 @@ from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.dense import Dense
+from spcomp.encodings.gather import PackedRows
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import PackedTensor, pack
 from spcomp.encodings.quad import Quad
@@ -107,6 +108,27 @@ def test_encodings_as_text_and_data(name: str, data: st.DataObject) -> None:
     encoding = data.draw(encodings(name))
     assert parse_encoding(str(encoding)) == encoding
     assert encoding_from_dict(json.loads(json.dumps(encoding_to_dict(encoding)))) == encoding
+
+
+@by_name
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_rows_gathered_are_rows_unpacked(name: str, data: st.DataObject) -> None:
+    weight, encoding = data.draw(weights()), data.draw(encodings(name))
+    if encoding.refuses(measure(weight)):
+        assert isinstance(encoding, Nm)
+        weight = weight.masked_fill(torch.arange(weight.shape[1]) % encoding.m >= encoding.n, 0)
+    packed = pack(weight, encoding)
+    rows = len(weight)
+    ids = torch.tensor(data.draw(st.lists(st.integers(0, rows - 1), max_size=9) if rows else st.just([])))
+    gather = PackedRows(packed)
+    for given_ids in (ids.to(torch.int64), ids.to(torch.int32), ids.to(torch.int64).reshape(1, -1, 1)):
+        assert same_bits(gather(given_ids), packed.unpack()[given_ids.long()])
+    if rows:
+        assert gather(torch.tensor(rows - 1)).shape == (weight.shape[1],)
+    for outside in (-1, rows, 2**40):
+        with pytest.raises(IndexError, match="index out of range in self"):
+            gather(torch.tensor([0, outside]))
 
 
 def test_defaults_may_be_left_out() -> None:

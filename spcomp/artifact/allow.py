@@ -20,8 +20,11 @@ from spcomp.errors import ArtifactError
 
 OWN = {
     str(op): op
-    for op in (ops.LINEAR, ops.CONV, ops.CONV_LAST, ops.CONV_LAID, ops.MAX_POOL, ops.TILES_LINEAR, ops.TILES_NORM)
-}
+    for op in (
+        ops.LINEAR, ops.CONV, ops.CONV_LAST, ops.CONV_LAID, ops.MAX_POOL, ops.TILES_LINEAR, ops.TILES_NORM,
+        ops.EMBEDDING,
+    )
+}  # fmt: skip
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{
         f"operator.{name}": getattr(operator, name)

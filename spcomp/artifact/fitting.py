@@ -33,6 +33,10 @@ def fits(node: fx.Node, calls: Sequence[KernelCall]) -> bool:
         ) if 0 <= slot < len(calls):  # fmt: skip
             layouts = (given, made, tuple(planes))
             return _present(residual) and _laid(_value(x), _value(residual), tuple(size), layouts, calls[slot])
+        case ops.EMBEDDING, (
+            fx.Node() as ids, int() as slot, int() as k, torch.dtype() as dtype
+        ) if 0 <= slot < len(calls):  # fmt: skip
+            return _embedding(_value(ids), k, dtype, calls[slot])
         case ops.MAX_POOL, (fx.Node() as x, kernel, stride, padding):
             return _pool(_value(x), (kernel, stride, padding))
         case ops.TILES_LINEAR, (fx.Node() as x, int() as slot, int() as n, int() as m) if 0 <= slot < len(calls):
@@ -60,6 +64,13 @@ def _linear(value: Any, n: int, call: KernelCall) -> bool:
     if not value.dim() or type(value.shape[-1]) is not int:
         return False
     return (n, value.shape[-1], str(value.dtype)) == (call.n, call.k, f"torch.{call.dtype}")
+
+
+def _embedding(ids: Any, k: int, dtype: torch.dtype, call: KernelCall) -> bool:
+    """Any numbers will do, for a gather looks at each; what it gives must be said to be a row of this very weight."""
+    if call.conv is not None or not isinstance(ids, torch.Tensor) or ids.dtype not in (torch.int32, torch.int64):
+        return False
+    return (k, str(dtype)) == (call.k, f"torch.{call.dtype}")
 
 
 def _conv(value: Any, residual: Any, size: tuple[Any, ...], call: KernelCall) -> bool:

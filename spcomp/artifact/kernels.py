@@ -17,6 +17,7 @@ from spcomp.codegen.table import BACKENDS
 from spcomp.compiled import Parts, Program
 from spcomp.encodings.dense import Dense
 from spcomp.errors import KernelError, PolicyError
+from spcomp.gathering import gathering
 from spcomp.kernel import Kernel
 from spcomp.options import Options
 from spcomp.passes.choose import DENSE, is_dense
@@ -60,7 +61,8 @@ def rebuild(record: SlotRecord, calls: Sequence[KernelCall], decision: LayerDeci
         else:
             kernels.append(_sparse(call, record))
     slot = ops.SlotKernels(tuple(c.rows.lo for c in calls), tuple(kernels), *_inputs(calls[0]))
-    return Built(slot, record, tuple(calls), decision)
+    made = Built(slot, record, tuple(calls), decision)
+    return gathering(made) if record.gathered else made
 
 
 def _inputs(call: KernelCall) -> tuple[int, int]:

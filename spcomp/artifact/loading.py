@@ -15,7 +15,7 @@ import torch
 from spcomp.artifact import archive
 from spcomp.artifact.kernels import BUILDERS, Jobs, another_machine, retune
 from spcomp.artifact.pool import Views
-from spcomp.artifact.records import bad, check_graph, read_program, read_record, unproven
+from spcomp.artifact.records import bad, check_graph, gathered, read_program, read_record, unproven
 from spcomp.artifact.saving import FORMAT, VERSION, unplain
 from spcomp.build import Built, assemble, compile_rest
 from spcomp.codegen import inductor
@@ -77,6 +77,8 @@ def load(
         say("checking the graph")
         for program in programs:
             check_graph(program, tensors, [calls[0] for _, calls in records])
+        read = gathered(programs)
+        records = [(replace(r, gathered=r.slot in read), calls) for r, calls in records]
         reason = another_machine(manifest["versions"], manifest["host"], plan.threads)
     except ArtifactError:
         raise

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
+from spcomp import ops
 from spcomp.artifact.allow import OWN
 from spcomp.artifact.fitting import fits
 from spcomp.artifact.graph import graph_from_json
@@ -209,6 +210,12 @@ def check_graph(program: Program, tensors: Mapping[str, torch.Tensor], calls: Se
     for node in program.gm.graph.nodes:
         if node.target in OWN.values() and not fits(node, calls):
             raise bad("the graph", f"{node.name}, which calls a kernel with an input that is not its own")
+
+
+def gathered(programs: Sequence[Program]) -> set[int]:
+    """Slots of which the checked graphs read single rows."""
+    nodes = (n for p in programs for n in p.gm.graph.nodes if n.target is ops.EMBEDDING)
+    return {slot for node in nodes if isinstance(slot := node.args[1], int)}
 
 
 def unproven(program: Program) -> str | None:

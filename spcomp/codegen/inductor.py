@@ -60,7 +60,7 @@ def register() -> None:
         return ExternKernelChoice(run, None, name=f"spcomp_{name}", has_out_variant=False)
 
     linear, conv = choice(ops.linear, "linear_v1"), choice(ops.conv, "conv_v1")
-    pool = choice(max_pool, "max_pool_v1")
+    pool, embedding = choice(max_pool, "max_pool_v1"), choice(ops.embedding, "embedding_v1")
     last, laid = choice(ops.conv_last, "conv_last_v1"), choice(ops.conv_laid, "conv_laid_v1")
     tiles, norm = choice(ops.tiles_linear, "tiles_linear_v1"), choice(_norm_given, "tiles_norm_v1")
 
@@ -91,6 +91,14 @@ def register() -> None:
         shape = [x.get_size()[0], *shape_of(made, size, planes)]
         layouts = {"given": given, "made": made, "planes": list(planes)}
         return extern(laid, tensors, shape, **more, slot=slot, size=list(size), **layouts)
+
+    @register_lowering(ops.EMBEDDING, type_promotion_kind=None)
+    def lower_embedding(ids: Any, slot: int, k: int, dtype: torch.dtype) -> Any:
+        given: Any = ir.ExternKernel.require_contiguous(ir.ExternKernel.realize_input(ids))
+        shape = [*ids.get_size(), k]
+        layout = ir.FixedLayout(given.get_device(), dtype, shape, ir.FlexibleLayout.contiguous_strides(shape))
+        node = embedding.bind([given], layout, slot=slot).output_node()
+        return node[0] if isinstance(node, tuple) else node
 
     @register_lowering(ops.MAX_POOL, type_promotion_kind=None)
     def lower_pool(x: Any, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> Any:

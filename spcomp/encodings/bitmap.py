@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from spcomp.encodings.buffers import ceil_div, mismatch, row_chunks
+from spcomp.encodings.buffers import ceil_div, mismatch, ranges, row_chunks
 from spcomp.encodings.spec import BIT_DTYPES, ITEM_BYTES, Bits, Buffers, Encoding, Refusal
 from spcomp.sparsity.facts import SparsityFacts
 
@@ -53,6 +53,14 @@ class Bitmap(Encoding):
         for chunk in row_chunks(rows, columns):
             mask = np.unpackbits(masks[chunk], axis=1, count=columns, bitorder="little").view(np.bool_)
             out[chunk].reshape(-1)[np.flatnonzero(mask)] = values[start[chunk.start] : start[chunk.stop]]
+        return out
+
+    def gather_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]) -> Bits:
+        start = buffers["row_start"]
+        mask = np.unpackbits(buffers["masks"][ids], axis=1, count=shape[1], bitorder="little").view(np.bool_)
+        out = np.zeros((ids.size, shape[1]), dtype=buffers["values"].dtype)
+        _, at = ranges(start[ids], start[ids + 1] - start[ids])
+        out[mask] = buffers["values"][at]
         return out
 
     def check(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], dtype: str) -> str | None:

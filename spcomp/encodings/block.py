@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from spcomp.encodings.buffers import bad_offsets, ceil_div, mismatch, padded
+from spcomp.encodings.buffers import bad_offsets, ceil_div, mismatch, padded, ranges
 from spcomp.encodings.spec import BIT_DTYPES, ITEM_BYTES, Bits, Buffers, Encoding, Refusal
 from spcomp.errors import EncodingError
 from spcomp.sparsity.facts import SparsityFacts
@@ -79,6 +79,15 @@ class Block(Encoding):
         tiled.transpose(0, 2, 3, 1)[block_row, buffers["columns"]] = values
         whole = tiled.reshape(down * self.rows, across * self.cols)
         return np.ascontiguousarray(whole[: shape[0], : shape[1]])
+
+    def gather_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]) -> Bits:
+        block_row, within = np.divmod(ids, self.rows)
+        start = buffers["row_start"]
+        owner, at = ranges(start[block_row], start[block_row + 1] - start[block_row])
+        across = self.grid(shape)[1]
+        whole = np.zeros((ids.size, across, self.cols), dtype=buffers["values"].dtype)
+        whole[owner, buffers["columns"][at]] = buffers["values"][at, :, within[owner]]
+        return np.ascontiguousarray(whole.reshape(ids.size, across * self.cols)[:, : shape[1]])
 
     def check(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], dtype: str) -> str | None:
         down, across = self.grid(shape)

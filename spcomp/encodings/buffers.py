@@ -58,3 +58,10 @@ def bad_offsets(name: str, offsets: NDArray[np.signedinteger[Any]], end: int) ->
     if (offsets[1:] < offsets[:-1]).any():
         return f"{name} falls somewhere"
     return None
+
+
+def ranges(start: NDArray[Any], length: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """``length[i]`` consecutive numbers from ``start[i]`` on, one range after the other: (which i, the numbers)."""
+    length = length.astype(np.int64)
+    owner = np.repeat(np.arange(length.size), length)
+    return owner, np.arange(owner.size) + (start - (np.cumsum(length) - length))[owner]

@@ -9,12 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from spcomp.encodings.buffers import bad_offsets, ceil_div, mismatch, row_chunks
+from spcomp.encodings.buffers import bad_offsets, ceil_div, mismatch, ranges, row_chunks
 from spcomp.encodings.spec import BIT_DTYPES, ITEM_BYTES, Bits, Buffers, Encoding, Refusal
 from spcomp.errors import EncodingError
 from spcomp.sparsity.facts import SparsityFacts
 
 _WIDEST = 1 << 16
+ANCHOR_ROWS = 64
+"""Rows from one known offset to the next, when single rows are read."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,27 @@ class Csr(Encoding):
             where += offsets[stored]
             out[where] = values[stored]
         return out.reshape(shape)
+
+    def gather_index(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int]) -> Buffers:
+        """``anchors`` int64 [blocks, ceil(N / 64)]: offset of the first nonzero of every 64th row in each block."""
+        counts, start = buffers["counts"], buffers["block_start"]
+        if not shape[0]:
+            return {"anchors": np.zeros((len(counts), 0), dtype=np.int64)}
+        sums = np.add.reduceat(counts, np.arange(0, shape[0], ANCHOR_ROWS), axis=1, dtype=np.int64)
+        return {"anchors": np.cumsum(sums, axis=1) - sums + start[:-1, None]}
+
+    def gather_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]) -> Bits:
+        counts, offsets = buffers["counts"], buffers["columns"]
+        out = np.zeros((ids.size, shape[1]), dtype=buffers["values"].dtype)
+        anchor, past = np.divmod(ids, ANCHOR_ROWS)
+        before = np.arange(ANCHOR_ROWS)[None, :]
+        near = np.minimum(anchor[:, None] * ANCHOR_ROWS + before, ids[:, None])
+        skipped = np.where(before < past[:, None], counts[:, near], 0).sum(axis=2, dtype=np.int64)
+        start = buffers["anchors"][:, anchor] + skipped
+        owner, at = ranges(start.reshape(-1), counts[:, ids].reshape(-1))
+        block, row = np.divmod(owner, max(ids.size, 1))
+        out[row, block * self.block_columns + offsets[at]] = buffers["values"][at]
+        return out
 
     def check(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], dtype: str) -> str | None:
         rows, columns = shape

@@ -35,5 +35,9 @@ class Dense(Encoding):
     def unpack_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int]) -> Bits:
         return buffers["values"].reshape(shape).copy()
 
+    def gather_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]) -> Bits:
+        rows: Bits = buffers["values"][ids]
+        return rows
+
     def check(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], dtype: str) -> str | None:
         return mismatch(buffers, {"values": (BIT_DTYPES[dtype], shape)})

@@ -133,6 +133,17 @@ class Nm(Encoding):
             out[chunk][bundle * LANES + lane, slot // self.n * self.m + within] = values[bundles][bundle, slot, lane]
         return out
 
+    def gather_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]) -> Bits:
+        bundle, lane = np.divmod(ids, LANES)
+        values, control = buffers["values"][bundle, :, lane], buffers["control"][bundle, :, lane]
+        row, slot = np.nonzero(values)
+        word, place = np.divmod(slot, self.slots_per_word)
+        shifts = (place * self.bits_per_index).astype(np.uint32)
+        within = (control[row, word] >> shifts) & np.uint32((1 << self.bits_per_index) - 1)
+        out = np.zeros((ids.size, shape[1]), dtype=values.dtype)
+        out[row, slot // self.n * self.m + within] = values[row, slot]
+        return out
+
     def check(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], dtype: str) -> str | None:
         rows, columns = shape
         bundles, words = self.sizes(shape)

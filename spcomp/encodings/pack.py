@@ -61,11 +61,11 @@ class PackedTensor:
 
     def unpack_bits(self) -> NDArray[Any]:
         """The weight's raw bits, shape (N, K), as unsigned integers of its width; a new array."""
-        return self.encoding.unpack_bits(_bit_views(self.buffers, self.dtype), self.shape)
+        return self.encoding.unpack_bits(bit_views(self.buffers, self.dtype), self.shape)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Numpy views of the buffers, no copies. bfloat16 values, which numpy lacks, are uint16: see ``dtype``."""
-        arrays = _bit_views(self.buffers, self.dtype)
+        arrays = bit_views(self.buffers, self.dtype)
         if self.dtype != "bfloat16":
             arrays["values"] = arrays["values"].view(self.dtype)
         return arrays
@@ -75,7 +75,7 @@ class PackedTensor:
         """128-bit hex digest of encoding, shape, dtype and all buffers' bytes; computed once."""
         header = [str(self.encoding), f"{self.dtype} {self.shape[0]}x{self.shape[1]}"]
         leaves: list[bytes] = []
-        for name, bits in sorted(_bit_views(self.buffers, self.dtype).items()):
+        for name, bits in sorted(bit_views(self.buffers, self.dtype).items()):
             header.append(f"{name} {bits.dtype} {bits.shape}")
             octets = bits.reshape(-1).view(np.uint8).data
             leaves += in_threads(leaf_digest, [octets[i : i + _LEAF_BYTES] for i in range(0, len(octets), _LEAF_BYTES)])
@@ -111,7 +111,7 @@ class PackedTensor:
                 raise _bad_manifest(f"{name} is {_dtype_name(buffer)}, which no index buffer is")
         if "values" in own and own["values"].dtype is not TORCH_DTYPES[dtype]:
             raise _bad_manifest(f"values is {_dtype_name(own['values'])}, the weight {dtype}")
-        bits = _bit_views(own, dtype)
+        bits = bit_views(own, dtype)
         if wrong := encoding.check(bits, shape, dtype):
             raise EncodingError(f"a {encoding} of shape {shape}", wrong, "packing the weight again")
         if np.count_nonzero(bits["values"]) != nonzeros:
@@ -157,7 +157,8 @@ def tensor_from_bits(bits: NDArray[Any], dtype: str) -> torch.Tensor:
     return torch.from_numpy(signed).view(TORCH_DTYPES[dtype])
 
 
-def _bit_views(buffers: Mapping[str, torch.Tensor], dtype: str) -> dict[str, NDArray[Any]]:
+def bit_views(buffers: Mapping[str, torch.Tensor], dtype: str) -> dict[str, NDArray[Any]]:
+    """Numpy views of buffers, ``values`` as unsigned integers of the dtype's width; no copies."""
     signed = {4: torch.int32, 2: torch.int16, 1: torch.int8}[np.dtype(BIT_DTYPES[dtype]).itemsize]
     views: dict[str, NDArray[Any]] = {
         name: buffer.view(signed).numpy().view(BIT_DTYPES[dtype]) if name == "values" else buffer.numpy()

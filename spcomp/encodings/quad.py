@@ -61,6 +61,9 @@ class Quad(Encoding):
     def unpack_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int]) -> Bits:
         return self._block.unpack_bits({**buffers, "values": buffers["values"].swapaxes(1, 2)}, shape)
 
+    def gather_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]) -> Bits:
+        return self._block.gather_bits({**buffers, "values": buffers["values"].swapaxes(1, 2)}, shape, ids)
+
     def check(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], dtype: str) -> str | None:
         values = buffers.get("values")
         if values is None or values.ndim != 3:

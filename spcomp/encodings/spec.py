@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from spcomp.sparsity.bits import BIT_DTYPES as BIT_DTYPES
@@ -34,7 +35,8 @@ class Encoding(ABC):
     """How the nonzeros of a matrix (N, K) are stored. The dataclass fields are the encoding's parameters.
 
     Laws (tested over the whole table): ``unpack(pack(w))`` has the bits of ``w``; ``pack`` succeeds exactly when
-    ``refuses`` is None; ``predict_nbytes(facts)`` equals the bytes of the packed buffers, and so does ``exact_sizes``.
+    ``refuses`` is None; ``predict_nbytes(facts)`` equals the bytes of the packed buffers, and so does ``exact_sizes``;
+    ``gather_bits`` gives rows of what ``unpack_bits`` gives.
     """
 
     name: ClassVar[str]
@@ -71,6 +73,18 @@ class Encoding(ABC):
     @abstractmethod
     def unpack_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int]) -> Bits:
         """The matrix of raw bits again, shape (N, K)."""
+
+    def gather_index(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int]) -> Buffers:
+        """Small arrays that :meth:`gather_bits` wants beside the buffers, to find a row without reading others."""
+        return {}
+
+    @abstractmethod
+    def gather_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]) -> Bits:
+        """The rows ``ids`` [M], each from 0 to N - 1, of the matrix of raw bits: [M, K], a new array.
+
+        ``buffers`` hold what :meth:`gather_index` made, too. Only bytes of those rows (and their neighbours in a
+        block, a bundle or a group) are read.
+        """
 
     @abstractmethod
     def check(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], dtype: str) -> str | None:

@@ -38,5 +38,8 @@ class Transposed(Encoding):
     def unpack_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int]) -> Bits:
         return np.ascontiguousarray(buffers["values"].T)
 
+    def gather_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]) -> Bits:
+        return np.ascontiguousarray(buffers["values"][:, ids].T)
+
     def check(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], dtype: str) -> str | None:
         return mismatch(buffers, {"values": (BIT_DTYPES[dtype], (shape[1], shape[0]))})

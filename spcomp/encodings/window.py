@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from spcomp.encodings.buffers import bad_offsets, ceil_div, mismatch, row_chunks
+from spcomp.encodings.buffers import bad_offsets, ceil_div, mismatch, ranges, row_chunks
 from spcomp.encodings.spec import BIT_DTYPES, ITEM_BYTES, Bits, Buffers, Encoding, Refusal
 from spcomp.errors import EncodingError
 from spcomp.sparsity.facts import SparsityFacts
@@ -145,6 +145,24 @@ class Window(Encoding):
         row = buffers["order"].astype(np.int64)[group[slot] * LANES + lane]
         column = buffers["first"][slot].astype(np.int64) * UNIT + buffers["columns"][slot, lane]
         return (slot, lane), row, column
+
+    def gather_index(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int]) -> Buffers:
+        """``place`` uint32 [N]: 16 * group + lane of every row, the inverse of ``order``."""
+        place = np.zeros(shape[0], dtype=np.uint32)
+        place[buffers["order"]] = np.arange(shape[0], dtype=np.uint32)
+        return {"place": place}
+
+    def gather_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]) -> Bits:
+        group, lane = np.divmod(buffers["place"][ids].astype(np.int64), LANES)
+        start = buffers["group_start"]
+        owner, slot = ranges(start[group], start[group + 1] - start[group])
+        values = buffers["values"][slot, lane[owner]]
+        live = np.flatnonzero(values)
+        owner, slot = owner[live], slot[live]
+        out = np.zeros((ids.size, shape[1]), dtype=values.dtype)
+        column = buffers["first"][slot].astype(np.int64) * UNIT + buffers["columns"][slot, lane[owner]]
+        out[owner, column] = values[live]
+        return out
 
     def check(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], dtype: str) -> str | None:
         rows, columns = shape

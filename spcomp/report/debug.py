@@ -16,6 +16,9 @@ class HasKernels(Protocol):
     @property
     def kernels(self) -> Any: ...
 
+    @property
+    def gather(self) -> Any: ...
+
 
 class Dump:
     """Writes numbered files into a folder, which is made if needed."""
@@ -39,11 +42,14 @@ class Dump:
         folder = self.folder / "kernels"
         folder.mkdir(exist_ok=True)
         for slot in table:
-            for kernel in slot.kernels:
-                digest = hashlib.blake2b(kernel.source.encode(), digest_size=6).hexdigest()
+            layer = slot.kernels[0].call.layer
+            named = [(f"{layer}-{k.call.encoding.name}", k.source) for k in slot.kernels]
+            if slot.gather is not None:
+                named.append((f"{layer}-embedding", slot.gather.source))
+            for name, source in named:
+                digest = hashlib.blake2b(source.encode(), digest_size=6).hexdigest()
                 if digest in seen:
                     continue
                 seen.add(digest)
-                call = kernel.call
-                suffix = "mlir" if "func.func" in kernel.source else "txt"
-                (folder / f"{call.layer}-{call.encoding.name}-{digest}.{suffix}").write_text(kernel.source)
+                suffix = "mlir" if "func.func" in source else "txt"
+                (folder / f"{name}-{digest}.{suffix}").write_text(source)
