@@ -69,6 +69,7 @@ class BakedConv:
         self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, scale: torch.Tensor | None
     ) -> None:
         assert call.conv is not None
+        parallel.ready()
         self.call, self.packed, conv = call, packed, call.conv
         self.planes = planes = Planes(conv)
         self.bias, self.scale = float_vector(bias), float_vector(scale)

@@ -82,6 +82,11 @@ def _pool() -> tuple[object, int, jit.Compiled] | None:
     return None
 
 
+def ready() -> None:
+    """Compile what calls go through, so that it is not compiled when a model runs."""
+    _pool()
+
+
 def threads_for(products: int) -> int:
     """How many threads this many multiplications deserve, at most torch's own number."""
     threads = torch.get_num_threads()

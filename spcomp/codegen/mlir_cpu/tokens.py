@@ -81,6 +81,7 @@ class TokensKernel:
     """
 
     def __init__(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, body: Body) -> None:
+        parallel.ready()
         self.call = call
         self.packed = packed
         self.body = body
