@@ -70,7 +70,7 @@ def activation_of(node: fx.Node) -> str | None:
 def matches(gm: fx.GraphModule) -> list[Match]:
     """Layers with measured constant weights, in graph order."""
     found: list[Match] = []
-    written = _written(gm)
+    written = written_storages(gm)
     taken: set[fx.Node] = set()
     for node in gm.graph.nodes:
         if node.target is not aten.linear.default and not is_conv(node):
@@ -111,7 +111,7 @@ def _fused_conv(gm: fx.GraphModule, node: fx.Node, written: set[int], taken: set
     return Match(node, last, activation or "none", norm, add)
 
 
-def _written(gm: fx.GraphModule) -> set[int]:
+def written_storages(gm: fx.GraphModule) -> set[int]:
     """Storages of the attributes that the graph writes to, directly or through a view: they are no constants."""
     found = set()
     for node in gm.graph.nodes:
