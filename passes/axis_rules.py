@@ -5,7 +5,7 @@ That an element of an input goes is always said by its readers; a producer follo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,11 @@ class Relating:
         for dim in dims or range(len(shape or ())):
             if (axis := self.axis(node, dim)) is not None:
                 self.cuts.keep(axis)
+
+    def keep_some(self, node: object, dims: Sequence[int]) -> None:
+        """Nothing of these dimensions, maybe none, is cut."""
+        if dims:
+            self.keep(node, *dims)
 
     def same(self, a: object, dim_a: int, b: object, dim_b: int) -> None:
         """Two dimensions are cut alike; neither is cut where only one of them could be."""
@@ -198,15 +203,12 @@ def _reshape(node: fx.Node, given: dict[str, Any], r: Relating) -> None:
     for old, new in groups:
         if len(old) == len(new) == 1:
             r.same(x, old[0], node, new[0])
-        elif (len(old) == 1 and _product(r, x, old[0], node, new, after)) or (
-            len(new) == 1 and _product(r, node, new[0], x, old, before)
-        ):
             continue
-        else:
-            for d in old:
-                r.keep(x, d)
-            for d in new:
-                r.keep(node, d)
+        splits = len(old) == 1 and _product(r, x, old[0], node, new, after)
+        merges = not splits and len(new) == 1 and _product(r, node, new[0], x, old, before)
+        if not splits and not merges:
+            r.keep_some(x, old)
+            r.keep_some(node, new)
 
 
 def _product(r: Relating, flat: fx.Node, dim: int, parts: fx.Node, dims: list[int], sizes: tuple[Any, ...]) -> bool:
@@ -253,7 +255,7 @@ def _embedding(node: fx.Node, given: dict[str, Any], r: Relating) -> None:
 
 
 def _planes(node: fx.Node, given: dict[str, Any], r: Relating) -> None:
-    r.all_same(given.get("self", given.get("input")), node, *(-1 - i for i in range(SPATIAL[node.target])))
+    r.all_same(given["self" if "self" in given else "input"], node, *(-1 - i for i in range(SPATIAL[node.target])))
 
 
 def _mixes_one(node: fx.Node, given: dict[str, Any], r: Relating) -> None:

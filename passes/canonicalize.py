@@ -57,7 +57,7 @@ def fold_constants(gm: fx.GraphModule) -> bool:
         if (constant := constants(node)) is not None:
             values[node] = constant
         elif _foldable(node, constants, values):
-            args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), values.__getitem__)  # type: ignore[misc]
+            args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), values.__getitem__)
             with torch.no_grad():
                 made = node.target(*args, **kwargs)
             if _reasonable(made, args):

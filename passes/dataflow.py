@@ -70,7 +70,7 @@ def shares_memory(node: fx.Node, source: fx.Node) -> bool:
     if node.op != "call_function":
         return node.op != "output"
     schema = getattr(node.target, "_schema", None)
-    if schema is None or node.target in MAY_RETURN_INPUT or not node.target.namespace == "aten":  # type: ignore[union-attr]
+    if schema is None or node.target in MAY_RETURN_INPUT or schema.name[:6] != "aten::":
         return True
     given = {a.name: v for a, v in zip(schema.arguments, node.args, strict=False)} | dict(node.kwargs)
     return any(a.alias_info is not None and _mentions(given.get(a.name), source) for a in schema.arguments)

@@ -1,4 +1,4 @@
-"""In-place ops on values that the graph made itself become functional ones, where no view of the value was taken before.
+"""In-place ops on values that the graph made itself become functional, where no view of the value was taken before.
 
 before:  %h : aten.conv2d(%x, %w); %y : aten.relu_(%h); %z : aten.add(%h, 1)
 after:   %h : aten.conv2d(%x, %w); %y : aten.relu(%h); %z : aten.add(%y, 1)

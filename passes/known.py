@@ -35,7 +35,7 @@ class Known:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        return tuple(torch.broadcast_shapes(self.mask.shape, self.value.shape))
+        return common_sizes(self.mask.shape, self.value.shape)
 
     @property
     def whole(self) -> bool:
@@ -70,6 +70,11 @@ class Known:
         for d in rest:
             same = same.all(d, keepdim=True)
         return same.reshape(-1).expand(size), first.reshape(-1).expand(size)
+
+
+def common_sizes(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """The shape that tensors of one rank are broadcast to."""
+    return tuple(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]
 
 
 def known(mask: Tensor, value: Tensor) -> Known | None:

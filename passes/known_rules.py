@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, fx
 
 from spcomp.passes.dataflow import Constants, arguments, is_static, shape_of
-from spcomp.passes.known import Known, known, reshaped
+from spcomp.passes.known import Known, common_sizes, known, reshaped
 from spcomp.passes.pointwise import PRODUCTS, is_pointwise
 
 aten = torch.ops.aten
-Result = Known | None | list[Known | None]
-Rule = Callable[[fx.Node, dict[str, Any], "Knowledge"], "Known | None | list[Known | None]"]
+Result = Known | list[Known | None] | None
+Rule = Callable[[fx.Node, dict[str, Any], "Knowledge"], "Result"]
 
 
 @dataclass(eq=False)
@@ -163,7 +163,7 @@ def _conv(node: fx.Node, given: dict[str, Any], facts: Knowledge) -> Known | Non
         some = some.along(1, n)
         masks.append(some.mask)
         values.append(some.value)
-    shapes = torch.broadcast_shapes(*(m.shape for m in masks))
+    shapes = common_sizes(*(m.shape for m in masks))
     return known(torch.cat([m.expand(shapes) for m in masks], 1), torch.cat([v.expand(shapes) for v in values], 1))
 
 
@@ -252,7 +252,7 @@ def _matmul(node: fx.Node, given: dict[str, Any], facts: Knowledge) -> Known | N
 
 
 def _attention(node: fx.Node, given: dict[str, Any], facts: Knowledge) -> Known | None:
-    """Features of v that are zero in every token stay zero; others do not stay: a softmax sums to 1 but for rounding."""
+    """Features of v that are zero in every token stay zero; no others do: a softmax sums to 1 but for rounding."""
     v, shape = facts.get(given["value"]), shape_of(node)
     if v is None or shape is None or given["dropout_p"] or given["enable_gqa"]:
         return None

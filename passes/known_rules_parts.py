@@ -8,7 +8,7 @@ import torch
 from torch import fx
 
 from spcomp.passes.dataflow import is_static, shape_of
-from spcomp.passes.known import Known, known
+from spcomp.passes.known import Known, common_sizes, known
 from spcomp.passes.known_rules import Knowledge, Result, Rule
 
 aten = torch.ops.aten
@@ -24,8 +24,8 @@ def _cat(node: fx.Node, given: dict[str, Any], facts: Knowledge) -> Known | None
         return None
     dtype = node.meta["val"].dtype
     nothing = Known(torch.zeros((1,) * rank, dtype=torch.bool), torch.zeros((1,) * rank, dtype=dtype))
-    parts = [(k or nothing).along(dim, s[dim]) for k, s in zip(found, shapes, strict=True)]  # type: ignore[index, arg-type]
-    rest = torch.broadcast_shapes(*(tuple(1 if d == dim else n for d, n in enumerate(p.sizes)) for p in parts))
+    parts = [(k or nothing).along(dim, s[dim]) for k, s in zip(found, shapes, strict=True)]  # type: ignore[index]
+    rest = common_sizes(*(tuple(1 if d == dim else n for d, n in enumerate(p.sizes)) for p in parts))
     wide = [p.map(lambda t, p=p: t.expand([p.sizes[d] if d == dim else n for d, n in enumerate(rest)])) for p in parts]  # type: ignore[misc]
     return known(torch.cat([p.mask for p in wide], dim), torch.cat([p.value.to(dtype) for p in wide], dim))
 
@@ -72,7 +72,7 @@ def _split(node: fx.Node, given: dict[str, Any], facts: Knowledge) -> Result:
         return None
     lengths = [int(v.shape[dim]) for v in values]
     full = own.full()
-    masks, parts = full.mask.split(lengths, dim), full.value.split(lengths, dim)
+    masks, parts = torch.split(full.mask, lengths, dim), torch.split(full.value, lengths, dim)
     return [known(m, v) for m, v in zip(masks, parts, strict=True)]
 
 
@@ -147,9 +147,14 @@ AVERAGES = frozenset((aten.avg_pool1d.default, aten.avg_pool2d.default, aten.avg
 SMOOTH = frozenset((aten.upsample_bilinear2d.vec, aten.upsample_linear1d.vec, aten.upsample_bicubic2d.vec))
 SPATIAL: dict[Any, int] = {
     **{getattr(aten, f"{kind}_pool{d}d").default: d for kind in ("max", "avg", "adaptive_avg") for d in (1, 2, 3)},
-    **dict.fromkeys((aten.upsample_nearest1d.vec, aten.upsample_nearest1d.default, aten.upsample_linear1d.vec), 1),
-    **dict.fromkeys((aten.upsample_nearest2d.vec, aten.upsample_nearest2d.default, aten.upsample_bilinear2d.vec, aten.upsample_bicubic2d.vec), 2),
-}  # fmt: skip
+    aten.upsample_nearest1d.vec: 1,
+    aten.upsample_nearest1d.default: 1,
+    aten.upsample_linear1d.vec: 1,
+    aten.upsample_nearest2d.vec: 2,
+    aten.upsample_nearest2d.default: 2,
+    aten.upsample_bilinear2d.vec: 2,
+    aten.upsample_bicubic2d.vec: 2,
+}
 """Ops on planes, and how many dimensions a plane has."""
 
 RULES: dict[Any, Rule] = {

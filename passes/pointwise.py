@@ -7,105 +7,24 @@ from typing import Any
 import torch
 
 aten = torch.ops.aten
-_UNARY = [
-    "relu",
-    "gelu",
-    "silu",
-    "tanh",
-    "sigmoid",
-    "leaky_relu",
-    "elu",
-    "celu",
-    "selu",
-    "hardtanh",
-    "relu6",
-    "hardswish",
-    "hardsigmoid",
-    "softplus",
-    "softshrink",
-    "hardshrink",
-    "mish",
-    "log_sigmoid",
-    "threshold",
-    "abs",
-    "neg",
-    "exp",
-    "expm1",
-    "log",
-    "log1p",
-    "log2",
-    "sqrt",
-    "rsqrt",
-    "square",
-    "reciprocal",
-    "erf",
-    "cos",
-    "sin",
-    "tan",
-    "atan",
-    "sinh",
-    "cosh",
-    "floor",
-    "ceil",
-    "round",
-    "trunc",
-    "sign",
-    "clamp",
-    "clamp_min",
-    "clamp_max",
-    "logical_not",
-    "bitwise_not",
-    "isnan",
-    "isinf",
-    "dropout",
-    "feature_dropout",
-    "clone",
-    "contiguous",
-    "to",
-    "_to_copy",
-    "detach",
-    "alias",
-    "nan_to_num",
-    "lift_fresh_copy",
-]
-_BINARY = [
-    "add",
-    "sub",
-    "mul",
-    "div",
-    "pow",
-    "maximum",
-    "minimum",
-    "where",
-    "masked_fill",
-    "lerp",
-    "addcmul",
-    "addcdiv",
-    "rsub",
-    "eq",
-    "ne",
-    "lt",
-    "le",
-    "gt",
-    "ge",
-    "logical_and",
-    "logical_or",
-    "logical_xor",
-    "bitwise_and",
-    "bitwise_or",
-    "bitwise_xor",
-    "__and__",
-    "__or__",
-    "__xor__",
-    "fmod",
-    "remainder",
-    "atan2",
-]
+_UNARY = (
+    "relu", "gelu", "silu", "tanh", "sigmoid", "leaky_relu", "elu", "celu", "selu", "hardtanh", "relu6",
+    "hardswish", "hardsigmoid", "softplus", "softshrink", "hardshrink", "mish", "log_sigmoid", "threshold", "abs",
+    "neg", "exp", "expm1", "log", "log1p", "log2", "sqrt", "rsqrt", "square", "reciprocal", "erf", "cos", "sin",
+    "tan", "atan", "sinh", "cosh", "floor", "ceil", "round", "trunc", "sign", "clamp", "clamp_min", "clamp_max",
+    "logical_not", "bitwise_not", "isnan", "isinf", "contiguous", "clone", "to", "_to_copy", "detach", "alias",
+    "nan_to_num", "lift_fresh_copy",
+)  # fmt: skip
+_BINARY = (
+    "add", "sub", "mul", "div", "pow", "maximum", "minimum", "where", "masked_fill", "lerp", "addcmul", "addcdiv",
+    "rsub", "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor", "bitwise_and",
+    "bitwise_or", "bitwise_xor", "__and__", "__or__", "__xor__", "fmod", "remainder", "atan2",
+)  # fmt: skip
 PRODUCTS = frozenset((aten.mul.Tensor,))
 """Ops whose result is zero where either operand is."""
 
 
-def _overloads(names: list[str]) -> frozenset[Any]:
+def _overloads(names: tuple[str, ...]) -> frozenset[Any]:
     found = set()
     for name in names:
         packet = getattr(aten, name, None)
@@ -124,7 +43,7 @@ def _overloads(names: list[str]) -> frozenset[Any]:
     return frozenset(found)
 
 
-POINTWISE = _overloads([*_UNARY, *_BINARY]) | {aten.dropout.default, aten.feature_dropout.default}
+POINTWISE = _overloads(_UNARY + _BINARY) | {aten.dropout.default, aten.feature_dropout.default}
 """Dropout counts where it is in eval mode: see :func:`is_pointwise`."""
 
 

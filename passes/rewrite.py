@@ -53,12 +53,12 @@ def refresh(gm: fx.GraphModule, changed: set[fx.Node]) -> None:
         if node.op != "call_function" or not (node in dirty or any(s in dirty for s in node.all_input_nodes)):
             continue
         dirty.add(node)
-        args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), lambda n: n.meta.get("val"))  # type: ignore[misc]
+        args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), lambda n: n.meta.get("val"))
         if mode is None:
-            node.meta["val"] = node.target(*args, **kwargs)  # type: ignore[operator]
+            node.meta["val"] = node.target(*args, **kwargs)
         else:
             with mode, torch.no_grad():
-                node.meta["val"] = node.target(*args, **kwargs)  # type: ignore[operator]
+                node.meta["val"] = node.target(*args, **kwargs)
         node.meta.pop("tensor_meta", None)
 
 
@@ -69,7 +69,7 @@ def remove_dead_code(gm: fx.GraphModule) -> bool:
     for node in reversed(list(gm.graph.nodes)):
         if node.op not in ("call_function", "get_attr") or is_mutable(node):
             continue
-        if node.target is check and shape_of(node.args[0]) is not None:  # type: ignore[arg-type]
+        if node.target is check and shape_of(node.args[0]) is not None:
             given = node.args[0]
             if isinstance(given, fx.Node) and given.op != "placeholder":
                 gm.graph.erase_node(node)  # its dtype and device are those of the op that made it

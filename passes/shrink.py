@@ -39,7 +39,7 @@ class Shrinking:
         return self.found.kept(node, dim)
 
     def rewrite(self, node: fx.Node) -> None:
-        if node.op != "call_function" or not hasattr(node.target, "_schema"):
+        if node.op != "call_function" or not hasattr(node.target, "_schema") or node in self.changed:
             return
         touched = [node, *node.all_input_nodes, *(u for u in node.users if "getitem" in str(u.target))]
         if not any(self.found.is_cut(n) for n in touched):
@@ -64,7 +64,7 @@ class Shrinking:
     def narrow_argument(self, node: fx.Node, given: dict[str, Any], name: str, keep: Keep) -> None:
         operand = given.get(name)
         constant = self.found.facts.constants(operand)
-        if constant is not None and any(index is not None for index in keep.values()):
+        if isinstance(operand, fx.Node) and constant is not None and any(i is not None for i in keep.values()):
             set_argument(node, name, self.narrowed(operand, constant, keep))
 
     def narrowed(self, operand: fx.Node, constant: Tensor, keep: Keep) -> fx.Node:
