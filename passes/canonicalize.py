@@ -43,8 +43,7 @@ class Canonicalize:
         changed = functionalize(gm)
         changed |= fold_constants(gm)
         changed |= _Products(gm, Constants.of(gm)).run()
-        if changed:
-            remove_dead_code(gm)
+        if remove_dead_code(gm) or changed:
             gm.recompile()
         return gm
 

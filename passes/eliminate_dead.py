@@ -18,6 +18,7 @@ import torch
 from torch import fx
 
 from spcomp.passes.base import PassContext
+from spcomp.passes.canonicalize import fold_constants
 from spcomp.passes.dataflow import arguments, is_static, same_size, shape_of
 from spcomp.passes.known import Known
 from spcomp.passes.pointwise import is_pointwise
@@ -41,6 +42,7 @@ class EliminateDead:
             found = propagate(gm)
             again = replace_constants(gm, found)
             if again:
+                fold_constants(gm)
                 remove_dead_code(gm)
                 found = propagate(gm)
             again |= shrink(gm, found)
@@ -80,13 +82,14 @@ def replace_constants(gm: fx.GraphModule, found: Propagated) -> bool:
         own = own.full()
         constant: fx.Node | None = None
         for user in list(node.users):
+            if isinstance(theirs := found.facts.of.get(user), Known) and theirs.whole:
+                continue  # it becomes a constant itself
             fits = is_pointwise(user.target, arguments(user)) if hasattr(user.target, "_schema") else False
             fits = fits and _needs_no_shape(user, node, own)
             if not fits and not all(is_static(s) for s in shape):
                 continue
             if constant is None:
                 constant = add_constant(gm, f"{node.name}", own.value.clone(), "known", node)
-                constant.meta["known"] = own
             if fits and (other := _unchanged(user, node, own)) is not None:
                 user.replace_all_uses_with(other)
                 changed.add(user)
