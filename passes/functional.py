@@ -6,6 +6,7 @@ after:   %h : aten.conv2d(%x, %w); %y : aten.relu(%h); %z : aten.add(%y, 1)
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -31,13 +32,15 @@ def functionalize(gm: fx.GraphModule) -> bool:
 
 
 def _own(members: set[fx.Node], writes: list[fx.Node], order: dict[fx.Node, int]) -> bool:
-    """One value made by the graph, written to as a whole; views of it come after the last write."""
-    root, *_ = sorted(members, key=order.__getitem__)
-    last = order[writes[-1]]
-    before = {n for n in members if order[n] <= last}
-    if root.op != "call_function" or root in writes or before != {root, *writes}:
+    """One value made by the graph, written to as a whole or through a view that alone reads it; other views come after
+    the last write."""
+    before = sorted((n for n in members if order[n] <= order[writes[-1]] and n not in writes), key=order.__getitem__)
+    if not before or before[0].op != "call_function" or order[before[-1]] > order[writes[0]]:
         return False
-    return all(w.args and w.args[0] in before and _functional(w) is not None for w in writes)
+    if any(set(node.users) != {reader} for node, reader in pairwise(before)):
+        return False
+    whole = {before[-1], *writes}
+    return all(w.args and w.args[0] in whole and _functional(w) is not None for w in writes)
 
 
 def _functional(node: fx.Node) -> Any:
