@@ -64,7 +64,8 @@ def _functional(node: fx.Node) -> Any:
     if numbers and not given.is_floating_point():
         return None
     same = len(mine.shape) == len(given.shape) and all(map(same_size, mine.shape, given.shape))
-    return found if same and mine.dtype == given.dtype and given.is_floating_point() else None
+    exact = given.is_floating_point() or name == "detach_"
+    return found if same and mine.dtype == given.dtype and exact else None
 
 
 def _rewrite(gm: fx.GraphModule, writes: list[fx.Node]) -> bool:

@@ -30,7 +30,7 @@ class RandomNet(nn.Module):
         self.image = image
         self.example = torch.randn((BATCH, 4, 4, 4) if image else (BATCH, TOKENS, 6), generator=self.generator).double()
         self.values = [self.example]
-        length = draw(st.integers(2, 9))
+        length = draw(st.integers(3, 10))
         for _ in range(length):
             makers = IMAGE if self.values[-1].dim() == 4 else SEQUENCE
             name = draw(st.sampled_from(sorted(makers)))
@@ -39,7 +39,7 @@ class RandomNet(nn.Module):
                 self.steps.append(step)
                 with torch.no_grad():
                     self.values.append(step(self.values))
-        self.extra = [i for i in range(1, len(self.values)) if draw(st.integers(0, 5)) == 0]
+        self.extra = [i for i in range(1, len(self.values)) if draw(st.integers(0, 11)) == 0]
         self.double().eval()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -58,7 +58,7 @@ class RandomNet(nn.Module):
 
     def mask(self, n: int) -> Tensor:
         """True for what is alive."""
-        share = self.pick(0.0, 0.3, 0.6, 0.9)
+        share = self.pick(0.2, 0.5, 0.8)
         return torch.rand(n, generator=self.generator) >= share
 
     def tensor(self, *shape: int, dead: tuple[int, ...] = ()) -> str:
@@ -88,7 +88,7 @@ class RandomNet(nn.Module):
 
 
 def _linear_of(net: RandomNet, k: int, n: int, heads: int = 1) -> Callable[[Tensor], Tensor]:
-    weight, bias = net.tensor(n, k, dead=net.pick((), (0,), (1,), (0, 1))), net.bias(n)
+    weight, bias = net.tensor(n, k, dead=net.pick((0,), (0,), (1,), (0, 1))), net.bias(n)
     if heads > 1:  # whole heads
         alive = net.mask(heads).repeat_interleave(n // heads)
         getattr(net, weight).mul_(alive[:, None])
@@ -263,7 +263,7 @@ def _conv(net: RandomNet, x: Tensor) -> Step:
     k, size = x.shape[1], net.pick(1, 3)
     groups = net.pick(1, 1, 1, *(g for g in range(1, k + 1) if k % g == 0))
     n = groups * net.some(1, max(1, 8 // groups))
-    weight, bias = net.tensor(n, k // groups, size, size, dead=net.pick((), (0,), (0, 1))), net.bias(n)
+    weight, bias = net.tensor(n, k // groups, size, size, dead=net.pick((0,), (0,), (0, 1))), net.bias(n)
     stride, padding = net.pick(1, 1, 2), net.pick(0, 1, "same", "valid")
     if min(x.shape[2:]) < 3:
         padding = "same"
