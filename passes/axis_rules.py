@@ -14,7 +14,7 @@ import torch
 from torch import fx
 
 from spcomp.passes.axes import Axis, Bits, Cuts, Only, Part, Product, Read, Same
-from spcomp.passes.dataflow import Constants, arguments, is_static, same_size, shape_of
+from spcomp.passes.dataflow import Constants, arguments, is_part, is_static, same_size, shape_of
 from spcomp.passes.known import dimension_groups
 from spcomp.passes.known_rules import Knowledge, conv_groups, zero_padding
 from spcomp.passes.known_rules_parts import SPATIAL
@@ -77,18 +77,17 @@ class Relating:
                 self.same(a, d, b, d)
 
     def stop(self, node: fx.Node) -> None:
-        """All inputs and the result stay as they are."""
-        for source in node.all_input_nodes:
-            self.keep(source)
-        self.keep(node)
+        """All inputs and the result, or the parts of it, stay as they are."""
+        for other in (*node.all_input_nodes, node, *(user for user in node.users if is_part(user))):
+            self.keep(other)
 
     def relate(self, node: fx.Node) -> None:
         if node.op in ("placeholder", "output") or node in self.constants.opaque:
             self.stop(node)
         elif node.op == "get_attr":
             self.keep(node)
-        elif str(node.target) == "<built-in function getitem>":
-            return  # with its split
+        elif is_part(node):
+            return  # with what it is a part of
         elif not hasattr(node.target, "_schema") or node.op != "call_function":
             self.stop(node)
         elif is_pointwise(node.target, given := arguments(node)):

@@ -10,7 +10,7 @@ from torch import fx
 
 from spcomp.passes.axes import Only, Same
 from spcomp.passes.axis_rules import Relating, Rule, part
-from spcomp.passes.dataflow import is_static, same_size, shape_of
+from spcomp.passes.dataflow import is_part, is_static, same_size, shape_of
 from spcomp.passes.known import Known
 
 aten = torch.ops.aten
@@ -103,13 +103,11 @@ def _split(node: fx.Node, given: dict[str, Any], r: Relating) -> None:
     shape = shape_of(x) or ()
     dim = given["dim"] % len(shape)
     if not isinstance(values, list | tuple) or not is_static(shape[dim]):
-        r.keep(x)
-        for user in node.users:
-            r.keep(user)
+        r.stop(node)
         return
     starts = np.cumsum([0] + [int(v.shape[dim]) for v in values])
     for user in node.users:
-        if not _is_getitem(user) or not isinstance(user.args[1], int):
+        if not is_part(user) or not isinstance(user.args[1], int):
             r.keep(x)
             r.keep(user)
             continue
@@ -125,14 +123,10 @@ def _unbind(node: fx.Node, given: dict[str, Any], r: Relating) -> None:
     r.keep(x, dim)
     for user in node.users:
         for d in range(len(shape)):
-            if d != dim and _is_getitem(user):
+            if d != dim and is_part(user):
                 r.same(x, d, user, d - (d > dim))
             elif d != dim:
                 r.keep(x, d)
-
-
-def _is_getitem(node: fx.Node) -> bool:
-    return str(node.target) == "<built-in function getitem>"
 
 
 def _zeros(own: Known | None, dim: int, size: int) -> torch.Tensor:

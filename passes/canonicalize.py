@@ -23,7 +23,7 @@ from torch import fx
 
 from spcomp.passes.base import PassContext
 from spcomp.passes.collect import identity
-from spcomp.passes.dataflow import Constants, arguments, is_mutable, is_random, same_size, shape_of
+from spcomp.passes.dataflow import Constants, arguments, escapes, is_mutable, is_part, is_random, same_size, shape_of
 from spcomp.passes.einsum import EinsumLinear, as_linear
 from spcomp.passes.functional import functionalize
 from spcomp.passes.rewrite import add_constant, refresh, remove_dead_code
@@ -64,13 +64,13 @@ def fold_constants(gm: fx.GraphModule) -> bool:
     folded = False
     for node in list(gm.graph.nodes):
         value = values.get(node)
-        leaves = any(user not in values for user in node.users)
-        if node.op == "get_attr" or not isinstance(value, torch.Tensor) or not leaves:
-            continue
+        leaves = any(user not in values or (escapes(user) and user.op != "get_attr") for user in node.users)
+        if node.op == "get_attr" or not isinstance(value, torch.Tensor) or not leaves or escapes(node):
+            continue  # what is returned is the caller's, a new one every time
         source = _largest_source(node)
         new = add_constant(gm, str(source.target), value, "folded", node)
         new.meta["val"] = node.meta.get("val", new.meta["val"])
-        node.replace_all_uses_with(new, delete_user_cb=lambda user: user not in values)
+        node.replace_all_uses_with(new, delete_user_cb=lambda user: user not in values or escapes(user))
         folded = True
     return folded
 
@@ -81,7 +81,7 @@ def _foldable(node: fx.Node, constants: Constants, values: dict[fx.Node, Any]) -
         return False
     pure = hasattr(node.target, "_schema") and not is_mutable(node) and not is_random(node)
     pure = pure and bool(node.target._schema.returns)  # type: ignore[union-attr]
-    return (pure or "getitem" in str(node.target)) and all(n in values for n in inputs)
+    return (pure or is_part(node)) and all(n in values for n in inputs)
 
 
 def _reasonable(made: Any, args: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,13 +49,6 @@ def same_size(a: object, b: object) -> bool:
     return a == b if is_static(a) and is_static(b) else str(a) == str(b)
 
 
-def tensor_nodes(node: fx.Node) -> Iterator[fx.Node]:
-    """The inputs of a node that are tensors, or lists of them."""
-    for source in node.all_input_nodes:
-        if not isinstance(source.meta.get("val"), (torch.SymInt, torch.SymFloat, torch.SymBool)):
-            yield source
-
-
 def is_mutable(node: fx.Node) -> bool:
     schema = getattr(node.target, "_schema", None)
     return schema is not None and bool(schema.is_mutable)
@@ -63,6 +56,11 @@ def is_mutable(node: fx.Node) -> bool:
 
 def is_random(node: fx.Node) -> bool:
     return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+
+
+def is_part(node: fx.Node) -> bool:
+    """Whether a node is one of several results of another."""
+    return node.op == "call_function" and node.target is operator.getitem
 
 
 def shares_memory(node: fx.Node, source: fx.Node) -> bool:
@@ -74,6 +72,11 @@ def shares_memory(node: fx.Node, source: fx.Node) -> bool:
         return True
     given = {a.name: v for a, v in zip(schema.arguments, node.args, strict=False)} | dict(node.kwargs)
     return any(a.alias_info is not None and _mentions(given.get(a.name), source) for a in schema.arguments)
+
+
+def escapes(node: fx.Node) -> bool:
+    """Whether a caller gets hold of the memory of a node's value."""
+    return any(user.op == "output" or (shares_memory(user, node) and escapes(user)) for user in node.users)
 
 
 def _mentions(value: object, node: fx.Node) -> bool:

@@ -19,7 +19,7 @@ from torch import fx
 
 from spcomp.passes.base import PassContext
 from spcomp.passes.canonicalize import fold_constants
-from spcomp.passes.dataflow import arguments, is_static, same_size, shape_of
+from spcomp.passes.dataflow import arguments, escapes, is_static, same_size, shape_of
 from spcomp.passes.known import Known
 from spcomp.passes.pointwise import is_pointwise
 from spcomp.passes.propagate_sparsity import KEY, Propagated, propagate
@@ -77,6 +77,8 @@ def replace_constants(gm: fx.GraphModule, found: Propagated) -> bool:
         if node.op == "placeholder" or any(s in depends for s in node.all_input_nodes):
             depends.add(node)
         own, shape = found.facts.of.get(node), shape_of(node)
+        if any(user in found.facts.constants.opaque for user in node.users):
+            continue
         if node not in depends or not isinstance(own, Known) or shape is None or not own.whole or not node.users:
             continue
         own = own.full()
@@ -117,8 +119,8 @@ def _needs_no_shape(user: fx.Node, node: fx.Node, own: Known) -> bool:
 
 def _unchanged(user: fx.Node, node: fx.Node, own: Known) -> fx.Node | None:
     """The other operand of an addition of zeros that changes nothing about it."""
-    if user.target is not aten.add.Tensor or bool((own.value != 0).any()):
-        return None
+    if user.target is not aten.add.Tensor or bool((own.value != 0).any()) or escapes(user):
+        return None  # the caller's own result is no other value, least of all an input
     given = arguments(user)
     other = given["self"] if given["other"] is node else given["other"]
     if not isinstance(other, fx.Node) or other is node or (given["alpha"] != 1 and given["other"] is not node):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from spcomp.passes.dataflow import Constants, arguments, is_static, shape_of
+from spcomp.passes.dataflow import Constants, arguments, is_part, is_static, shape_of
 from spcomp.passes.known import Known, common_sizes, known, reshaped
 from spcomp.passes.pointwise import PRODUCTS, is_pointwise
 
@@ -38,7 +38,7 @@ class Knowledge:
         """Apply the rule of a node; its inputs come first."""
         if node.op != "call_function" or node in self.constants.opaque or not node.all_input_nodes:
             return
-        if str(node.target) == "<built-in function getitem>":
+        if is_part(node):
             source, index = node.args
             found = self.of.get(source)  # type: ignore[arg-type]
             if isinstance(found, list) and isinstance(index, int):

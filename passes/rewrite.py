@@ -82,7 +82,8 @@ def remove_dead_code(gm: fx.GraphModule) -> bool:
 
 
 def _impure(node: fx.Node) -> bool:
-    return (not hasattr(node.target, "_schema") and "getitem" not in str(node.target)) or _checks(node.target)
+    plain = hasattr(node.target, "_schema") or getattr(node.target, "__module__", "") == "_operator"
+    return not plain or _checks(node.target)
 
 
 def _checks(target: Any) -> bool:

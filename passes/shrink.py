@@ -13,7 +13,7 @@ from torch import Tensor, fx
 
 from spcomp.passes.axis_rules import aligned
 from spcomp.passes.axis_rules_parts import slice_bounds
-from spcomp.passes.dataflow import arguments, set_argument, shape_of
+from spcomp.passes.dataflow import arguments, is_part, set_argument, shape_of
 from spcomp.passes.known_rules import conv_groups
 from spcomp.passes.pointwise import is_pointwise
 from spcomp.passes.propagate_sparsity import Propagated
@@ -41,7 +41,7 @@ class Shrinking:
     def rewrite(self, node: fx.Node) -> None:
         if node.op != "call_function" or not hasattr(node.target, "_schema") or node in self.changed:
             return
-        touched = [node, *node.all_input_nodes, *(u for u in node.users if "getitem" in str(u.target))]
+        touched = [node, *node.all_input_nodes, *(u for u in node.users if is_part(u))]
         if not any(self.found.is_cut(n) for n in touched):
             return
         self.changed.add(node)

@@ -107,7 +107,8 @@ def test_conv1d_with_dynamic_sizes() -> None:
         (lambda x, w, b: x @ w.t() + b.sum(), (6, 4), (2, 4), ["linear.default", "add.Tensor"]),
         (lambda x, w, b: torch.einsum("bsd,dh->bsh", x, w), (4, 6), (2, 5, 4), ["linear.default"]),
         (lambda x, w, b: torch.einsum("hd,bsd->bsh", w, x), (6, 4), (2, 5, 4), ["linear.default"]),
-        (lambda x, w, b: torch.einsum("bsd,dhk->bshk", x, w), (4, 2, 3), (2, 5, 4), ["linear.default", "unflatten.int"]),
+        (lambda x, w, b: torch.einsum("bsd,dhk->bshk", x, w), (4, 2, 3), (2, 5, 4),
+         ["linear.default", "unflatten.int"]),
         (lambda x, w, b: torch.einsum("bshk,hkd->bsd", x, w), (2, 3, 4), (2, 5, 2, 3),
          ["flatten.using_ints", "linear.default"]),
         (lambda x, w, b: F.linear(x, torch.softmax(w, 0), b[:6] * 2), (6, 6), (2, 6), ["linear.default"]),
@@ -175,6 +176,14 @@ def test_what_changes_is_not_folded() -> None:
     assert "bernoulli.default" in ops(gm)
 
 
+def test_results_are_the_callers_own() -> None:
+    gm = canonical(Fn(lambda x, w, b: (x + w * 2, w * 2), 4, 4), x(4, 4))
+    first = gm(x(4, 4))
+    wanted = first[1].clone()
+    first[1].zero_()
+    assert torch.equal(gm(x(4, 4))[1], wanted)
+
+
 def test_large_results_are_not_stored() -> None:
     gm = canonical(Fn(lambda x, w, b: x + w.repeat(1024, 1, 1).sum(0), 32, 8), x(32, 8))
     assert ops(gm) == ["repeat.default", "sum.dim_IntList", "add.Tensor"]
@@ -188,7 +197,8 @@ def test_large_results_are_not_stored() -> None:
         (lambda x, w, b: (x + 1).view(-1).relu_(), ["add.Tensor", "view.default", "relu.default"]),
         (lambda x, w, b: (lambda h: h.relu_() + h)(x + 1), ["add.Tensor", "relu.default", "add.Tensor"]),
         (lambda x, w, b: (x + 1).relu_().view(-1), ["add.Tensor", "relu.default", "view.default"]),
-        (lambda x, w, b: (lambda h: (h.view(-1), h.relu_())[0])(x + 1), ["add.Tensor", "view.default", "relu_.default"]),
+        (lambda x, w, b: (lambda h: (h.view(-1), h.relu_())[0])(x + 1),
+         ["add.Tensor", "view.default", "relu_.default"]),
         (lambda x, w, b: (lambda h: (h[0].mul_(2.0), h)[1])(x + 1), None),
         (lambda x, w, b: (x.to(torch.int64) + 1).mul_(3), None),
     ],

@@ -13,7 +13,7 @@ from spcomp.passes.base import PassContext
 from spcomp.passes.eliminate_dead import EliminateDead
 from spcomp.passes.propagate_sparsity import known, removable
 from tests.conftest import Golden
-from tests.shrinking import DEAD, Between, Planes, prepared, shrunk, weights
+from tests.shrinking import DEAD, Between, prepared, shrunk, weights
 
 C = (0.7, -0.4)
 """Constants of the two dead channels, where they are not zero."""
@@ -32,10 +32,11 @@ def test_golden(golden: Golden) -> None:
     found = []
     for node in gm.graph.nodes:
         own = known(node)
-        values = [] if own is None else [round(float(v), 3) for v in own.value.expand(own.mask.shape)[own.mask]]
-        found.append(
-            f"{node.name} {tuple(node.meta['val'].shape) if 'val' in node.meta else ''}: known {values}, removable {removable(node)}"
-        )
+        if "val" in node.meta:
+            shape = tuple(node.meta["val"].shape)
+            values = [] if own is None else own.value.expand(own.mask.shape)[own.mask].tolist()
+            shown = [round(v, 3) for v in values]
+            found.append(f"{node.name} {shape}: known {shown}, removable {removable(node)}")
     before = str(gm.graph)
     golden("pass_propagate_sparsity.txt", f"before and after:\n{before}\n\nfound:\n" + "\n".join(found))
     after = EliminateDead().run(gm, PassContext()).graph
@@ -194,6 +195,11 @@ STOPS: dict[str, Any] = {
     "view_across": lambda h, w: h.view(2, 4, 6).relu().view(2, 3, 8),
     "written_through_a_view": lambda h, w: (h[:, :1].mul_(2.0), h)[1],
     "strided": lambda h, w: torch.cat([h[..., ::2], h[..., 1::2]], -1),
+    "several_results": lambda h, w: h.sort(-1).values,
+    "largest": lambda h, w: h.topk(8, -1)[0],
+    "recurrent": lambda h, w: torch.gru(
+        h, w.new_zeros(1, 2, 8), [w.new_ones(24, 8)] * 2, False, 1, 0.0, False, False, True
+    )[0],
     "gathered": lambda h, w: h.gather(-1, torch.arange(8).expand(2, 3, 8)),
 }
 
@@ -247,13 +253,19 @@ def test_a_dead_layer_goes() -> None:
     assert [str(n.target) for n in gm.graph.nodes if n.op == "call_function"] == ["aten.add.Tensor"]
     with torch.no_grad():
         model.last.bias.zero_()
-    assert not [n for n in shrunk(model, x(2, 6)).graph.nodes if n.op == "call_function"]
+    gm, given = shrunk(model, x(2, 6)), x(2, 6)
+    assert gm(given)[0].data_ptr() != given.data_ptr(), "the result is the caller's own"
+    gm = shrunk(nn.Sequential(model, nn.Linear(6, 6).double()), x(2, 6))
+    assert [str(n.target) for n in gm.graph.nodes if n.op == "call_function"] == ["aten.linear.default"]
 
 
 def test_a_constant_model() -> None:
     model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)).double()
     nn.init.zeros_(model[2].weight)
-    assert weights(shrunk(model, x(2, 4))) == []
+    gm = shrunk(model, x(2, 4))
+    assert weights(gm) == []
+    gm(x(2, 4))[0].zero_()
+    assert torch.equal(gm(x(2, 4))[0], model[2].bias.expand(2, 3)), "every call has a result of its own"
     assert weights(shrunk(model, x(2, 4), x(3, 4))) == [(1, 4), (3, 1)], "its size is not known: one feature stays"
 
 

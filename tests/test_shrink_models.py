@@ -62,8 +62,7 @@ class Bottleneck(nn.Module):
 
 
 def test_resnet() -> None:
-    """Inner channels by their batch norms, as network slimming prunes them; the stream of the second stage in all of its
-    producers."""
+    """Inner channels by their batch norms, as network slimming prunes them; the second stream in all its producers."""
     model = nn.Sequential(
         nn.Conv2d(3, 10, 3, 2, 1, bias=False), nn.BatchNorm2d(10), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1),
         Bottleneck(10, 10, 20, 1), Bottleneck(20, 10, 20, 1), Bottleneck(20, 20, 40, 2), Bottleneck(40, 20, 40, 1),
@@ -106,7 +105,7 @@ def test_bert() -> None:
             zero(part.weight, slice(8, 24), part.bias)
         zero(layer.intermediate.dense.weight, slice(0, 20))
         nn.init.normal_(layer.intermediate.dense.bias)
-    gm = shrunk(model, {"input_ids": TOKENS}, {"input_ids": TOKENS.repeat(3, 1)})
+    gm = shrunk(model, {"input_ids": TOKENS.repeat(2, 1)}, {"input_ids": TOKENS.repeat(3, 1)})
     layer_weights = [(24, 40)] * 3 + [(40, 24), (30, 40), (40, 30)]
     assert weights(gm) == layer_weights * 2 + [(40, 40)]
     minimal(gm)
@@ -172,7 +171,7 @@ def test_head_of_a_group_stays() -> None:
 
 
 def test_analysis_is_fast() -> None:
-    """A BERT of twelve layers of 192: a tenth of a second here; of 768, where weights are sixteen times larger, below one."""
+    """A BERT of twelve layers of 192 takes a tenth of a second, one of 768, with weights sixteen times larger, 0.6."""
     config = transformers.BertConfig(
         hidden_size=192, num_hidden_layers=12, num_attention_heads=12, intermediate_size=768, vocab_size=30
     )
