@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from spcomp.passes.base import Pass
+from spcomp.passes.canonicalize import Canonicalize
 from spcomp.passes.collect import Collect
+from spcomp.passes.eliminate_dead import EliminateDead
 from spcomp.passes.flatten import Flatten
 from spcomp.passes.infer_sparsity import InferSparsity
 from spcomp.passes.lower import Lower
+from spcomp.passes.propagate_sparsity import PropagateSparsity
 
 ANALYSE: tuple[Pass, ...] = (
     Flatten(),  # first: every later pass sees one flat tuple of outputs
     InferSparsity(),  # facts before anyone asks about them
     Collect(),  # needs facts; the graph is still undecomposed ATen here
 )
+SHRINK: tuple[Pass, ...] = (
+    Flatten(),  # first, as above
+    Canonicalize(),  # products with constants are linear layers, in-place ops functional: rules are for those
+    PropagateSparsity(),  # annotations for whoever looks at the graph
+    EliminateDead(),  # before facts are measured: what is gone is no zero any more
+)
+"""Not part of ANALYSE yet: a compiled model's state is the original's, and cut weights are not (docs/decisions.md)."""
 LOWER: tuple[Pass, ...] = (
     Lower(),  # last: kernels have been chosen by now
 )

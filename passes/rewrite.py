@@ -20,7 +20,10 @@ def add_constant(gm: fx.GraphModule, target: str, tensor: torch.Tensor, word: st
     number = 1
     while hasattr(inner := _child(owner, word if number == 1 else f"{word}{number}"), name):
         number += 1
-    inner.register_buffer(name, tensor, persistent=False)
+    if tensor.is_floating_point():
+        inner.register_parameter(name, nn.Parameter(tensor.detach(), requires_grad=False))
+    else:
+        inner.register_buffer(name, tensor)
     full = ".".join(p for p in (path, word if number == 1 else f"{word}{number}", name) if p)
     with gm.graph.inserting_before(before):
         node = gm.graph.create_node("get_attr", full)

@@ -153,7 +153,7 @@ def test_parametrized_weights_are_folded_in_their_dtype() -> None:
         assert ops(gm) == ["linear.default"]
         found = {str(n.target): n for n in gm.graph.nodes if n.op == "get_attr"}
         (name,) = (n for n in found if "folded" in n)
-        assert torch.equal(gm.get_buffer(name), model.weight)
+        assert torch.equal(gm.get_parameter(name), model.weight)
 
 
 def test_what_changes_is_not_folded() -> None:

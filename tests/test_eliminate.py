@@ -274,7 +274,7 @@ def test_folded_constants_are_summed_in_float64() -> None:
     with torch.no_grad():
         model[0].weight[100:] = 0
     gm = shrunk(model, torch.randn(2, 4), rtol=1e-5)
-    bias = next(gm.get_buffer(str(n.target)) for n in gm.graph.nodes if str(n.target) == "1.kept.bias")
+    bias = next(gm.get_parameter(str(n.target)) for n in gm.graph.nodes if str(n.target) == "1.kept.bias")
     wanted = model[1].bias.double() + model[1].weight[:, 100:].double() @ model[0].bias[100:].double()
     assert torch.equal(bias, wanted.float())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spcomp.passes.base import PassContext
+import spcomp
+from spcomp.capture import Example, capture
+from spcomp.errors import InputError
+from spcomp.passes.base import PassContext, describe, run_passes
 from spcomp.passes.canonicalize import Canonicalize
 from spcomp.passes.eliminate_dead import EliminateDead
+from spcomp.passes.pipelines import SHRINK
 from spcomp.passes.propagate_sparsity import propagate
 from tests.shrinking import prepared, shrunk, weights
 
@@ -168,6 +173,27 @@ def test_head_of_a_group_stays() -> None:
     assert weights(shrunk(model, x)) == [(8, 8), (4, 8), (4, 8), (8, 8)]
     zero(model.o.weight.t(), slice(0, 4))
     assert weights(shrunk(model, x)) == [(4, 8), (2, 8), (2, 8), (8, 4)]
+
+
+def test_a_shrunk_graph_compiles_as_a_model_of_its_own(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 8)).eval()
+    zero(model[0].weight, slice(0, 20))
+    examples = torch.randn(4, 64), torch.randn(5, 64)
+    captured = capture(model, [Example.of(e) for e in examples])
+    gm = run_passes(SHRINK, captured.gm, PassContext())
+    compiled = spcomp.compile(torch.fx.GraphModule(gm, gm.graph).eval(), *examples, engine="eager", guard=False)
+    x = torch.randn(3, 64)
+    assert compiled.parts.decisions[0].n == 28
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x)[0], model(x))
+        torch.testing.assert_close(spcomp.load(compiled.save(tmp_path / "shrunk"))(x)[0], model(x))
+    assert sorted(compiled.state_dict()) == ["0.kept.bias", "0.kept.weight", "2.kept.bias", "2.kept.weight"]
+    with pytest.raises(InputError, match=r"update the weights: the model has no 0\.kept\.weight"):
+        compiled.update_weights(model)
+
+
+def test_passes_print_as_their_options() -> None:
+    assert [describe(p) for p in SHRINK] == ["flatten", "canonicalize", "propagate-sparsity", "eliminate-dead"]
 
 
 def test_analysis_is_fast() -> None:
