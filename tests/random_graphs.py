@@ -26,20 +26,17 @@ class RandomNet(nn.Module):
         self.draw, self.tensors = draw, 0
         self.generator = torch.Generator().manual_seed(draw(st.integers(0, 2**16)))
         self.steps: list[Step] = []
+        self.masks: dict[int, Tensor] = {}
         self.shapes: list[tuple[int, ...]] = []
         self.image = image
         self.example = torch.randn((BATCH, 4, 4, 4) if image else (BATCH, TOKENS, 6), generator=self.generator).double()
         self.values = [self.example]
-        length = draw(st.integers(3, 10))
-        for _ in range(length):
-            makers = IMAGE if self.values[-1].dim() == 4 else SEQUENCE
-            name = draw(st.sampled_from(sorted(makers)))
-            step = makers[name](self, self.values[-1])
-            if step is not None:
-                self.steps.append(step)
-                with torch.no_grad():
-                    self.values.append(step(self.values))
-        self.extra = [i for i in range(1, len(self.values)) if draw(st.integers(0, 11)) == 0]
+        for _ in range(draw(st.integers(1, 4))):
+            self.step(producers=True)
+            for _ in range(draw(st.integers(0, 3))):
+                self.step(producers=False)
+        self.step(producers=True)  # it reads what came before in part only
+        self.extra = [i for i in range(1, len(self.values)) if draw(st.integers(0, 29)) == 0]
         self.double().eval()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -47,6 +44,16 @@ class RandomNet(nn.Module):
         for step in self.steps:
             values.append(step(values))
         return (values[-1], *(values[i] for i in self.extra))
+
+    def step(self, *, producers: bool) -> None:
+        """Append a layer with weights, or something between two of them."""
+        table = IMAGE if self.values[-1].dim() == 4 else SEQUENCE
+        names = sorted(name for name in table if (name in PRODUCERS) == producers)
+        made = table[self.draw(st.sampled_from(names))](self, self.values[-1])
+        if made is not None:
+            self.steps.append(made)
+            with torch.no_grad():
+                self.values.append(made(self.values))
 
     # -- drawing ----------------------------------------------------------------------------------------------------
 
@@ -59,7 +66,9 @@ class RandomNet(nn.Module):
     def mask(self, n: int) -> Tensor:
         """True for what is alive."""
         share = self.pick(0.2, 0.5, 0.8)
-        return torch.rand(n, generator=self.generator) >= share
+        if n not in self.masks or self.pick(True, False):  # the same one now and then: streams are dead in all places
+            self.masks[n] = torch.rand(n, generator=self.generator) >= share
+        return self.masks[n]
 
     def tensor(self, *shape: int, dead: tuple[int, ...] = ()) -> str:
         """The name of a new parameter; slices along the dimensions ``dead`` may be zero."""
@@ -105,7 +114,7 @@ def _linear_of(net: RandomNet, k: int, n: int, heads: int = 1) -> Callable[[Tens
 
 
 def _linear(net: RandomNet, x: Tensor) -> Step:
-    layer = _linear_of(net, x.shape[-1], net.some(1, 9))
+    layer = _linear_of(net, x.shape[-1], net.pick(3, 6, 6, 8))
     return lambda v: layer(v[-1])
 
 
@@ -262,7 +271,7 @@ def _across(net: RandomNet, x: Tensor) -> Step:
 def _conv(net: RandomNet, x: Tensor) -> Step:
     k, size = x.shape[1], net.pick(1, 3)
     groups = net.pick(1, 1, 1, *(g for g in range(1, k + 1) if k % g == 0))
-    n = groups * net.some(1, max(1, 8 // groups))
+    n = groups * max(1, net.pick(4, 4, 6, 8) // groups)
     weight, bias = net.tensor(n, k // groups, size, size, dead=net.pick((0,), (0,), (0, 1))), net.bias(n)
     stride, padding = net.pick(1, 1, 2), net.pick(0, 1, "same", "valid")
     if min(x.shape[2:]) < 3:
@@ -313,17 +322,18 @@ def _to_sequence(net: RandomNet, x: Tensor) -> Step:
 
 Maker = Callable[[RandomNet, Tensor], Step | None]
 BOTH: dict[str, Maker] = {
-    "activation": _activation, "add": _add, "times": _times, "cat": _cat, "scale": _scale, "part": _part,
-    "stop": _stop, "mean": _mean,
+    "activation": _activation, "activation2": _activation, "add": _add, "times": _times, "cat": _cat, "scale": _scale,
+    "part": _part, "stop": _stop, "mean": _mean,
 }  # fmt: skip
 SEQUENCE: dict[str, Maker] = BOTH | {
-    "linear": _linear, "linear2": _linear, "mlp": _mlp, "gated": _gated, "glu": _glu, "layer_norm": _layer_norm,
-    "attention": _attention, "heads": _fold_heads, "across": _across,
+    "linear": _linear, "linear2": _linear, "linear3": _linear, "mlp": _mlp, "gated": _gated, "glu": _glu,
+    "attention": _attention, "layer_norm": _layer_norm, "heads": _fold_heads, "across": _across,
 }  # fmt: skip
 IMAGE: dict[str, Maker] = BOTH | {
-    "conv": _conv, "conv2": _conv, "conv3": _conv, "norm": _norm_planes, "pool": _pool, "upsample": _upsample,
+    "conv": _conv, "norm": _norm_planes, "norm2": _norm_planes, "pool": _pool, "pool2": _pool, "upsample": _upsample,
     "pad": _pad, "gate": _squeeze_excite, "sequence": _to_sequence,
 }  # fmt: skip
+PRODUCERS = frozenset(("linear", "linear2", "linear3", "mlp", "gated", "glu", "attention", "conv"))
 
 
 @st.composite
