@@ -209,6 +209,15 @@ def test_what_stops_constants(rule: str) -> None:
     assert weights(shrunk(Between(STOPS[rule], constants=C), x(2, 3, 6)))[0] == (8, 6)
 
 
+@pytest.mark.parametrize("rule", STOPS)
+def test_what_stops_unread_features(rule: str) -> None:
+    model = Between(STOPS[rule])
+    nn.init.normal_(model.first.weight)  # nothing is constant
+    with torch.no_grad():
+        model.last.weight[:, [0, 2]] = 0
+    assert weights(shrunk(model, x(2, 3, 6))) == [(8, 6), (5, 8)]
+
+
 def test_outputs_keep_their_shapes() -> None:
     class Out(Between):
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
