@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from spcomp.passes.base import Pass
+from spcomp.passes.canonicalize import Canonicalize
 from spcomp.passes.collect import Collect
+from spcomp.passes.eliminate_dead import EliminateDead
 from spcomp.passes.find_tables import FindTables
 from spcomp.passes.flatten import Flatten
 from spcomp.passes.infer_sparsity import InferSparsity
 from spcomp.passes.lower import Lower
+from spcomp.passes.propagate_sparsity import PropagateSparsity
 
 ANALYSE: tuple[Pass, ...] = (
     Flatten(),  # first: every later pass sees one flat tuple of outputs
@@ -15,6 +18,13 @@ ANALYSE: tuple[Pass, ...] = (
     Collect(),  # needs facts; the graph is still undecomposed ATen here
     FindTables(),  # needs sites: embeddings of a layer's weight
 )
+SHRINK: tuple[Pass, ...] = (
+    Flatten(),  # first, as above
+    Canonicalize(),  # products with constants are linear layers, in-place ops functional: rules are for those
+    PropagateSparsity(),  # annotations for whoever looks at the graph
+    EliminateDead(),  # before facts are measured: what is gone is no zero any more
+)
+"""Not part of ANALYSE yet: a compiled model's state is the original's, and cut weights are not (docs/decisions.md)."""
 LOWER: tuple[Pass, ...] = (
     Lower(),  # last: kernels have been chosen by now
 )

@@ -1,0 +1,186 @@
+"""Which slices of which dimensions can go together: axes, relations between them, and their greatest solution.
+
+An axis is a dimension of one value, of static size. An index of it that is cut is gone from the value. Each op relates
+the axes of its inputs and its result; all relations are monotone ("cut here only if cut there"), so that there is a
+greatest set of cuts that keeps all of them, found by starting from "everything goes" and taking back what a relation
+forbids until nothing changes (Kildall, 1973; as a dependency graph between layers: Fang et al., DepGraph, 2023).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+from torch import fx
+
+Axis = tuple[fx.Node, int | str]
+"""A dimension of a node's value, or one that exists in between only (by name), as the groups of a convolution."""
+Bits = NDArray[np.bool_]
+
+
+class Relation(Protocol):
+    """``tighten`` takes back cuts that the relation forbids."""
+
+    @property
+    def axes(self) -> tuple[Axis, ...]: ...
+
+    def tighten(self, cut: dict[Axis, Bits]) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Same:
+    """Two axes are cut alike."""
+
+    a: Axis
+    b: Axis
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        return self.a, self.b
+
+    def tighten(self, cut: dict[Axis, Bits]) -> None:
+        both = cut[self.a] & cut[self.b]
+        cut[self.a], cut[self.b] = both, both.copy()
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """``small`` is made of the elements ``index`` of ``big``, in that order."""
+
+    big: Axis
+    small: Axis
+    index: NDArray[np.int64]
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        return self.big, self.small
+
+    def tighten(self, cut: dict[Axis, Bits]) -> None:
+        cut[self.small] = cut[self.small] & cut[self.big][self.index]
+        big = cut[self.big].copy()
+        np.logical_and.at(big, self.index, cut[self.small])
+        cut[self.big] = big
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """``flat`` is the row-major product of the axes ``parts``; None among them is one that keeps all its ``sizes``."""
+
+    flat: Axis
+    parts: tuple[Axis | None, ...]
+    sizes: tuple[int, ...]
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        return (self.flat, *(p for p in self.parts if p is not None))
+
+    def tighten(self, cut: dict[Axis, Bits]) -> None:
+        flat = cut[self.flat].reshape(self.sizes)
+        for d, part in enumerate(self.parts):
+            if part is not None:
+                others = tuple(i for i in range(len(self.sizes)) if i != d)
+                cut[part] = cut[part] & flat.all(axis=others)
+        allowed = np.zeros(self.sizes, dtype=np.bool_)
+        for d, part in enumerate(self.parts):
+            if part is not None:
+                shape = [1] * len(self.sizes)
+                shape[d] = -1
+                allowed |= cut[part].reshape(shape)
+        cut[self.flat] = cut[self.flat] & allowed.reshape(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """An element of ``inputs`` goes only if no result that stays multiplies it: ``needed`` [n, k]."""
+
+    inputs: Axis
+    results: Axis | None
+    needed: Bits
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        return (self.inputs,) if self.results is None else (self.inputs, self.results)
+
+    def tighten(self, cut: dict[Axis, Bits]) -> None:
+        rows = self.needed if self.results is None else self.needed[~cut[self.results]]
+        cut[self.inputs] = cut[self.inputs] & ~rows.any(axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Only:
+    """Nothing but ``allowed`` may be cut."""
+
+    axis: Axis
+    allowed: Bits
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        return (self.axis,)
+
+    def tighten(self, cut: dict[Axis, Bits]) -> None:
+        cut[self.axis] = cut[self.axis] & self.allowed
+
+
+@dataclass(eq=False)
+class Cuts:
+    """The axes of a graph, their relations, and what is cut."""
+
+    cut: dict[Axis, Bits] = field(default_factory=dict)
+    relations: list[Relation] = field(default_factory=list)
+    _touching: dict[Axis, list[Relation]] = field(default_factory=dict)
+
+    def add(self, axis: Axis, size: int) -> None:
+        self.cut[axis] = np.ones(size, dtype=np.bool_)
+        self._touching[axis] = []
+
+    def relate(self, relation: Relation) -> None:
+        self.relations.append(relation)
+        for axis in relation.axes:
+            self._touching[axis].append(relation)
+
+    def keep(self, axis: Axis) -> None:
+        """Nothing of an axis is cut."""
+        self.relate(Only(axis, np.zeros_like(self.cut[axis])))
+
+    def solve(self) -> None:
+        """The greatest cuts that keep all relations and leave every axis of a value at least one element."""
+        self._settle(self.relations)
+        for axis in list(self.cut):
+            if self.cut[axis].size and self.cut[axis].all():
+                self.cut[axis][0] = False
+                self._settle(self._touching[axis])
+
+    def _settle(self, start: Sequence[Relation]) -> None:
+        queue = deque(start)
+        waiting = {id(r) for r in queue}
+        while queue:
+            relation = queue.popleft()
+            waiting.discard(id(relation))
+            before = {axis: int(self.cut[axis].sum()) for axis in relation.axes}
+            relation.tighten(self.cut)
+            for axis, count in before.items():
+                if int(self.cut[axis].sum()) == count:
+                    continue
+                for other in self._touching[axis]:
+                    if id(other) not in waiting:
+                        waiting.add(id(other))
+                        queue.append(other)
+
+    def groups(self) -> list[list[Axis]]:
+        """Axes that are cut alike, or one as a part of the other: each group is one shared dimension of the model."""
+        graph: Any = nx.Graph()
+        graph.add_nodes_from(self.cut)
+        for relation in self.relations:
+            if not isinstance(relation, Read):
+                first, *rest = relation.axes
+                graph.add_edges_from((first, other) for other in rest)
+        return [list(group) for group in nx.connected_components(graph)]
+
+    def left(self, axis: Axis) -> int:
+        """How many elements of an axis stay."""
+        return int((~self.cut[axis]).sum())

@@ -1,0 +1,94 @@
+"""Changing a graph: new constants beside the old ones, and fake values brought up to date."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+from spcomp.passes.dataflow import is_mutable, shape_of
+
+
+def add_constant(gm: fx.GraphModule, target: str, tensor: torch.Tensor, word: str, before: fx.Node) -> fx.Node:
+    """A ``get_attr`` node of a new tensor. ``fc.weight`` becomes ``fc.<word>.weight``, numbered if that is taken."""
+    path, _, name = target.rpartition(".")
+    owner: nn.Module = gm
+    for part in path.split(".") if path else []:
+        owner = _child(owner, part)
+    number = 1
+    while hasattr(inner := _child(owner, word if number == 1 else f"{word}{number}"), name):
+        number += 1
+    if tensor.is_floating_point():
+        inner.register_parameter(name, nn.Parameter(tensor.detach(), requires_grad=False))
+    else:
+        inner.register_buffer(name, tensor)
+    full = ".".join(p for p in (path, word if number == 1 else f"{word}{number}", name) if p)
+    with gm.graph.inserting_before(before):
+        node = gm.graph.create_node("get_attr", full)
+    mode = fake_mode(gm)
+    node.meta["val"] = tensor if mode is None else mode.from_tensor(tensor, static_shapes=True)
+    return node
+
+
+def _child(owner: nn.Module, name: str) -> nn.Module:
+    if not hasattr(owner, name):
+        owner.add_module(name, nn.Module())
+    found = getattr(owner, name)
+    assert isinstance(found, nn.Module)
+    return found
+
+
+def fake_mode(gm: fx.GraphModule) -> FakeTensorMode | None:
+    """The mode of the graph's fake values."""
+    for node in gm.graph.nodes:
+        if isinstance(value := node.meta.get("val"), FakeTensor):
+            return value.fake_mode
+    return None
+
+
+def refresh(gm: fx.GraphModule, changed: set[fx.Node]) -> None:
+    """Bring ``meta["val"]`` up to date, of ``changed`` nodes and of everything that depends on them."""
+    mode = fake_mode(gm)
+    dirty = set(changed)
+    for node in gm.graph.nodes:
+        if node.op != "call_function" or not (node in dirty or any(s in dirty for s in node.all_input_nodes)):
+            continue
+        dirty.add(node)
+        args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), lambda n: n.meta.get("val"))
+        if mode is None:
+            node.meta["val"] = node.target(*args, **kwargs)
+        else:
+            with mode, torch.no_grad():
+                node.meta["val"] = node.target(*args, **kwargs)
+        node.meta.pop("tensor_meta", None)
+
+
+def remove_dead_code(gm: fx.GraphModule) -> bool:
+    """Drop nodes that nobody reads; what writes in place stays. Checks of a dropped value's dtype go with it."""
+    check = torch.ops.aten._assert_tensor_metadata.default
+    changed = False
+    for node in reversed(list(gm.graph.nodes)):
+        if node.op not in ("call_function", "get_attr") or is_mutable(node):
+            continue
+        if node.target is check and shape_of(node.args[0]) is not None:
+            given = node.args[0]
+            if isinstance(given, fx.Node) and given.op != "placeholder":
+                gm.graph.erase_node(node)  # its dtype and device are those of the op that made it
+                changed = True
+            continue
+        if not node.users and not (node.op == "call_function" and _impure(node)):
+            gm.graph.erase_node(node)
+            changed = True
+    return changed
+
+
+def _impure(node: fx.Node) -> bool:
+    plain = hasattr(node.target, "_schema") or getattr(node.target, "__module__", "") == "_operator"
+    return not plain or _checks(node.target)
+
+
+def _checks(target: Any) -> bool:
+    """Ops that return nothing are there for what they do."""
+    return hasattr(target, "_schema") and not target._schema.returns
