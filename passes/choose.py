@@ -65,7 +65,7 @@ def choose(
 ) -> Choice:
     """The fastest set of kernels that keeps the promises. ``force`` drops "never slower" (not the budget).
 
-    ``spare``: bytes that a budget of 1 allows however small the layer is.
+    ``spare``: bytes that a budget of 1 allows beyond the dense ones.
     """
     if not candidates:
         return dense_choice(measured, "no sparse encoding fits this weight")
@@ -77,7 +77,7 @@ def choose(
         allowed = {c.name for c in candidates if c.form in kept and (c.extra_nbytes == 0 or c == own)}
         nbytes = sum(sizes[e] for e in kept) + (own.extra_nbytes if own else 0)
         label = " + ".join(map(str, kept)) + (f" with {own.backend}" if own else "")
-        if nbytes > max(budget * dense_nbytes, min(budget, 1) * spare):
+        if nbytes > budget * dense_nbytes + min(budget, 1) * spare:
             refusals.append(f"{label} needs {nbytes} B, more than {budget:g} x dense")
             continue
         worst, total, complete = math.inf, 0.0, True

@@ -30,7 +30,7 @@ from spcomp.plan import KernelCall, RowRange
 
 MAX_POINTS = 12
 SPARE_BYTES = 64 * 1024
-"""What the kernels of a small layer may keep under a budget of 1: code comes in pages."""
+"""What the kernels of a layer may keep beyond its dense bytes under a budget of 1: code comes in pages, with tables."""
 BUILDERS = 4
 """Threads that generate the kernels of one layer; nothing is timed before all of them are ready."""
 

@@ -55,8 +55,8 @@ def compile(
             example whose sizes differ makes those sizes dynamic. Without any, the first call captures.
         dynamic_shapes: ``torch.export``'s own, instead of a second example.
         policy: ``"auto"`` keeps a layer dense where sparse does not pay; ``"force"`` raises there; ``"off"`` is dense.
-        memory_budget: bytes the kernels of one layer may keep, as a multiple of its dense bytes (of 64 KiB, where it
-            has fewer).
+        memory_budget: bytes the kernels of one layer may keep, as a multiple of its dense bytes (up to 1.0, also of
+            64 KiB for pages and tables).
         include, exclude: globs over module names: which layers may become sparse.
         encodings: names of the encodings to consider (``"csr"``, ``"block"``, ``"nm"``); None is all.
         engine: what runs the rest of the graph: ``"inductor"``, ``"eager"``, or ``"auto"``: Inductor if it works.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from spcomp.codegen.baked_cpu.body import baked_body
-from spcomp.codegen.baked_cpu.conv import BakedConv
+from spcomp.codegen.baked_cpu.conv import BakedConv, pointwise
 from spcomp.codegen.baked_cpu.driver import ENTRY_BYTES
 from spcomp.codegen.baked_cpu.emit import LINE_BYTES, SPREAD_TILES, STEP_BYTES
 from spcomp.codegen.mlir_cpu import jit
@@ -80,7 +80,7 @@ class BakedCpu:
         """Code, weights and tables; within a few percent where nonzeros are spread evenly."""
         schedule = dict(call.schedule)
         loads, segments = expected_loads(call), call.n / schedule["rows"] * max(1.0, call.k / schedule["columns"])
-        loads *= 1 if call.conv is None else 2  # each with a move of the pointer
+        loads *= 1 if call.conv is None or pointwise(call.conv) else 2  # each with a move of the pointer
         multiplies = call.nonzeros * (STEP_BYTES + FLOAT_BYTES)
         fetches = (call.nonzeros + loads) * STEP_BYTES * STEP_BYTES / LINE_BYTES / SPREAD_TILES
         sums = 2 * call.n * max(1.0, call.k / schedule["columns"]) * STEP_BYTES

@@ -26,6 +26,7 @@ from spcomp.codegen.mlir_cpu.tokens import CHUNK_BYTES, MLIR_DTYPES, float_vecto
 from spcomp.codegen.x86.encoder import FLOAT_BYTES, ZMM_BYTES
 from spcomp.codegen.x86.memory import PAGE_BYTES
 from spcomp.conv_layout import NATURAL, TILES, Padded, shape_of, takes
+from spcomp.conv_shape import ConvShape
 from spcomp.encodings.pack import PackedTensor
 from spcomp.errors import KernelError
 from spcomp.plan import Epilogue, KernelCall
@@ -62,6 +63,11 @@ class _Target:
     """By threads."""
 
 
+def pointwise(conv: ConvShape) -> bool:
+    """Whether a convolution is a product on tiles of pixels."""
+    return conv.kernel == (1, 1) and conv.padding == (0, 0)
+
+
 class BakedConv:
     """``y = activation(conv(x) * scale + bias + residual)``. Thread safe: scratch is per thread, the rest read-only."""
 
@@ -75,7 +81,7 @@ class BakedConv:
         self.bias, self.scale = float_vector(bias), float_vector(scale)
         schedule = dict(call.schedule)
         sizes = schedule["rows"], schedule["columns"], schedule["groups"]
-        self.pointwise = conv.kernel == (1, 1) and conv.padding == (0, 0)
+        self.pointwise = pointwise(conv)
         self.unit = unit_rows(call.n)
         rows = min(-(-call.n // LANES) * LANES, self.unit)
         self.tiles = -(-conv.pixels // LANES) if self.pointwise else planes.tiles
