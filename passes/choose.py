@@ -27,6 +27,8 @@ CLOSE = 1.02
 """Within this factor of the fastest, fewer bytes win."""
 SECOND = 1.1
 """A second copy of the weight in another encoding must be worth at least this factor on average."""
+CODE = 1.1
+"""The same for generated code, which is two to four times as large as what it is made of."""
 
 
 DENSE = "dense."
@@ -94,14 +96,16 @@ def choose(
         elif worst < NEVER_SLOWER and not force:
             refusals.append(f"{label} would be {worst:.2f}x of dense at some row count")
         else:
-            scored.append((total / len(measured) - math.log(SECOND) * (len(kept) - 1), -nbytes, kept, allowed))
+            handicap = math.log(SECOND) * (len(kept) - 1) + (math.log(CODE) if own else 0.0)
+            scored.append((total / len(measured), handicap, -nbytes, kept, allowed))
     if not scored:
         return dense_choice(measured, "; ".join(refusals[:3]))
-    top = max(score for score, *_ in scored)
-    mean, _, kept, names = max((s for s in scored if s[0] >= top - math.log(CLOSE)), key=lambda s: (s[1], s[0]))
+    top = max(mean - handicap for mean, handicap, *_ in scored)
+    near = [s for s in scored if s[0] - s[1] >= top - math.log(CLOSE)]
+    mean, _, _, kept, names = max(near, key=lambda s: (s[2], s[0] - s[1]))
     return Choice(
         _ranges(measured, names),
-        f"{math.exp(mean) * SECOND ** (len(kept) - 1):.2f}x of best dense on average over "
+        f"{math.exp(mean):.2f}x of best dense on average over "
         f"M = {', '.join(map(str, measured))}",
         tuple(kept),
     )
