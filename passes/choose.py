@@ -105,8 +105,7 @@ def choose(
     mean, _, _, kept, names = max(near, key=lambda s: (s[2], s[0] - s[1]))
     return Choice(
         _ranges(measured, names),
-        f"{math.exp(mean):.2f}x of best dense on average over "
-        f"M = {', '.join(map(str, measured))}",
+        f"{math.exp(mean):.2f}x of best dense on average over M = {', '.join(map(str, measured))}",
         tuple(kept),
     )
 
