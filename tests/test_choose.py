@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
-from spcomp.passes.choose import NEVER_SLOWER, Choice, choose, doubtful, open_gaps
+from spcomp.passes.choose import CODE, NEVER_SLOWER, Choice, choose, doubtful, open_gaps
 from spcomp.passes.propose import Candidate, points_of
 from spcomp.plan import RowRange
 
@@ -43,6 +43,16 @@ def test_generated_code_counts_in_the_budget() -> None:
     refused = pick({64: {"dense.onednn": 4, code.name: 1.0}}, code, budget=0.8)
     assert not refused.sparse
     assert "csr(block_columns=128) with c needs 900 B, more than 0.8 x dense" in refused.reason
+
+
+def test_generated_code_must_be_worth_its_bytes() -> None:
+    code = Candidate(Csr(128), "c", (("panel", 8),), 400, 90, extra_nbytes=500, fewest_rows=16)
+    for gain, kept in ((1.1, CSR.name), (CODE * 1.05, code.name)):
+        choice = pick({64: {**times(4, csr=1.0), code.name: 1 / gain}}, CSR, code)
+        assert choice.ranges == ((RowRange(0, None), kept),)
+    alone = pick({64: {"dense.onednn": 1.1, code.name: 1.0}}, code)
+    assert alone.sparse, "against dense it need only be faster"
+    assert alone.reason.startswith("1.10x of best dense")
 
 
 def test_the_fastest_wins() -> None:
