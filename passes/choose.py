@@ -28,7 +28,8 @@ CLOSE = 1.02
 SECOND = 1.1
 """A second copy of the weight in another encoding must be worth at least this factor on average."""
 CODE = 1.5
-"""The same for generated code, which is two to four times as large as what it is made of."""
+"""The same for generated code, which is two to four times as large as what it is made of, unless the budget is above 1:
+who allows more bytes than dense has wants speed."""
 
 
 DENSE = "dense."
@@ -96,7 +97,7 @@ def choose(
         elif worst < NEVER_SLOWER and not force:
             refusals.append(f"{label} would be {worst:.2f}x of dense at some row count")
         else:
-            handicap = math.log(SECOND) * (len(kept) - 1) + (math.log(CODE) if own else 0.0)
+            handicap = math.log(SECOND) * (len(kept) - 1) + (math.log(CODE) if own and budget <= 1 else 0.0)
             scored.append((total / len(measured), handicap, -nbytes, kept, allowed))
     if not scored:
         return dense_choice(measured, "; ".join(refusals[:3]))

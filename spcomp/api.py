@@ -56,7 +56,7 @@ def compile(
         dynamic_shapes: ``torch.export``'s own, instead of a second example.
         policy: ``"auto"`` keeps a layer dense where sparse does not pay; ``"force"`` raises there; ``"off"`` is dense.
         memory_budget: bytes the kernels of one layer may keep, as a multiple of its dense bytes (up to 1.0, also of
-            64 KiB for pages and tables).
+            64 KiB for pages and tables). Above 1.0 only speed decides among what fits.
         include, exclude: globs over module names: which layers may become sparse.
         encodings: names of the encodings to consider (``"csr"``, ``"block"``, ``"nm"``); None is all.
         engine: what runs the rest of the graph: ``"inductor"``, ``"eager"``, or ``"auto"``: Inductor if it works.

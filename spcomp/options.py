@@ -21,7 +21,7 @@ class Options:
 
     ``policy``: ``auto`` keeps a layer dense where sparse does not pay and says why, ``force`` raises instead, ``off``
     is all dense. ``memory_budget``: bytes that the kernels of a layer may keep, as a multiple of its dense bytes
-    (up to 1.0, also of 64 KiB for pages and tables).
+    (up to 1.0, also of 64 KiB for pages and tables); above 1.0 only speed decides among what fits.
     ``include``/``exclude``: globs over module names. ``encodings``: names to consider, None is all. ``engine``: what
     runs the rest of the graph. ``guard``: time the whole model against the whole dense program before handing it out.
     ``quantize``: ``int8`` lets linear layers compute in int8 where that is faster; None is never lossy.

@@ -36,7 +36,7 @@ def test_generated_code_counts_in_the_budget() -> None:
     """Packed bytes once and the code of one kernel once, however many could share or have their own."""
     code = Candidate(Csr(128), "c", (("panel", 8),), 400, 90, extra_nbytes=500, fewest_rows=16)
     other = Candidate(Csr(128), "c", (("panel", 16),), 400, 90, extra_nbytes=550, fewest_rows=16)
-    few, many = times(4, csr=2.0), {**times(4, csr=2.0), code.name: 1.0, other.name: 0.99}
+    few, many = times(4, csr=2.0), {**times(4, csr=2.0), code.name: 0.5, other.name: 0.495}
     choice = pick({1: few, 64: many}, CSR, code, other)
     assert choice.ranges == ((RowRange(0, 63), CSR.name), (RowRange(64, None), code.name))
     assert pick({1: few, 64: many}, CSR, code, budget=0.8).ranges == ((RowRange(0, None), CSR.name),)
@@ -50,6 +50,8 @@ def test_generated_code_must_be_worth_its_bytes() -> None:
     for gain, kept in ((1.1, CSR.name), (CODE * 1.05, code.name)):
         choice = pick({64: {**times(4, csr=1.0), code.name: 1 / gain}}, CSR, code)
         assert choice.ranges == ((RowRange(0, None), kept),)
+    fast = pick({64: {**times(4, csr=1.0), code.name: 0.95}}, CSR, code, budget=1.1)
+    assert fast.ranges == ((RowRange(0, None), code.name),), "a budget above 1 asks for speed"
     alone = pick({64: {"dense.onednn": 1.1, code.name: 1.0}}, code)
     assert alone.sparse, "against dense it need only be faster"
     assert alone.reason.startswith("1.10x of best dense")
