@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
-import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 from torch import fx
@@ -170,16 +169,6 @@ class Cuts:
                     if id(other) not in waiting:
                         waiting.add(id(other))
                         queue.append(other)
-
-    def groups(self) -> list[list[Axis]]:
-        """Axes that are cut alike, or one as a part of the other: each group is one shared dimension of the model."""
-        graph: Any = nx.Graph()
-        graph.add_nodes_from(self.cut)
-        for relation in self.relations:
-            if not isinstance(relation, Read):
-                first, *rest = relation.axes
-                graph.add_edges_from((first, other) for other in rest)
-        return [list(group) for group in nx.connected_components(graph)]
 
     def left(self, axis: Axis) -> int:
         """How many elements of an axis stay."""
