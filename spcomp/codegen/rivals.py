@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import weakref
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -20,14 +21,25 @@ _numbers = itertools.count()
 _layers: weakref.WeakValueDictionary[int, DenseLinear] = weakref.WeakValueDictionary()
 
 
-class DenseLinear(nn.Module):
-    """A linear layer served by the :func:`~spcomp.codegen.dense.best_dense` of about ``rows`` rows, measured hot."""
+Sizes = tuple[int, int, bool, torch.dtype]
+Measured = Mapping[int, Mapping[str, float]]
 
-    def __init__(self, layer: nn.Linear, rows: int) -> None:
+
+class DenseLinear(nn.Module):
+    """A linear layer served by the :func:`~spcomp.codegen.dense.best_dense` of about ``rows`` rows, measured hot.
+
+    ``known``: what layers of the same sizes came to before; those are not measured again.
+    """
+
+    def __init__(self, layer: nn.Linear, rows: int, known: dict[Sizes, Measured]) -> None:
         super().__init__()
         self.n = layer.out_features
         self.best = best_dense(_call(layer), layer.weight.detach(), layer.bias, (max(1, rows),))
-        self.best.measure()
+        sizes = (layer.out_features, layer.in_features, layer.bias is not None, layer.weight.dtype)
+        if sizes in known:
+            self.best.settle(known[sizes])
+        else:
+            known[sizes] = self.best.measure()
         self.number = next(_numbers)
         _layers[self.number] = self
 
@@ -60,10 +72,11 @@ def _fake(x: torch.Tensor, layer: int, n: int) -> torch.Tensor:
 def best_dense_inductor(model: nn.Module, rows: int) -> nn.Module:
     """``model`` with every linear layer served by best dense for about ``rows`` rows; the rest fused by Inductor."""
     model = copy.deepcopy(model)
+    known: dict[Sizes, Measured] = {}
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Linear):
-                setattr(parent, name, DenseLinear(child, rows))
+                setattr(parent, name, DenseLinear(child, rows, known))
     return torch.compile(model, fullgraph=True)  # type: ignore[return-value]
 
 

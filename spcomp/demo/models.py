@@ -77,7 +77,7 @@ class DigitsViT(nn.Module):
     TINY = ("embed", "head")
     """Layers with 4 inputs or 10 outputs."""
 
-    def __init__(self, width: int = 512, layers: int = 4, heads: int = 8, mlp_width: int = 2048) -> None:
+    def __init__(self, width: int = 512, layers: int = 2, heads: int = 8, mlp_width: int = 2048) -> None:
         super().__init__()
         self.embed = nn.Linear(4, width)
         self.position = nn.Parameter(torch.randn(16, width))

@@ -22,6 +22,8 @@ WITHIN = 1.15
 """Dense programs up to this much slower than the fastest in the screening run in the race too."""
 HOPELESS = 1.5
 """Dense programs that much slower in the first round are not looked at again."""
+SLOW = 1.0
+"""Where one run of every program takes this many seconds, the screening looks at each twice, not four times."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def _screen(work: Mapping[str, Work]) -> dict[str, float]:
     seconds = {name: min(t.seconds) for name, t in interleave(work, rounds=1, warmup=1).items()}
     limit = HOPELESS * min(seconds.values())
     close = {name: run for name, run in work.items() if seconds[name] <= limit}
-    again = interleave(close, rounds=3, warmup=0)
+    again = interleave(close, rounds=3 if sum(seconds.values()) < SLOW else 1, warmup=0)
     return seconds | {name: min(seconds[name], *t.seconds) for name, t in again.items()}
 
 

@@ -32,7 +32,7 @@ class DemoSettings:
     batches: tuple[int, ...] = (1, 32, 256)
     threads: int = 1
     """For latency; training takes all cores."""
-    race_seconds: float = 2.5
+    race_seconds: float = 2.0
     """For every network and batch size."""
     seed: int = 0
     quick: bool = False
