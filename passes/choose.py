@@ -27,9 +27,10 @@ CLOSE = 1.02
 """Within this factor of the fastest, fewer bytes win."""
 SECOND = 1.1
 """A second copy of the weight in another encoding must be worth at least this factor on average."""
-CODE = 1.4
-"""The same for generated code, which is two to four times as large as what it is made of, unless the budget is above 1:
-who allows more bytes than dense has wants speed."""
+CODE = 1.5
+"""Generated code, which is two to four times as large as what it is made of, must be worth at least this factor on
+average over the row counts that it serves, unless the budget is above 1: who allows more bytes than dense has wants
+speed. Where nothing else serves a form of the weight, code has nobody to be compared with."""
 
 
 DENSE = "dense."
@@ -96,8 +97,10 @@ def choose(
             refusals.append(f"{label} has no kernel for some row count")
         elif worst < NEVER_SLOWER and not force:
             refusals.append(f"{label} would be {worst:.2f}x of dense at some row count")
+        elif own and budget <= 1 and (gain := _gain(measured, allowed, own.name)) < CODE:
+            refusals.append(f"{label} gains {gain:.2f}x, too little for its bytes")
         else:
-            handicap = math.log(SECOND) * (len(kept) - 1) + (math.log(CODE) if own and budget <= 1 else 0.0)
+            handicap = math.log(SECOND) * (len(kept) - 1)
             scored.append((total / len(measured), handicap, -nbytes, kept, allowed))
     if not scored:
         return dense_choice(measured, "; ".join(refusals[:3]))
@@ -118,6 +121,16 @@ def _sets(
     for kept in [*itertools.combinations(encodings, 1), *itertools.combinations(encodings, 2)]:
         yield kept, None
         yield from ((kept, c) for c in candidates if c.extra_nbytes and c.form in kept)
+
+
+def _gain(measured: Mapping[int, Mapping[str, float]], allowed: set[str], own: str) -> float:
+    """How much faster the kernel ``own`` is than the others allowed, on average where it is the fastest of them."""
+    logs = []
+    for seconds in measured.values():
+        others = min((s for name, s in seconds.items() if name in allowed and name != own), default=math.inf)
+        if own in seconds and seconds[own] < others:
+            logs.append(math.log(others / seconds[own]))
+    return math.exp(sum(logs) / len(logs)) if logs else 1.0
 
 
 def doubtful(choice: Choice, measured: Mapping[int, Mapping[str, float]], candidates: Sequence[Candidate]) -> list[int]:
