@@ -14,6 +14,7 @@ from spcomp.encodings.int8 import Int8Weight
 from spcomp.encodings.pack import PackedTensor
 from spcomp.errors import PassError
 from spcomp.kernel import Backend
+from spcomp.passes.origins import Origins
 from spcomp.plan import Epilogue, RowRange
 from spcomp.sparsity.facts import SparsityFacts
 
@@ -142,6 +143,8 @@ class PassContext:
     """Weights that embeddings read too, by memory: whether only layers and embeddings do, in every program."""
     gathered: dict[tuple[object, ...], int] = field(default_factory=dict)
     """Those of them whose rows are gathered from a slot, once layers are planned: memory -> slot."""
+    origins: Origins = field(default_factory=Origins)
+    """Constants that passes made of the model's own."""
     packed: dict[tuple[str, str], PackedTensor] = field(default_factory=dict)
     """By (content digest, encoding): tied and repeated weights are packed once."""
 

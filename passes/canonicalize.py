@@ -21,11 +21,11 @@ from typing import Any, ClassVar
 import torch
 from torch import fx
 
-from spcomp.passes.base import PassContext
-from spcomp.passes.collect import identity
+from spcomp.passes.base import PassContext, attribute
 from spcomp.passes.dataflow import Constants, arguments, escapes, is_mutable, is_part, is_random, same_size, shape_of
 from spcomp.passes.einsum import EinsumLinear, as_linear
 from spcomp.passes.functional import functionalize
+from spcomp.passes.origins import Origins, Step, identity, pick, viewed
 from spcomp.passes.rewrite import add_constant, refresh, remove_dead_code
 
 aten = torch.ops.aten
@@ -41,14 +41,14 @@ class Canonicalize:
 
     def run(self, gm: fx.GraphModule, ctx: PassContext) -> fx.GraphModule:
         changed = functionalize(gm)
-        changed |= fold_constants(gm)
-        changed |= _Products(gm, Constants.of(gm)).run()
+        changed |= fold_constants(gm, ctx.origins)
+        changed |= _Products(gm, Constants.of(gm), ctx.origins).run()
         if remove_dead_code(gm) or changed:
             gm.recompile()
         return gm
 
 
-def fold_constants(gm: fx.GraphModule) -> bool:
+def fold_constants(gm: fx.GraphModule, origins: Origins) -> bool:
     """Compute what depends on constants alone. What is still in use is materialised, what is not was a step."""
     constants = Constants.of(gm)
     values: dict[fx.Node, Any] = {}
@@ -68,7 +68,8 @@ def fold_constants(gm: fx.GraphModule) -> bool:
         if node.op == "get_attr" or not isinstance(value, torch.Tensor) or not leaves or escapes(node):
             continue  # what is returned is the caller's, a new one every time
         source = _largest_source(node)
-        new = add_constant(gm, str(source.target), value, "folded", node)
+        value = _shared(origins, attribute(gm, source), value)
+        new = add_constant(gm, str(source.target), value, "folded", node, origins)
         new.meta["val"] = node.meta.get("val", new.meta["val"])
         node.replace_all_uses_with(new, delete_user_cb=lambda user: user not in values or escapes(user))
         folded = True
@@ -92,6 +93,14 @@ def _reasonable(made: Any, args: Any) -> bool:
     return made.nbytes <= 2 * sum(t.nbytes for t in given) + MAX_GROWTH_BYTES
 
 
+def _shared(origins: Origins, source: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """A folded value, or the one that another program came to: a view is known by its memory, the rest by content."""
+    select = viewed(value, source)
+    if select is not None:
+        return origins.put(source, ("view", *identity(value)), value, select)
+    return origins.computed(source, value)
+
+
 def _largest_source(node: fx.Node) -> fx.Node:
     """The largest attribute that a folded value is made of: it gives its name."""
     found: dict[fx.Node, int] = {}
@@ -112,6 +121,7 @@ class _Products:
 
     gm: fx.GraphModule
     constants: Constants
+    origins: Origins
     made: dict[tuple[object, ...], fx.Node] = field(default_factory=dict)
 
     def run(self) -> bool:
@@ -130,9 +140,12 @@ class _Products:
             return node
         key = (*identity(constant), order, shape)
         if key not in self.made:
-            matrix = constant.permute(order).reshape(shape).contiguous()
+            matrix = self.origins.get(constant, (order, shape))
+            if matrix is None:
+                select = (Step("permute", (order, shape)),)
+                matrix = self.origins.put(constant, (order, shape), pick(select, constant).contiguous(), select)
             first = next(iter(self.gm.graph.nodes))
-            self.made[key] = add_constant(self.gm, str(node.target), matrix, "transposed", first)
+            self.made[key] = add_constant(self.gm, str(node.target), matrix, "transposed", first, self.origins)
         return self.made[key]
 
     def linear(self, node: fx.Node, x: fx.Node, weight: fx.Node, bias: fx.Node | None) -> bool:

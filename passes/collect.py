@@ -20,6 +20,7 @@ from torch import fx
 from spcomp.encodings.matrix import matrix_of
 from spcomp.passes.base import Norm, PassContext, Site, attribute
 from spcomp.passes.conv import conv_shape, fused, is_conv
+from spcomp.passes.origins import identity
 from spcomp.plan import Epilogue, RowRange
 from spcomp.sparsity.annotation import of
 
@@ -133,11 +134,6 @@ def _is_written(node: fx.Node) -> bool:
     return False
 
 
-def identity(tensor: torch.Tensor) -> tuple[object, ...]:
-    """Equal for the same elements of the same memory: an address alone is shared with slices, or 0 if empty."""
-    return tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype
-
-
 def site_key(gm: fx.GraphModule, match: Match) -> tuple[object, ...]:
     """Identity of a site: the memory of all its constants, its geometry, and what is fused."""
     weight = attribute(gm, match.node.args[1])  # type: ignore[arg-type]
@@ -160,7 +156,7 @@ class Collect:
             key = site_key(gm, match)
             site = ctx.sites.get(key)
             if site is None:
-                site = ctx.sites[key] = _site(gm, match, len(ctx.sites))
+                site = ctx.sites[key] = _site(gm, match, ctx)
             domain = rows_of(match.node, site.pixels)
             site.uses += 1
             if domain not in site.domains:
@@ -168,7 +164,7 @@ class Collect:
         return gm
 
 
-def _site(gm: fx.GraphModule, match: Match, slot: int) -> Site:
+def _site(gm: fx.GraphModule, match: Match, ctx: PassContext) -> Site:
     weight_node = match.node.args[1]
     assert isinstance(weight_node, fx.Node)
     facts = of(weight_node)
@@ -183,8 +179,8 @@ def _site(gm: fx.GraphModule, match: Match, slot: int) -> Site:
         bias_name = None
     conv = conv_shape(match.node) if is_conv(match.node) else None
     return Site(
-        slot=slot,
-        layer=target.removesuffix(".weight"),
+        slot=len(ctx.sites),
+        layer=ctx.origins.name(target).removesuffix(".weight"),
         weight=weight if conv is None else matrix_of(weight),
         bias=None if bias is None else bias.detach(),
         epilogue=Epilogue(bias is not None, match.activation, scale is not None, match.add is not None),

@@ -21,6 +21,7 @@ from spcomp.passes.base import PassContext
 from spcomp.passes.canonicalize import fold_constants
 from spcomp.passes.dataflow import arguments, escapes, is_static, same_size, shape_of
 from spcomp.passes.known import Known
+from spcomp.passes.origins import Origins
 from spcomp.passes.pointwise import is_pointwise
 from spcomp.passes.propagate_sparsity import KEY, Propagated, propagate
 from spcomp.passes.rewrite import add_constant, refresh, remove_dead_code
@@ -40,12 +41,12 @@ class EliminateDead:
         changed = False
         for _ in range(MAX_ROUNDS):
             found = propagate(gm)
-            again = replace_constants(gm, found)
+            again = replace_constants(gm, found, ctx.origins)
             if again:
-                fold_constants(gm)
+                fold_constants(gm, ctx.origins)
                 remove_dead_code(gm)
                 found = propagate(gm)
-            again |= shrink(gm, found)
+            again |= shrink(gm, found, ctx.origins)
             changed |= again
             if not again:
                 break
@@ -57,11 +58,11 @@ class EliminateDead:
         return gm
 
 
-def shrink(gm: fx.GraphModule, found: Propagated) -> bool:
+def shrink(gm: fx.GraphModule, found: Propagated, origins: Origins) -> bool:
     """Cut everything that was found removable."""
     if not any(found.is_cut(node) for node in gm.graph.nodes):
         return False
-    shrinking = Shrinking(gm, found)
+    shrinking = Shrinking(gm, found, origins)
     for node in list(gm.graph.nodes):
         shrinking.rewrite(node)
     remove_dead_code(gm)
@@ -69,7 +70,7 @@ def shrink(gm: fx.GraphModule, found: Propagated) -> bool:
     return True
 
 
-def replace_constants(gm: fx.GraphModule, found: Propagated) -> bool:
+def replace_constants(gm: fx.GraphModule, found: Propagated, origins: Origins) -> bool:
     """Values that are constant throughout become constants."""
     depends: set[fx.Node] = set()
     changed: set[fx.Node] = set()
@@ -91,7 +92,8 @@ def replace_constants(gm: fx.GraphModule, found: Propagated) -> bool:
             if not fits and not all(is_static(s) for s in shape):
                 continue
             if constant is None:
-                constant = add_constant(gm, f"{node.name}", own.value.clone(), "known", node)
+                value = origins.computed(own.value, own.value.clone())
+                constant = add_constant(gm, f"{node.name}", value, "known", node, origins)
             if fits and (other := _unchanged(user, node, own)) is not None:
                 user.replace_all_uses_with(other)
                 changed.add(user)

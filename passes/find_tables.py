@@ -15,7 +15,8 @@ import torch
 from torch import fx
 
 from spcomp.passes.base import PassContext, Site, attribute
-from spcomp.passes.collect import identity, matches, site_key, written_storages
+from spcomp.passes.collect import matches, site_key, written_storages
+from spcomp.passes.origins import identity
 
 NUMBERS = (torch.int32, torch.int64)
 

@@ -10,21 +10,20 @@ from spcomp.passes.find_tables import FindTables
 from spcomp.passes.flatten import Flatten
 from spcomp.passes.infer_sparsity import InferSparsity
 from spcomp.passes.lower import Lower
-from spcomp.passes.propagate_sparsity import PropagateSparsity
 
 ANALYSE: tuple[Pass, ...] = (
-    Flatten(),  # first: every later pass sees one flat tuple of outputs
-    InferSparsity(),  # facts before anyone asks about them
+    Flatten(),  # every later pass sees one flat tuple of outputs
+    Canonicalize(),  # products with constants are linear layers before anyone looks for those
+    InferSparsity(),  # facts before anyone asks about them, after what is constant or unread has gone
     Collect(),  # needs facts; the graph is still undecomposed ATen here
     FindTables(),  # needs sites: embeddings of a layer's weight
 )
 SHRINK: tuple[Pass, ...] = (
     Flatten(),  # first, as above
     Canonicalize(),  # products with constants are linear layers, in-place ops functional: rules are for those
-    PropagateSparsity(),  # annotations for whoever looks at the graph
     EliminateDead(),  # before facts are measured: what is gone is no zero any more
 )
-"""Not part of ANALYSE yet: a compiled model's state is the original's, and cut weights are not (docs/decisions.md)."""
+"""Runs before ANALYSE, unless ``shrink=False``."""
 LOWER: tuple[Pass, ...] = (
     Lower(),  # last: kernels have been chosen by now
 )

@@ -9,24 +9,34 @@ from torch import fx, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from spcomp.passes.dataflow import is_mutable, shape_of
+from spcomp.passes.origins import Origins, identity
 
 
-def add_constant(gm: fx.GraphModule, target: str, tensor: torch.Tensor, word: str, before: fx.Node) -> fx.Node:
-    """A ``get_attr`` node of a new tensor. ``fc.weight`` becomes ``fc.<word>.weight``, numbered if that is taken."""
+def add_constant(
+    gm: fx.GraphModule, target: str, tensor: torch.Tensor, word: str, before: fx.Node, origins: Origins | None = None
+) -> fx.Node:
+    """A ``get_attr`` node of a new tensor. ``fc.weight`` becomes ``fc.<word>.weight``, numbered if that is taken.
+
+    With ``origins``, one name means one tensor in all programs.
+    """
     path, _, name = target.rpartition(".")
-    owner: nn.Module = gm
-    for part in path.split(".") if path else []:
-        owner = _child(owner, part)
     number = 1
-    while hasattr(inner := _child(owner, word if number == 1 else f"{word}{number}"), name):
+    while True:
+        inner = ".".join(p for p in (path, word if number == 1 else f"{word}{number}") if p)
+        owner: nn.Module = gm
+        for part in inner.split("."):
+            owner = _child(owner, part)
+        there = getattr(owner, name, None)
+        again = origins is not None and isinstance(there, torch.Tensor) and identity(there) == identity(tensor)
+        if (there is None or again) and (origins is None or origins.claim(f"{inner}.{name}", tensor, target)):
+            break
         number += 1
-    if tensor.is_floating_point():
-        inner.register_parameter(name, nn.Parameter(tensor.detach(), requires_grad=False))
-    else:
-        inner.register_buffer(name, tensor)
-    full = ".".join(p for p in (path, word if number == 1 else f"{word}{number}", name) if p)
+    if there is None and tensor.is_floating_point():
+        owner.register_parameter(name, nn.Parameter(tensor.detach(), requires_grad=False))
+    elif there is None:
+        owner.register_buffer(name, tensor)
     with gm.graph.inserting_before(before):
-        node = gm.graph.create_node("get_attr", full)
+        node = gm.graph.create_node("get_attr", f"{inner}.{name}")
     mode = fake_mode(gm)
     node.meta["val"] = tensor if mode is None else mode.from_tensor(tensor, static_shapes=True)
     return node

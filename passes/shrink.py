@@ -15,6 +15,7 @@ from spcomp.passes.axis_rules import aligned
 from spcomp.passes.axis_rules_parts import slice_bounds
 from spcomp.passes.dataflow import arguments, is_part, set_argument, shape_of
 from spcomp.passes.known_rules import conv_groups
+from spcomp.passes.origins import Origins, Step, pick
 from spcomp.passes.pointwise import is_pointwise
 from spcomp.passes.propagate_sparsity import Propagated
 from spcomp.passes.rewrite import add_constant
@@ -32,6 +33,7 @@ class Shrinking:
 
     gm: fx.GraphModule
     found: Propagated
+    origins: Origins
     changed: set[fx.Node] = field(default_factory=set)
     made: dict[tuple[object, ...], fx.Node] = field(default_factory=dict)
 
@@ -71,14 +73,20 @@ class Shrinking:
         """A ``get_attr`` node of some slices of a constant; the same slices are made once."""
         key = (operand.target, *((d, i.tobytes()) for d, i in sorted(keep.items()) if i is not None))
         if key not in self.made:
-            for d, index in keep.items():
-                if index is not None:
-                    constant = constant.index_select(d, torch.from_numpy(index))
-            self.made[key] = self.constant(str(operand.target), constant)
+            cut = self.origins.get(constant, key[1:])
+            if cut is None:
+                chosen = [(d, torch.from_numpy(index)) for d, index in keep.items() if index is not None]
+                select = tuple(Step("keep", ((d,),), index) for d, index in chosen)
+                cut = self.origins.put(constant, key[1:], pick(select, constant), select)
+            self.made[key] = self.constant(str(operand.target), cut)
         return self.made[key]
 
     def constant(self, target: str, tensor: Tensor) -> fx.Node:
-        return add_constant(self.gm, target, tensor, WORD, next(iter(self.gm.graph.nodes)))
+        return add_constant(self.gm, target, tensor, WORD, next(iter(self.gm.graph.nodes)), self.origins)
+
+    def computed(self, source: Tensor, target: str, made: Tensor) -> fx.Node:
+        """A ``get_attr`` node of what was computed of a constant; the same content is one tensor."""
+        return self.constant(target, self.origins.computed(source, made))
 
 
 def _affine(node: fx.Node, given: dict[str, Any], s: Shrinking, dim: int) -> None:
@@ -100,7 +108,8 @@ def _affine(node: fx.Node, given: dict[str, Any], s: Shrinking, dim: int) -> Non
         total = total if rows is None else total[torch.from_numpy(rows)]
         target = str(given["weight"].target).removesuffix("weight") + "bias"
         target = str(given["bias"].target) if bias is not None else target
-        set_argument(node, "bias", s.constant(target, total.to(weight.dtype)))
+        source = weight if bias is None else bias
+        set_argument(node, "bias", s.computed(source, target, total.to(weight.dtype)))
     else:
         s.narrow_argument(node, given, "bias", {0: rows})
     s.narrow_argument(node, given, "weight", {0: rows, 1: columns})
@@ -203,7 +212,7 @@ def _index_select(node: fx.Node, given: dict[str, Any], s: Shrinking) -> None:
     taken = index.reshape(-1).numpy()
     taken = taken if mine is None else taken[mine]
     moved = torch.from_numpy(np.searchsorted(kept, taken)).to(index.dtype)
-    set_argument(node, "index", s.constant(str(given["index"].target), moved))
+    set_argument(node, "index", s.computed(index, str(given["index"].target), moved))
 
 
 def _cat(node: fx.Node, given: dict[str, Any], s: Shrinking) -> None:

@@ -12,17 +12,29 @@ import torch
 from torch import fx, nn
 
 from spcomp import guard as guarding
-from spcomp.build import Built, analyse, assemble, build_all, compile_rest, dense_built, lower, make_planner
+from spcomp.build import (
+    Built,
+    analyse,
+    assemble,
+    build_all,
+    compile_rest,
+    constants_read,
+    dense_built,
+    flat,
+    lower,
+    make_planner,
+)
 from spcomp.capture import Captured, Example, capture, check_model, from_exported
 from spcomp.compiled import CompiledModule, Parts, Program
 from spcomp.dense_program import best_dense_program
 from spcomp.errors import InputError, WeightError
 from spcomp.gathering import gather_where_found
 from spcomp.options import Engine, Options, Policy
-from spcomp.passes.base import PassContext, Site
-from spcomp.passes.collect import identity
+from spcomp.passes.base import PassContext
 from spcomp.report.debug import Dump
 from spcomp.signature import Constant
+from spcomp.source import Source
+from spcomp.state import state_of
 from spcomp.targets.host import release_memory
 from spcomp.tiling import with_tiles
 
@@ -43,6 +55,7 @@ def compile(
     engine: Engine = "auto",
     guard: bool = True,
     quantize: str | None = None,
+    shrink: bool = True,
     cache_dir: str | Path | None = None,
     debug_dir: str | Path | None = None,
     progress: Callable[[str], None] | None = None,
@@ -64,6 +77,7 @@ def compile(
         quantize: ``"int8"`` lets linear layers compute in int8 where that is faster than in floating point: weights
             with a scale a row, inputs with a scale a token, both rounded. ``explain()`` gives each layer's error and
             its bound; such a layer keeps its rounded weight alone. None, the default, never rounds anything.
+        shrink: take rows, columns, channels and heads that are constant or that nobody reads out of the graph.
         cache_dir: where tunings are remembered (default ``$SPCOMP_CACHE_DIR`` or ``~/.cache/spcomp``; compiled kernels
             are kept in the default folder, whatever this says).
         debug_dir: dump the graph after every pass, and every kernel's source, here.
@@ -84,6 +98,7 @@ def compile(
         engine=engine,
         guard=guard,
         quantize=quantize,
+        shrink=shrink,
         cache_dir=None if cache_dir is None else Path(cache_dir),
         debug_dir=None if debug_dir is None else Path(debug_dir),
     )
@@ -159,9 +174,13 @@ def build_parts(captured: Sequence[Captured], options: Options, say: Callable[[s
     dump = Dump(options.debug_dir) if options.debug_dir is not None else None
     ctx = PassContext(dump=dump.graph if dump is not None else None)
     graphs: list[fx.GraphModule] = []
+    sources: list[Source] = []
+    read: dict[tuple[object, ...], int] = {}
     for i, program in enumerate(captured):
         say(f"analysing program {i + 1} of {len(captured)}")
-        graphs.append(analyse(program, ctx))
+        sources.append(Source.of(flat(program, ctx), program.constants, shrink=options.shrink))
+        read |= constants_read(program.gm)
+        graphs.append(analyse(program, ctx, shrink=options.shrink))
     if not ctx.sites and options.policy == "force":
         raise WeightError("compile sparse (policy='force')", "no layer with a constant weight", "policy='auto'")
     sites = sorted(ctx.sites.values(), key=lambda s: s.slot)
@@ -169,6 +188,8 @@ def build_parts(captured: Sequence[Captured], options: Options, say: Callable[[s
     ctx.gathered = gather_where_found(ctx.tables, sites, built)
     tensors: dict[str, torch.Tensor] = {}
     programs = [lower(gm, c, ctx, tensors) for gm, c in zip(graphs, captured, strict=True)]
+    for source, made in zip(sources, programs, strict=True):
+        source.text = str(made.gm.graph)
     graphs.clear()
     for i, lowered in enumerate(programs):
         say(f"compiling the rest of program {i + 1} of {len(programs)}")
@@ -193,7 +214,10 @@ def build_parts(captured: Sequence[Captured], options: Options, say: Callable[[s
             parts = guarded(parts, dense, alternatives, flats, options)
         del alternatives, planner
     release_memory()  # the dense program that lost
-    parts.state_names = _state_names(captured[0].state, sites, tensors)
+    parts.state = state_of(captured[0].state, set(read), sites, tensors, ctx.origins)
+    if len(ctx.origins):
+        parts.sources = tuple(sources)
+        parts.whole_nbytes = sum(read.values())
     if dump is not None:
         dump.kernels(parts.table)
     return parts
@@ -214,13 +238,3 @@ def guarded(
     shown = ", ".join(f"{s:.2f}x" for s in speedups)
     parts.notes = (f"guard: {shown} of the best dense program, whole model, example inputs",)
     return parts
-
-
-def _state_names(
-    state: Mapping[str, torch.Tensor], sites: Sequence[Site], tensors: Mapping[str, torch.Tensor]
-) -> dict[str, str]:
-    """The names of the model's state -> the name under which the compiled model knows the same memory."""
-    known = {identity(tensor): name for name, tensor in tensors.items()}
-    known |= {identity(s.bias): s.bias_name for s in sites if s.bias is not None and s.bias_name is not None}
-    known |= {identity(s.weight if s.original is None else s.original): s.weight_name for s in sites}
-    return {name: known[identity(t)] for name, t in state.items() if identity(t) in known}

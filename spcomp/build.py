@@ -27,11 +27,13 @@ from spcomp.encodings.dense import Dense
 from spcomp.errors import CaptureError, PolicyError
 from spcomp.kernel import Kernel
 from spcomp.options import Options
-from spcomp.passes.base import PassContext, Site, run_passes
+from spcomp.passes.base import PassContext, Site, attribute, run_passes
 from spcomp.passes.choose import DENSE, Choice, best_dense_seconds, dense_choice, is_dense
+from spcomp.passes.flatten import Flatten
 from spcomp.passes.infer_activations import InferActivations
 from spcomp.passes.infer_sparsity import positive_zeros
-from spcomp.passes.pipelines import ANALYSE, LOWER
+from spcomp.passes.origins import identity
+from spcomp.passes.pipelines import ANALYSE, LOWER, SHRINK
 from spcomp.passes.propose import Candidate, call_for
 from spcomp.passes.tune import Planned, Planner
 from spcomp.plan import KernelCall, KernelPlan, RowRange
@@ -87,9 +89,20 @@ def make_planner(options: Options, total_weight_bytes: int, weights: Sequence[to
     )
 
 
-def analyse(captured: Captured, ctx: PassContext) -> fx.GraphModule:
-    """Run the analysis pipeline on one captured program."""
-    return run_passes((*ANALYSE, InferActivations(captured.flat)), captured.gm, ctx)
+def flat(captured: Captured, ctx: PassContext) -> fx.GraphModule:
+    """The captured program with a flat tuple of outputs."""
+    return run_passes((Flatten(),), captured.gm, ctx)
+
+
+def analyse(captured: Captured, ctx: PassContext, *, shrink: bool = False) -> fx.GraphModule:
+    """Run the analysis pipeline on one captured program, after the one that takes out what is not needed."""
+    return run_passes((*(SHRINK if shrink else ()), *ANALYSE, InferActivations(captured.flat)), captured.gm, ctx)
+
+
+def constants_read(gm: fx.GraphModule) -> dict[tuple[object, ...], int]:
+    """Identities of the tensors that a graph reads, and their bytes."""
+    found = (attribute(gm, n) for n in gm.graph.nodes if n.op == "get_attr")
+    return {identity(t): t.nbytes for t in found if isinstance(t, torch.Tensor)}
 
 
 def build_site(planner: Planner, site: Site, options: Options) -> Built:
@@ -248,11 +261,21 @@ def _range_decision(planner: Planner, planned: Planned, rows: RowRange, name: st
 
 def lower(gm: fx.GraphModule, captured: Captured, ctx: PassContext, tensors: dict[str, torch.Tensor]) -> Program:
     """Splice the kernels in and lift what is left; ``tensors`` collects the lifted ones."""
+    gm, names = spliced(gm, captured.constants, ctx, tensors)
+    hints = captured.signature.sizes(captured.flat)
+    return Program(captured.signature, gm, tuple(names), gm, "eager", hints=hints)
+
+
+def spliced(
+    gm: fx.GraphModule, fixed: frozenset[str], ctx: PassContext, tensors: dict[str, torch.Tensor]
+) -> tuple[fx.GraphModule, list[str]]:
+    """The graph with kernels in it, and the names in ``tensors`` of what it lifted; ``fixed``: names of constants
+    that are no state of the model."""
     gm = run_passes(LOWER, gm, ctx)
     names = []
     for name, tensor in gm.meta["lifted"].items():
-        if name in captured.constants:
-            name = f"_{name}"  # not of the model's state; two programs may number different ones alike
+        if name in fixed:
+            name = f"_{name}"  # two programs may number different ones alike
             while name in tensors and not same(tensors[name], tensor):
                 name += "_"
         tensors.setdefault(name, tensor.detach())
@@ -260,8 +283,7 @@ def lower(gm: fx.GraphModule, captured: Captured, ctx: PassContext, tensors: dic
     for site in ctx.sites.values():
         for name, tensor in site.constants.items():
             tensors.setdefault(name, tensor)  # folded away, but part of the model's state
-    hints = captured.signature.sizes(captured.flat)
-    return Program(captured.signature, gm, tuple(names), gm, "eager", hints=hints)
+    return gm, names
 
 
 def same(a: torch.Tensor, b: torch.Tensor) -> bool:

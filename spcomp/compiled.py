@@ -22,6 +22,8 @@ from spcomp.record import SlotRecord
 from spcomp.report.decision import LayerDecision
 from spcomp.report.explain import Explanation
 from spcomp.signature import Signature, bind
+from spcomp.source import Source
+from spcomp.state import State
 
 log = logging.getLogger("spcomp")
 
@@ -54,8 +56,12 @@ class Parts:
     decisions: tuple[LayerDecision, ...]
     options: dict[str, Any]
     notes: tuple[str, ...] = ()
-    state_names: dict[str, str] = field(default_factory=dict)
-    """Names in the original's state_dict, tied ones included -> the name above or of a slot's weight or bias."""
+    state: State = field(default_factory=State)
+    """Where the tensors of the original's state are."""
+    sources: tuple[Source, ...] = ()
+    """The programs before the passes changed what they read, to run those again on other weights."""
+    whole_nbytes: int = 0
+    """Bytes of what the original reads, where the passes changed that; else 0."""
 
 
 Build = Callable[[tuple[Any, ...], Mapping[str, Any]], Parts]
@@ -159,6 +165,8 @@ class CompiledModule(nn.Module):
     def dense_nbytes(self) -> int:
         """Bytes of the same weights and buffers held dense, once each."""
         parts = self.parts
+        if parts.whole_nbytes:
+            return parts.whole_nbytes
         sizes = {name: t.nbytes for name, t in parts.tensors.items()}
         sizes |= {str(r.bias_name): r.bias.nbytes for r in parts.slots if r.bias is not None}
         sizes |= {r.weight_name: d.dense_nbytes for d, r in zip(parts.decisions, parts.slots, strict=True)}
@@ -204,8 +212,16 @@ class CompiledModule(nn.Module):
             state[record.weight_name] = record.original_weight()
             if record.bias_name is not None and record.bias is not None:
                 state[record.bias_name] = record.bias
-        if parts.state_names:
-            return {name: state[known] for name, known in parts.state_names.items() if known in state}
+        where = parts.state
+        if where.lost:
+            raise StateError(
+                "give the state of a compiled model",
+                f"{len(where.lost)} of its tensors ({where.lost[0]} for one) were cut, and what nothing reads is gone",
+                "the original's state_dict(), or compiling with shrink=False",
+            )
+        state |= {name: made(state.__getitem__) for name, made in where.restored.items()}
+        if where.names:
+            return {name: state[known] for name, known in where.names.items() if known in state}
         return state
 
     def load_state_dict(self, *_args: Any, **_kwargs: Any) -> NoReturn:

@@ -24,7 +24,8 @@ class Options:
     (up to 1.0, also of 64 KiB for pages and tables); above 1.0 only speed decides among what fits.
     ``include``/``exclude``: globs over module names. ``encodings``: names to consider, None is all. ``engine``: what
     runs the rest of the graph. ``guard``: time the whole model against the whole dense program before handing it out.
-    ``quantize``: ``int8`` lets linear layers compute in int8 where that is faster; None is never lossy.
+    ``shrink``: take out what is constant or unread. ``quantize``: ``int8`` lets linear layers compute in int8 where
+    that is faster; None is never lossy.
     """
 
     policy: Policy = "auto"
@@ -37,6 +38,7 @@ class Options:
     cache_dir: Path | None = None
     debug_dir: Path | None = None
     quantize: str | None = None
+    shrink: bool = True
 
     def __post_init__(self) -> None:
         if self.policy not in ("auto", "force", "off"):
@@ -69,6 +71,7 @@ class Options:
             "engine": self.engine,
             "guard": self.guard,
             "quantize": self.quantize,
+            "shrink": self.shrink,
         }
 
     @classmethod
@@ -83,4 +86,5 @@ class Options:
             engine=data["engine"],
             guard=bool(data["guard"]),
             quantize=data.get("quantize"),
+            shrink=bool(data.get("shrink", False)),
         )

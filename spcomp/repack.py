@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
+import torch
 from torch import nn
 
-from spcomp.build import assemble, build_all, site_from
+from spcomp.build import assemble, build_all, constants_read, site_from, spliced
 from spcomp.compiled import CompiledModule, Parts
 from spcomp.encodings.matrix import matrix_of
-from spcomp.errors import InputError
+from spcomp.errors import InputError, StateError
 from spcomp.options import Options
+from spcomp.passes.base import PassContext
+from spcomp.passes.find_tables import weight_key
 from spcomp.record import SlotRecord
+from spcomp.state import state_of
 
 
 def without_sparsity(compiled: CompiledModule) -> CompiledModule:
@@ -20,6 +25,9 @@ def without_sparsity(compiled: CompiledModule) -> CompiledModule:
     options = replace(Options.from_dict(parts.options), policy="off")
     built = build_all([site_from(r, r.dense_weight(), r.bias) for r in parts.slots], options)
     return CompiledModule(assemble(parts.programs, built, parts.tensors, options))
+
+
+_MOVED = "other channels are constant or unread than when it was compiled"
 
 
 def _names(record: SlotRecord) -> tuple[str | None, ...]:
@@ -32,6 +40,13 @@ def repack(parts: Parts, model: nn.Module) -> Parts:
         **dict(model.named_parameters(remove_duplicate=False)),
         **dict(model.named_buffers(remove_duplicate=False)),
     }
+    if parts.sources:
+        return _again(parts, state)
+    if parts.state.lost or parts.state.restored:
+        raise StateError(
+            "update the weights", "a model that was cut before it was saved: what it was cut from is not in the file",
+            "spcomp.compile again (with shrink=False, if weights will change often)",
+        )  # fmt: skip
     missing = [n for r in parts.slots for n in _names(r) if n is not None and n not in state]
     missing += [n for n in parts.tensors if n not in state and not n.startswith("_")]
     if missing:
@@ -54,5 +69,37 @@ def repack(parts: Parts, model: nn.Module) -> Parts:
     built = build_all(sites, options)
     tensors = {name: state[name].detach() if name in state else t for name, t in parts.tensors.items()}
     made = assemble(parts.programs, built, tensors, options, parts.notes)
-    made.state_names = parts.state_names
+    made.state = parts.state
+    return made
+
+
+def _again(parts: Parts, state: Mapping[str, torch.Tensor]) -> Parts:
+    """The passes run once more, on other weights; they must come to the same graphs."""
+    asked, ctx = "update the weights", PassContext()
+    options = Options.from_dict(parts.options)
+    plain = {name: tensor.detach() for name, tensor in state.items()}
+    graphs, read = [], dict[tuple[object, ...], int]()
+    for source in parts.sources:
+        given = source.restored(plain)
+        read |= constants_read(given)
+        graphs.append(source.analysed(given, ctx))
+    sites = sorted(ctx.sites.values(), key=lambda s: s.slot)
+    if len(sites) != len(parts.slots):
+        raise InputError(asked, f"{len(sites)} layers, not {len(parts.slots)}: {_MOVED}", "spcomp.compile again")
+    for site, r, d in zip(sites, parts.slots, parts.decisions, strict=True):
+        if (site.n, site.k, site.layer, site.epilogue, site.dtype) != (d.n, d.k, r.layer, r.epilogue, d.dtype):
+            raise InputError(
+                asked, f"{site.layer} of {site.n} x {site.k}, compiled as {r.layer} of {d.n} x {d.k}: {_MOVED}",
+                "spcomp.compile again",
+            )  # fmt: skip
+        site.zero_inputs, site.gathered = r.zero_inputs, r.gathered
+    built = build_all(sites, options)
+    ctx.gathered = {weight_key(s): s.slot for s in sites if s.gathered}
+    tensors: dict[str, torch.Tensor] = {}
+    for source, gm in zip(parts.sources, graphs, strict=True):
+        if str(spliced(gm, source.fixed, ctx, tensors)[0].graph) != source.text:
+            raise InputError(asked, f"another graph: {_MOVED}", "spcomp.compile again")
+    made = assemble(parts.programs, built, tensors, options, parts.notes)
+    made.state = state_of(plain, set(read), sites, tensors, ctx.origins)
+    made.sources, made.whole_nbytes = parts.sources, parts.whole_nbytes
     return made

@@ -184,7 +184,7 @@ def test_other_versions_of_the_form_are_named(
     saved: Path, tmp_path: Path, refused: Callable[..., ArtifactError]
 ) -> None:
     for version in (1, 0, "2", True, None):
-        refused(forge(saved, tmp_path / "v", sets(version, "version")), "reads version 2")
+        refused(forge(saved, tmp_path / "v", sets(version, "version")), "reads version 3")
     refused(forge(saved, tmp_path / "v", sets("onnx", "format")), "of the format 'onnx'")
 
 

@@ -22,9 +22,9 @@ from spcomp.encodings.csr import Csr
 from spcomp.encodings.pack import pack
 from spcomp.gathering import gathered_slots
 from spcomp.passes.base import PassContext, run_passes
-from spcomp.passes.collect import identity
 from spcomp.passes.infer_sparsity import positive_zeros
 from spcomp.passes.keep_tiles import KeepTiles
+from spcomp.passes.origins import identity
 from spcomp.passes.pipelines import LOWER
 from spcomp.repack import without_sparsity
 from tests import models
@@ -153,11 +153,18 @@ def test_several_embeddings_of_one_weight(kind: type[Tied]) -> None:
     assert list(fast.state_dict()) == list(model.state_dict())
 
 
-@pytest.mark.parametrize("kind", [Viewed, Transposed, ReadOtherwise])
+@pytest.mark.parametrize("kind", [Viewed, Transposed])
 def test_other_views_and_tables_that_must_stay_are_left_alone(kind: type[Tied]) -> None:
     model = made(kind)
     fast = spcomp.compile(model, ids_of(2, 5), **SPARSE)
     assert not gathers(fast)
+    agrees(fast, model, ids_of(2, 5))
+
+
+def test_a_sum_of_the_table_is_a_constant_and_keeps_nobody() -> None:
+    model = made(ReadOtherwise)
+    fast = spcomp.compile(model, ids_of(2, 5), **SPARSE)
+    assert gathers(fast)
     agrees(fast, model, ids_of(2, 5))
 
 

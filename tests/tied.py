@@ -68,7 +68,7 @@ class Transposed(Tied):
 
 
 class ReadOtherwise(Tied):
-    """Reads the whole table besides: it must stay."""
+    """Reads the whole table besides, once and for all."""
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         return self.tokens(ids) + self.tokens.weight.sum(0)

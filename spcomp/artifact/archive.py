@@ -34,6 +34,12 @@ _CODES = {
 _HINT = "saving the model again; this file is damaged, incomplete or of another kind"
 
 
+def bad(where: str, found: str) -> ArtifactError:
+    """The error for a manifest that says something impossible."""
+    hint = "a file written by save(); this one is damaged or forged"
+    return ArtifactError(f"read {where} of a saved model", found, hint)
+
+
 @dataclass(frozen=True)
 class Stored:
     """One tensor of the file: what the manifest says of it."""

@@ -13,9 +13,11 @@ from typing import Any
 import torch
 
 from spcomp.artifact import archive
+from spcomp.artifact.archive import bad
 from spcomp.artifact.kernels import BUILDERS, Jobs, another_machine, retune
 from spcomp.artifact.pool import Views
-from spcomp.artifact.records import bad, check_graph, gathered, read_program, read_record, unproven
+from spcomp.artifact.records import check_graph, gathered, read_program, read_record, unproven
+from spcomp.artifact.restored import read_state
 from spcomp.artifact.saving import FORMAT, VERSION, unplain
 from spcomp.build import Built, assemble, compile_rest
 from spcomp.codegen import inductor
@@ -26,12 +28,13 @@ from spcomp.passes.lay_out import make_ready
 from spcomp.plan import KernelCall, KernelPlan
 from spcomp.record import SlotRecord
 from spcomp.report.decision import LayerDecision
+from spcomp.state import State
 from spcomp.writes import written
 
 log = logging.getLogger("spcomp")
 _KEYS = {"format": str, "version": int, "versions": str, "host": dict, "plan": dict, "options": dict, "decisions": list,
          "notes": list, "programs": list, "tensors": dict, "slots": list, "references": dict,
-         "state_names": dict}  # fmt: skip
+         "state": dict, "whole_nbytes": int}  # fmt: skip
 
 _MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, AssertionError)
 """What Python raises where a manifest has something else than expected."""
@@ -67,12 +70,12 @@ def load(
     manifest, stored = archive.read(Path(path))
     _check_keys(manifest, Path(path))
     try:
-        tensors, programs, records, plan = _read(manifest, stored)
+        tensors, programs, records, plan, state = _read(manifest, stored)
         decisions = [LayerDecision.from_dict(unplain(d)) for d in manifest["decisions"]]
         options = Options.from_dict(manifest["options"])
         options = replace(options, cache_dir=Path(cache_dir) if cache_dir else None, engine=engine or options.engine)
         notes = tuple(str(note) for note in manifest["notes"])
-        names = {str(name): str(known) for name, known in manifest["state_names"].items()}
+        cut = int(manifest["whole_nbytes"])
         _check_decisions(decisions, plan)
         say("checking the graph")
         for program in programs:
@@ -111,7 +114,8 @@ def load(
     else:
         say(f"tuning again: {reason}")
         parts = retune(programs, [r for r, _ in records], tensors, options, str(reason), guard, say)
-    parts.state_names = names
+    parts.state = state
+    parts.whole_nbytes = cut
     return CompiledModule(parts)
 
 
@@ -132,7 +136,7 @@ def _check_keys(manifest: Mapping[str, Any], path: Path) -> None:
 
 def _read(
     manifest: Mapping[str, Any], stored: Mapping[str, torch.Tensor]
-) -> tuple[dict[str, torch.Tensor], list[Program], list[tuple[SlotRecord, tuple[KernelCall, ...]]], KernelPlan]:
+) -> tuple[dict[str, torch.Tensor], list[Program], list[tuple[SlotRecord, tuple[KernelCall, ...]]], KernelPlan, State]:
     references = manifest["references"]
     pool = Views(stored)
     names: dict[str, str] = manifest["tensors"]
@@ -147,7 +151,7 @@ def _read(
     if list(calls) != list(range(len(manifest["slots"]))):
         raise bad("the plan", f"slots {str(list(calls))[:80]}, the file has {len(manifest['slots'])}")
     records = [(read_record(s, references, pool, calls[i]), calls[i]) for i, s in enumerate(manifest["slots"])]
-    return tensors, programs, records, plan
+    return tensors, programs, records, plan, read_state(manifest["state"], references, pool)
 
 
 def _check_decisions(decisions: list[LayerDecision], plan: KernelPlan) -> None:

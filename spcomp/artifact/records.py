@@ -11,6 +11,7 @@ from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from spcomp import ops
 from spcomp.artifact.allow import OWN
+from spcomp.artifact.archive import bad
 from spcomp.artifact.fitting import fits
 from spcomp.artifact.graph import graph_from_json
 from spcomp.artifact.pool import Views
@@ -20,7 +21,6 @@ from spcomp.codegen.fake import refake
 from spcomp.compiled import Program
 from spcomp.conv_shape import ConvShape
 from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor
-from spcomp.errors import ArtifactError
 from spcomp.passes.base import Norm
 from spcomp.plan import Epilogue, KernelCall, RowRange, TensorSpec
 from spcomp.record import SlotRecord
@@ -28,12 +28,6 @@ from spcomp.signature import Constant, Signature, evaluate
 
 ENGINES = ("inductor", "eager")
 _LARGEST = 1 << 48
-
-
-def bad(where: str, found: str) -> ArtifactError:
-    """The error for a manifest that says something impossible."""
-    hint = "a file written by save(); this one is damaged or forged"
-    return ArtifactError(f"read {where} of a saved model", found, hint)
 
 
 def read_program(data: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Program:

@@ -11,6 +11,7 @@ from typing import Any
 from spcomp.artifact import archive
 from spcomp.artifact.graph import graph_to_json
 from spcomp.artifact.pool import Pool
+from spcomp.artifact.restored import write_state
 from spcomp.artifact.trees import dump_tree
 from spcomp.build import versions
 from spcomp.compiled import Parts, Program
@@ -18,7 +19,7 @@ from spcomp.record import SlotRecord
 from spcomp.targets.host import host_cpu
 
 FORMAT = "spcomp-compiled-model"
-VERSION = 2
+VERSION = 3
 
 
 def save(parts: Parts, path: str | Path) -> Path:
@@ -40,7 +41,8 @@ def save(parts: Parts, path: str | Path) -> Path:
         "options": plain(parts.options),
         "decisions": [plain(d.to_dict()) for d in parts.decisions],
         "notes": list(parts.notes),
-        "state_names": dict(parts.state_names),
+        "state": write_state(pool, parts.state),
+        "whole_nbytes": parts.whole_nbytes,
         "programs": [_program(p) for p in parts.programs],
         "tensors": tensors,
         "slots": slots,

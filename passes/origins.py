@@ -1,0 +1,127 @@
+"""Constants that passes make of a model's own: shared between captured programs, and traceable to what they are of.
+
+fc.weight [768, 3072] --permute--> fc.transposed.weight [3072, 768] --rows 0, 2, 3, ...--> fc.kept.weight [2190, 768]
+
+The same function of the same memory is one tensor, whichever program asks: layers of several programs are then one
+layer, and a tied table stays tied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+
+def identity(tensor: torch.Tensor) -> tuple[object, ...]:
+    """Equal for the same elements of the same memory: an address alone is shared with slices, or 0 if empty."""
+    return tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """Elements of a tensor picked or put in another order: ``keep`` (dim,) and the index of what stays there,
+    ``permute`` (order, shape), ``view`` (size, stride, (offset,)) of its memory."""
+
+    kind: Literal["keep", "permute", "view"]
+    numbers: tuple[tuple[int, ...], ...]
+    index: torch.Tensor | None = None
+
+    def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
+        match self.kind:
+            case "keep":
+                assert self.index is not None
+                return tensor.index_select(self.numbers[0][0], self.index)
+            case "permute":
+                order, shape = self.numbers
+                return tensor.permute(order).reshape(shape)
+            case "view":
+                size, stride, (offset,) = self.numbers
+                return tensor.as_strided(size, stride, offset)
+
+
+Select = tuple[Step, ...]
+
+
+def pick(select: Select, tensor: torch.Tensor) -> torch.Tensor:
+    """All steps, one after the other."""
+    for step in select:
+        tensor = step(tensor)
+    return tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Of which constant one was made, and how its elements were picked; None: they were computed."""
+
+    source: torch.Tensor
+    select: Select | None
+
+
+@dataclass(eq=False)
+class Origins:
+    """All constants that the passes of one compilation made."""
+
+    _made: dict[Hashable, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    """(source, what was asked of it) -> (source, kept alive so that nothing else gets its address; what it became)."""
+    _of: dict[tuple[object, ...], tuple[torch.Tensor, Origin]] = field(default_factory=dict)
+    """Identity of a made constant -> itself, and where it came from."""
+    _names: dict[str, tuple[object, ...]] = field(default_factory=dict)
+    _of_name: dict[str, str] = field(default_factory=dict)
+
+    def get(self, source: torch.Tensor, what: Hashable) -> torch.Tensor | None:
+        found = self._made.get((identity(source), what))
+        return None if found is None else found[1]
+
+    def put(self, source: torch.Tensor, what: Hashable, made: torch.Tensor, select: Select | None) -> torch.Tensor:
+        """Remember ``made``; the earlier one, where the same was made before."""
+        made = self._made.setdefault((identity(source), what), (source, made))[1]
+        self._of.setdefault(identity(made), (made, Origin(source, select)))
+        return made
+
+    def computed(self, source: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
+        """Remember what was computed of ``source`` (and of others); the earlier one of the same content."""
+        flat = made.detach().contiguous().reshape(-1).view(torch.uint8)
+        digest = hashlib.blake2b(flat.numpy().data, digest_size=16).digest()
+        made = self._made.setdefault((digest, tuple(made.shape), made.stride(), made.dtype), (source, made))[1]
+        self._of.setdefault(identity(made), (made, Origin(source, None)))
+        return made
+
+    def claim(self, name: str, tensor: torch.Tensor, of: str) -> bool:
+        """Take a name for a tensor that is made of the one named ``of``; False where it means another one already."""
+        if self._names.setdefault(name, identity(tensor)) != identity(tensor):
+            return False
+        self._of_name.setdefault(name, of)
+        return True
+
+    def name(self, name: str) -> str:
+        """The name of the model's own constant that a name goes back to: itself, if it is of none."""
+        while name in self._of_name:
+            name = self._of_name[name]
+        return name
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def made(self, tensor: torch.Tensor) -> bool:
+        return identity(tensor) in self._of
+
+    def root(self, tensor: torch.Tensor) -> tuple[torch.Tensor, Select | None]:
+        """(the model's own constant that a tensor goes back to, how to pick the same elements out of it)."""
+        select: Select | None = ()
+        while (found := self._of.get(identity(tensor))) is not None:
+            origin = found[1]
+            select = None if select is None or origin.select is None else (*origin.select, *select)
+            tensor = origin.source
+        return tensor, select
+
+
+def viewed(made: torch.Tensor, source: torch.Tensor) -> Select | None:
+    """How ``made`` looks at the memory of ``source``; None if it is no view of all that is contiguous there."""
+    if made.untyped_storage().data_ptr() != source.untyped_storage().data_ptr() or not source.is_contiguous():
+        return None
+    offset = int(made.storage_offset()) - int(source.storage_offset())
+    return (Step("view", (tuple(made.shape), made.stride(), (offset,))),)
