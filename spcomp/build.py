@@ -227,7 +227,7 @@ def _built(
         zeros=site.facts.sparsity,
         pattern=pattern_of(site),
         encoding=" + ".join(map(str, choice.encodings)) or ("dense int8" if members & set(INT8) else "dense"),
-        reason=choice.reason,
+        reason=(f"{site.gone:.0%} of the weight is constant or unread and gone; " if site.gone else "") + choice.reason,
         dense_nbytes=site.weight.nbytes,
         nbytes=nbytes,
         ranges=ranges,
