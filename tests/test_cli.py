@@ -92,8 +92,28 @@ def test_explain_in_every_form(models: str, folder: Path) -> None:
     assert "<table>" in (folder / "model.html").read_text()
     explained = json.loads(run("explain", "model.spc", "--json").stdout)
     assert {layer["layer"] for layer in explained["layers"]} == {"0", "2"}
-    plan = json.loads(run("explain", "model.spc", "--plan").stdout)
-    assert {call["layer"] for call in plan["calls"]} == {"0", "2"}
+    shown = run("explain", "model.spc", "--plan")
+    assert all(text in shown.stdout for text in ("2 kernel calls", "96 x 64", "bias + relu"))
+    plan = spcomp.KernelPlan.from_json(run("explain", "model.spc", "--plan", "--json").stdout)
+    assert plan == spcomp.load("model.spc").plan
+    assert plan.digest in shown.stdout
+
+
+def test_layers_are_chosen_one_by_one(models: str) -> None:
+    chosen = ("--layer", "0=dense", "--layer", "*=csr", "--layer", "0=bitmap")
+    result = run("compile", f"{models}:with_example", *chosen, *EAGER)
+    assert result.exit_code == 0, result.stderr
+    assert "0: dense: layers keeps it dense" in result.stdout
+    explained = run("explain", f"{models}:with_example", "--json", "--layer", "2=dense")
+    assert json.loads(explained.stdout)["layers"][1]["reason"] == "layers keeps it dense"
+
+
+def test_an_artifact_is_not_told_other_encodings(models: str) -> None:
+    assert run("compile", f"{models}:with_example", "--out", "model.spc", *EAGER).exit_code == 0
+    for command in (("explain",), ("benchmark", "--example", "8x64")):
+        result = run(command[0], "model.spc", *command[1:], "--layer", "*=csr")
+        assert result.exit_code == 2
+        assert "use --layer: a model that is compiled already" in words(result)
 
 
 def test_benchmark_of_a_factory_and_of_its_artifact(models: str, folder: Path) -> None:
@@ -160,6 +180,9 @@ def test_a_pt2_file_is_read_only_when_trusted(models: str, folder: Path) -> None
         (("compile", "{models}:pruned", "--example", "4x64:float7"), "the dtype 'float7'"),
         (("compile", "{models}:with_example", "--policy", "maybe"), "choose a policy: 'maybe'"),
         (("compile", "{models}:with_example", "--encodings", "zip"), "restrict the encodings: zip"),
+        (("compile", "{models}:with_example", "--layer", "csr"), "it is not of the form GLOB=ENCODING"),
+        (("compile", "{models}:with_example", "--layer", "0=blok"), "Try: block"),
+        (("compile", "{models}:with_example", "--layer", "7=csr"), "it matches none of the 2 layers"),
         (("compile", "missing.pt2", "--trust"), "no such file"),
         (("benchmark", "{models}:with_example", "--quantize", "int4"), "quantise: quantize='int4'"),
         (("benchmark", "{models}:pruned", "--batch", "2"), "no example input"),
