@@ -116,6 +116,28 @@ def test_an_artifact_is_not_told_other_encodings(models: str) -> None:
         assert "use --layer: a model that is compiled already" in words(result)
 
 
+def test_what_if_in_every_form(models: str, folder: Path) -> None:
+    asked = ("what-if", f"{models}:with_example", "--pattern", "unstructured", "--pattern", "2:4")
+    table = run(*asked, "--zeros", "0.5,90%", "--html", "map.html")
+    assert table.exit_code == 0, table.stderr
+    assert all(text in table.stdout for text in ("estimated", "nm 2:4", "96 x 64", "all layers", "pays from"))
+    assert "background:#" in (folder / "map.html").read_text()
+    found = json.loads(run(*asked, "--zeros", "0.9", "--include", "2", "--json").stdout)
+    assert (found["origin"], found["zeros"]) == ("estimated", [0.9])
+    assert [layer["layers"] for layer in found["layers"]] == [["2"]]
+    measured = run(
+        "what-if", f"{models}:with_example", "--pattern", "block 8x8", "--zeros", "0.9", "--measure", "--json"
+    )
+    assert json.loads(measured.stdout)["origin"] == "measured"
+
+
+def test_what_if_of_an_artifact_is_refused(models: str) -> None:
+    assert run("compile", f"{models}:with_example", "--out", "model.spc", *EAGER).exit_code == 0
+    result = run("what-if", "model.spc")
+    assert result.exit_code == 2
+    assert "look ahead for model.spc: a model that is compiled already" in words(result)
+
+
 def test_benchmark_of_a_factory_and_of_its_artifact(models: str, folder: Path) -> None:
     short = ("--rounds", "3", "--warmup", "1", "--threads", "1", "--json", "rows.json", *EAGER)
     result = run("benchmark", f"{models}:with_example", "--batch", "1", "--batch", "8", *short)
@@ -183,6 +205,9 @@ def test_a_pt2_file_is_read_only_when_trusted(models: str, folder: Path) -> None
         (("compile", "{models}:with_example", "--layer", "csr"), "it is not of the form GLOB=ENCODING"),
         (("compile", "{models}:with_example", "--layer", "0=blok"), "Try: block"),
         (("compile", "{models}:with_example", "--layer", "7=csr"), "it matches none of the 2 layers"),
+        (("what-if", "{models}:with_example", "--zeros", "much"), "read --zeros: 'much' is no number"),
+        (("what-if", "{models}:with_example", "--zeros", "90"), "look at shares of zeros: 90.0"),
+        (("what-if", "{models}:with_example", "--pattern", "blok 8x8"), "Try: block 8x8"),
         (("compile", "missing.pt2", "--trust"), "no such file"),
         (("benchmark", "{models}:with_example", "--quantize", "int4"), "quantise: quantize='int4'"),
         (("benchmark", "{models}:pruned", "--batch", "2"), "no example input"),
@@ -211,7 +236,7 @@ def test_verbose_raises(models: str) -> None:
 def test_help_names_every_subcommand() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    assert all(name in result.stdout for name in ("compile", "explain", "benchmark", "demo"))
+    assert all(name in result.stdout for name in ("compile", "explain", "what-if", "benchmark", "demo"))
 
 
 def test_examples_become_tensors() -> None:

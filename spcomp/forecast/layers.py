@@ -58,16 +58,19 @@ def kinds_of(found: Sequence[tuple[Site, Calls]]) -> list[Kind]:
     """Those that are alike together: equal sizes, geometry, epilogue, dtype and row counts."""
     groups: dict[tuple[object, ...], list[tuple[Site, Calls]]] = {}
     for site, calls in found:
-        rows = tuple(sorted(set().union(*calls)))
-        groups.setdefault((site.n, site.k, site.conv, site.epilogue, site.dtype, rows), []).append((site, calls))
+        key = (site.n, site.k, site.conv, site.epilogue, site.dtype, _rows(calls))
+        groups.setdefault(key, []).append((site, calls))
     seen: set[int] = set()
     kinds = []
-    for (*_, rows), group in groups.items():
-        first = group[0][0]
-        assert isinstance(rows, tuple)
+    for group in groups.values():
+        first, calls = group[0]
+        domains = [RowRange(m, m) for m in _rows(calls)]
         # What inputs are zero is no matter of weights, and an embedding's reads are none of the layer's time.
-        site = replace(first, domains=[RowRange(m, m) for m in rows], zero_inputs=None, gathered=False)
-        together = tuple(sum(parts, Counter()) for parts in zip(*(calls for _, calls in group), strict=True))
+        site = replace(first, domains=domains, zero_inputs=None, gathered=False)
+        together = tuple(Counter[int]() for _ in calls)
+        for _, others in group:
+            for total, counted in zip(together, others, strict=True):
+                total.update(counted)
         nbytes = 0
         for other, _ in group:
             memory = (other.weight if other.original is None else other.original).data_ptr()
@@ -75,6 +78,11 @@ def kinds_of(found: Sequence[tuple[Site, Calls]]) -> list[Kind]:
             seen.add(memory)
         kinds.append(Kind(site, tuple(dict.fromkeys(s.layer for s, _ in group)), together, nbytes))
     return kinds
+
+
+def _rows(calls: Calls) -> tuple[int, ...]:
+    """The row counts of all examples, ascending."""
+    return tuple(sorted({m for counted in calls for m in counted}))
 
 
 def _rows_met(node: fx.Node, pixels: int) -> int:

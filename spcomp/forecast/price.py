@@ -39,9 +39,11 @@ def price(planner: Planner, kind: Kind, family: Family, zeros: float, *, timed: 
     if isinstance(weight, Refusal):
         return Priced(_nothing(kind, family, zeros, 0.0, weight.reason), ())
     site = pruned_site(kind.site, weight)
+    candidates: Sequence[Candidate]
+    seconds: Seconds
     if timed:
         planned = planner.plan(site)
-        seconds: Seconds = {m: planned.measured[m] for m in kind.row_counts}
+        seconds = {m: planned.measured[m] for m in kind.row_counts}
         candidates, unless = tuple(planned.candidates.values()), planned.choice.reason
         planner.packed.clear()  # of a copy that is gone in a moment
     else:
