@@ -179,6 +179,16 @@ def test_force_names_layer_bound_and_value() -> None:
         spcomp.compile(model, torch.randn(9, 64), layers={"head": "nm 2:4", "*": "dense"}, **FORCE)
 
 
+def test_int8_keeps_to_it_too() -> None:
+    if not any(key.dtype == "int8" for key in BACKENDS["mlir_cpu"].capabilities()):
+        pytest.skip("needs AVX-512 VNNI")
+    model = net(0.5)
+    compiled = spcomp.compile(model, torch.randn(4, 64), layers={"*": "quad"}, quantize="int8", **FORCE)
+    assert all(d.encoding.startswith("int8 quad(") for d in compiled.explain().decisions)
+    none = spcomp.compile(model, torch.randn(4, 64), layers={"*": "csr"}, quantize="int8", **FORCE)
+    assert all(d.encoding.startswith("csr(") for d in none.explain().decisions)
+
+
 def test_off_is_dense_whatever_layers_says() -> None:
     compiled = spcomp.compile(net(), torch.randn(4, 64), layers={"*": "csr"}, engine="eager", policy="off")
     assert set(encodings(compiled).values()) == {"dense"}

@@ -108,7 +108,9 @@ def _nbytes(choice: Choice, used: Sequence[Candidate], candidates: Sequence[Cand
 def _missing(planner: Planner) -> str:
     """Why no backend can work here; empty if one can."""
     reasons = [b.unavailable() for b in planner.backends.values()]
-    return "" if None in reasons else "no sparse kernels here: " + "; ".join(dict.fromkeys(map(str, reasons)))
+    if None in reasons:
+        return ""
+    return ": ".join(["no sparse kernels here", *filter(None, ["; ".join(dict.fromkeys(map(str, reasons)))])])
 
 
 def _nothing(kind: Kind, family: Family, zeros: float, found: float, reason: str) -> Prospect:

@@ -46,7 +46,8 @@ def what_if(
     Every linear layer and convolution that :func:`spcomp.compile` would find is looked at with the row counts that the
     examples bring; layers that are alike (sizes, geometry, epilogue, dtype, row counts) are looked at once. A copy of
     the first one's own weight is pruned by magnitude, as :func:`spcomp.sparsify` would, so positions are real; then its
-    encodings are chosen as ``compile`` would choose them. Accuracy is not looked at.
+    encodings are chosen as ``compile`` would choose them. Zeros that it has already are the first to be pruned, and
+    count. Accuracy is not looked at.
 
     The figures of all layers together are sums over those layers, dense where sparse does not pay. What the rest of the
     model takes is unknown here, so the whole model gains less than they say.
