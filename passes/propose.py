@@ -220,7 +220,13 @@ def _ranked(
     facts = site.int8.facts if quantize and site.int8 is not None else site.facts
     for encoding in _considered(site, facts, quantize, only, wanted):
         key = KernelKey(site.op, encoding.name, quantize or site.dtype, target)
-        able = {name: backend for name, backend in backends.items() if key in backend.capabilities()}
+        unsized = Candidate(encoding, "", (), 0, 0, quantize=quantize, nonzeros=facts.nonzeros)
+        able = {
+            name: backend
+            for name, backend in backends.items()
+            if key in backend.capabilities()
+            and any(backend.schedules(call_for(site, unsized, RowRange(m, m), target), m) for m in points)
+        }  # before sizes, for which a window looks at every nonzero
         sizes = _sizes(encoding, site, facts) if able else None
         if sizes is None:
             continue
