@@ -209,12 +209,12 @@ def test_a_convolution_takes_what_it_has_kernels_for() -> None:
 
 def test_other_weights_and_a_saved_model_keep_to_it(tmp_path: Path) -> None:
     layers = {"body.*": "block 8x8", "head": "csr"}
-    compiled = spcomp.compile(net(), torch.randn(20, 64), layers=layers, **FORCE)
-    other = net(0.8)
+    compiled = spcomp.compile(net(0.5), torch.randn(20, 64), layers=layers, **FORCE)
+    other = net(0.4)
     compiled.update_weights(other)
     assert encodings(compiled)["body.0"] == "block(rows=8, cols=8)"
     agrees(compiled, other, torch.randn(20, 64))
     loaded = spcomp.load(compiled.save(tmp_path / "model.spc"))
     assert Options.from_dict(loaded.parts.options).layers == tuple(layers.items())
-    loaded.update_weights(net())
+    loaded.update_weights(net(0.5))
     assert encodings(loaded)["body.2"] == "block(rows=8, cols=8)"
