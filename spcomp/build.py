@@ -107,9 +107,10 @@ def constants_read(gm: fx.GraphModule) -> dict[tuple[object, ...], int]:
 
 def build_site(planner: Planner, site: Site, options: Options) -> Built:
     """Plan one site, build what was chosen, and check it against the reference."""
-    wanted = options.policy != "off" and options.selects(site.layer)
-    planned = planner.plan(site, sparse=wanted)
-    if options.policy == "force" and wanted and not planned.choice.sparse:
+    wanted = options.wanted(site.layer) if options.policy != "off" else None
+    sparse = options.policy != "off" and (options.selects(site.layer) if wanted is None else not wanted.dense)
+    planned = planner.plan(site, sparse=sparse, wanted=wanted)
+    if options.policy == "force" and sparse and not planned.choice.sparse:
         raise PolicyError(
             f"compile {site.layer} sparse (policy='force')",
             f"{site.facts.sparsity:.1%} zeros; {planned.choice.reason}",
