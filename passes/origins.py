@@ -9,7 +9,7 @@ layer, and a tied table stays tied.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -61,6 +61,16 @@ class Origin:
     select: Select | None
 
 
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Rows (None: all) of a made constant, the model's own constant ``root`` they go back to, and how its elements were
+    picked; None: they were computed."""
+
+    root: torch.Tensor
+    select: Select | None
+    rows: tuple[int, int] | None
+
+
 @dataclass(eq=False)
 class Origins:
     """All constants that the passes of one compilation made."""
@@ -69,6 +79,8 @@ class Origins:
     """(source, what was asked of it) -> (source, kept alive so that nothing else gets its address; what it became)."""
     _of: dict[tuple[object, ...], tuple[torch.Tensor, Origin]] = field(default_factory=dict)
     """Identity of a made constant -> itself, and where it came from."""
+    _parts: dict[tuple[object, ...], tuple[torch.Tensor, tuple[torch.Tensor, ...]]] = field(default_factory=dict)
+    """Identity of a merged constant -> itself, and what lies in it one below the other."""
     _names: dict[str, tuple[object, ...]] = field(default_factory=dict)
     _of_name: dict[str, str] = field(default_factory=dict)
 
@@ -104,13 +116,37 @@ class Origins:
         return name
 
     def __len__(self) -> int:
-        return len(self._of)
+        return len(self._of) + len(self._parts)
 
     def made(self, tensor: torch.Tensor) -> bool:
-        return identity(tensor) in self._of
+        return identity(tensor) in self._of or identity(tensor) in self._parts
 
-    def root(self, tensor: torch.Tensor) -> tuple[torch.Tensor, Select | None]:
-        """(the model's own constant that a tensor goes back to, how to pick the same elements out of it)."""
+    def merged(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Tensors one below the other."""
+        what = ("merged", *(identity(p) for p in parts[1:]))
+        found = self.get(parts[0], what)
+        if found is None:
+            found = torch.cat(list(parts))
+            self._made[(identity(parts[0]), what)] = parts[0], found
+            self._parts[identity(found)] = found, tuple(parts)
+        return found
+
+    def call(self, name: str, layer: str) -> None:
+        """What :meth:`name` says of a name from now on."""
+        self._of_name[name] = layer
+
+    def roots(self, tensor: torch.Tensor) -> list[Piece]:
+        """Which of the model's own constants a tensor holds: one, or several one below the other."""
+        found = self._parts.get(identity(tensor))
+        if found is None:
+            return [Piece(*self._root(tensor), None)]
+        pieces, start = [], 0
+        for part in found[1]:
+            pieces.append(Piece(*self._root(part), (start, start + len(part))))
+            start += len(part)
+        return pieces
+
+    def _root(self, tensor: torch.Tensor) -> tuple[torch.Tensor, Select | None]:
         select: Select | None = ()
         while (found := self._of.get(identity(tensor))) is not None:
             origin = found[1]

@@ -11,19 +11,21 @@ from spcomp.passes.flatten import Flatten
 from spcomp.passes.infer_sparsity import InferSparsity
 from spcomp.passes.lower import Lower
 
-ANALYSE: tuple[Pass, ...] = (
-    Flatten(),  # every later pass sees one flat tuple of outputs
-    Canonicalize(),  # products with constants are linear layers before anyone looks for those
-    InferSparsity(),  # facts before anyone asks about them, after what is constant or unread has gone
+CANONICAL: tuple[Pass, ...] = (
+    Flatten(),  # first: every later pass sees one flat tuple of outputs
+    Canonicalize(),  # products with constants are linear layers, in-place ops functional: rules are for those
+)
+SHRINK: tuple[Pass, ...] = (
+    *CANONICAL,
+    EliminateDead(),  # before facts are measured: what is gone is no zero any more
+)
+COLLECT: tuple[Pass, ...] = (
+    InferSparsity(),  # facts before anyone asks about them
     Collect(),  # needs facts; the graph is still undecomposed ATen here
     FindTables(),  # needs sites: embeddings of a layer's weight
 )
-SHRINK: tuple[Pass, ...] = (
-    Flatten(),  # first, as above
-    Canonicalize(),  # products with constants are linear layers, in-place ops functional: rules are for those
-    EliminateDead(),  # before facts are measured: what is gone is no zero any more
-)
-"""Runs before ANALYSE, unless ``shrink=False``."""
+ANALYSE: tuple[Pass, ...] = (*CANONICAL, *COLLECT)
+"""Without shrinking: for whoever wants to know about the model as it is."""
 LOWER: tuple[Pass, ...] = (
     Lower(),  # last: kernels have been chosen by now
 )

@@ -1,4 +1,4 @@
-"""The flow, top to bottom: capture, analyse, plan, build, compile the rest, guard."""
+"""``compile``: capture a model, and make a compiled one of its programs (:mod:`spcomp.make`)."""
 
 from __future__ import annotations
 
@@ -9,34 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import nn
 
-from spcomp import guard as guarding
-from spcomp.build import (
-    Built,
-    analyse,
-    assemble,
-    build_all,
-    compile_rest,
-    constants_read,
-    dense_built,
-    flat,
-    lower,
-    make_planner,
-)
 from spcomp.capture import Captured, Example, capture, check_model, from_exported
-from spcomp.compiled import CompiledModule, Parts, Program
-from spcomp.dense_program import best_dense_program
-from spcomp.errors import InputError, WeightError
-from spcomp.gathering import gather_where_found
+from spcomp.compiled import CompiledModule, Parts
+from spcomp.errors import InputError
+from spcomp.make import make_parts
 from spcomp.options import Engine, Options, Policy
-from spcomp.passes.base import PassContext
-from spcomp.report.debug import Dump
 from spcomp.signature import Constant
-from spcomp.source import Source
-from spcomp.state import state_of
-from spcomp.targets.host import release_memory
-from spcomp.tiling import with_tiles
 
 log = logging.getLogger("spcomp")
 MAX_SYMBOLS = 2
@@ -112,17 +92,17 @@ def compile(
     if isinstance(model, torch.export.ExportedProgram):
         if examples or dynamic_shapes is not None:
             raise InputError("compile an exported program", "further examples", "the program alone: it has its own")
-        return CompiledModule(build_parts([from_exported(model)], options, say))
+        return CompiledModule(make_parts([from_exported(model)], options, say))
     checked = check_model(model)
     if not examples:
 
         def at_first_call(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Parts:
             given = Example(args, dict(kwargs))
-            return build_parts(captures(checked, [given], dynamic_shapes), options, say)
+            return make_parts(captures(checked, [given], dynamic_shapes), options, say)
 
         return CompiledModule(None, build=at_first_call, original=checked)
     programs = captures(checked, [Example.of(e) for e in examples], dynamic_shapes)
-    return CompiledModule(build_parts(programs, options, say), original=checked)
+    return CompiledModule(make_parts(programs, options, say), original=checked)
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -180,75 +160,3 @@ def _with_ones(main: Captured, ones: frozenset[str], *, grow: bool = False) -> E
         flat.append(value.clone())
     args, kwargs = torch.utils._pytree.tree_unflatten(flat, main.signature.in_tree)
     return Example(tuple(args), dict(kwargs))
-
-
-def build_parts(captured: Sequence[Captured], options: Options, say: Callable[[str], None]) -> Parts:
-    """Analyse every program, plan and build every layer once, lower, compile the rest, guard."""
-    dump = Dump(options.debug_dir) if options.debug_dir is not None else None
-    ctx = PassContext(dump=dump.graph if dump is not None else None)
-    graphs: list[fx.GraphModule] = []
-    sources: list[Source] = []
-    read: dict[tuple[object, ...], int] = {}
-    for i, program in enumerate(captured):
-        say(f"analysing program {i + 1} of {len(captured)}")
-        sources.append(Source.of(flat(program, ctx), program.constants, shrink=options.shrink))
-        read |= constants_read(program.gm)
-        graphs.append(analyse(program, ctx, shrink=options.shrink))
-    if not ctx.sites and options.policy == "force":
-        raise WeightError("compile sparse (policy='force')", "no layer with a constant weight", "policy='auto'")
-    sites = sorted(ctx.sites.values(), key=lambda s: s.slot)
-    options.check_layers([s.layer for s in sites])
-    built = build_all(sites, options, lambda layer: say(f"planning {layer}"))
-    ctx.gathered = gather_where_found(ctx.tables, sites, built)
-    tensors: dict[str, torch.Tensor] = {}
-    programs = [lower(gm, c, ctx, tensors) for gm, c in zip(graphs, captured, strict=True)]
-    for source, made in zip(sources, programs, strict=True):
-        source.text = str(made.gm.graph)
-    graphs.clear()
-    for i, lowered in enumerate(programs):
-        say(f"compiling the rest of program {i + 1} of {len(programs)}")
-        compile_rest(lowered, tensors, options.engine)
-    natural = tuple(programs)
-    if options.guard and options.policy != "off":
-        table = tuple(b.slot for b in built)
-        programs = [with_tiles(made, table, tensors, c.flat) or made for made, c in zip(natural, captured, strict=True)]
-    parts = assemble(programs, built, tensors, options)
-    if options.guard and options.policy != "force":
-        say("timing the whole model against the dense program")
-        planner = make_planner(options, sum(s.weight.nbytes for s in sites))
-        alternatives = [
-            b if not b.decision.sparse else dense_built(planner, b, s, "the whole model was not faster sparse")
-            for b, s in zip(built, sites, strict=True)
-        ]
-        flats = [c.flat for c in captured]
-        dense, alternatives = best_dense_program(planner, natural, alternatives, sites, tensors, flats, options.engine)
-        if not any(b.decision.sparse for b in built):
-            parts = assemble(dense, alternatives, tensors, options)
-        else:
-            parts = guarded(parts, dense, alternatives, flats, options)
-        del alternatives, planner
-    release_memory()  # the dense program that lost
-    parts.state = state_of(captured[0].state, set(read), sites, tensors, ctx.origins)
-    if len(ctx.origins):
-        parts.sources = tuple(sources)
-        parts.whole_nbytes = sum(read.values())
-    if dump is not None:
-        dump.kernels(parts.table)
-    return parts
-
-
-def guarded(
-    parts: Parts,
-    dense: Sequence[Program],
-    alternatives: Sequence[Built],
-    flats: Sequence[Sequence[Any]],
-    options: Options,
-) -> Parts:
-    """The parts with what the guard found, or those of the dense program where it is faster."""
-    worst, speedups = guarding.slowest_speedup(parts, tuple(a.slot for a in alternatives), flats, dense)
-    if worst < guarding.MARGIN:
-        note = f"guard: sparse was {worst:.2f}x of dense"
-        return assemble(dense, alternatives, parts.tensors, options, (note,))
-    shown = ", ".join(f"{s:.2f}x" for s in speedups)
-    parts.notes = (f"guard: {shown} of the best dense program, whole model, example inputs",)
-    return parts

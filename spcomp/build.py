@@ -27,13 +27,10 @@ from spcomp.encodings.dense import Dense
 from spcomp.errors import CaptureError, PolicyError
 from spcomp.kernel import Kernel
 from spcomp.options import Options
-from spcomp.passes.base import PassContext, Site, attribute, run_passes
+from spcomp.passes.base import PassContext, Site, run_passes
 from spcomp.passes.choose import DENSE, Choice, best_dense_seconds, dense_choice, is_dense
-from spcomp.passes.flatten import Flatten
-from spcomp.passes.infer_activations import InferActivations
 from spcomp.passes.infer_sparsity import positive_zeros
-from spcomp.passes.origins import identity
-from spcomp.passes.pipelines import ANALYSE, LOWER, SHRINK
+from spcomp.passes.pipelines import LOWER
 from spcomp.passes.propose import Candidate, call_for
 from spcomp.passes.tune import Planned, Planner
 from spcomp.plan import KernelCall, KernelPlan, RowRange
@@ -87,22 +84,6 @@ def make_planner(options: Options, total_weight_bytes: int, weights: Sequence[to
         only=options.encodings,
         quantize=options.quantize or "",
     )
-
-
-def flat(captured: Captured, ctx: PassContext) -> fx.GraphModule:
-    """The captured program with a flat tuple of outputs."""
-    return run_passes((Flatten(),), captured.gm, ctx)
-
-
-def analyse(captured: Captured, ctx: PassContext, *, shrink: bool = False) -> fx.GraphModule:
-    """Run the analysis pipeline on one captured program, after the one that takes out what is not needed."""
-    return run_passes((*(SHRINK if shrink else ()), *ANALYSE, InferActivations(captured.flat)), captured.gm, ctx)
-
-
-def constants_read(gm: fx.GraphModule) -> dict[tuple[object, ...], int]:
-    """Identities of the tensors that a graph reads, and their bytes."""
-    found = (attribute(gm, n) for n in gm.graph.nodes if n.op == "get_attr")
-    return {identity(t): t.nbytes for t in found if isinstance(t, torch.Tensor)}
 
 
 def build_site(planner: Planner, site: Site, options: Options) -> Built:

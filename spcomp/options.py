@@ -13,6 +13,8 @@ from spcomp.encodings.table import ENCODINGS
 from spcomp.encodings.wanted import Wanted, parse_wanted
 from spcomp.errors import InputError
 
+JOIN = " + "
+"""Between the names of layers that became one."""
 Policy = Literal["auto", "force", "off"]
 Engine = Literal["auto", "inductor", "eager"]
 
@@ -66,7 +68,9 @@ class Options:
             parse_wanted(pair[1])
 
     def selects(self, layer: str) -> bool:
-        """Whether a layer may become sparse."""
+        """Whether a layer may become sparse; one that was merged of several, if all of them may."""
+        if JOIN in layer:
+            return all(self.selects(name) for name in layer.split(JOIN))
         return any(fnmatchcase(layer, g) for g in self.include) and not any(fnmatchcase(layer, g) for g in self.exclude)
 
     def wanted(self, layer: str) -> Wanted | None:

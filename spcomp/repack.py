@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
 
-from spcomp.build import assemble, build_all, constants_read, site_from, spliced
-from spcomp.compiled import CompiledModule, Parts
+from spcomp.build import assemble, build_all, site_from, spliced
+from spcomp.capture import Captured
+from spcomp.compiled import CompiledModule, Parts, Program
 from spcomp.encodings.matrix import matrix_of
 from spcomp.errors import InputError, StateError
+from spcomp.make import make_parts
 from spcomp.options import Options
-from spcomp.passes.base import PassContext
+from spcomp.passes.base import PassContext, Site
 from spcomp.passes.find_tables import weight_key
 from spcomp.record import SlotRecord
+from spcomp.report.decision import LayerDecision
+from spcomp.signature import Constant, evaluate
+from spcomp.source import collected, constants_read
 from spcomp.state import state_of
+
+log = logging.getLogger("spcomp")
 
 
 def without_sparsity(compiled: CompiledModule) -> CompiledModule:
@@ -25,9 +34,6 @@ def without_sparsity(compiled: CompiledModule) -> CompiledModule:
     options = replace(Options.from_dict(parts.options), policy="off")
     built = build_all([site_from(r, r.dense_weight(), r.bias) for r in parts.slots], options)
     return CompiledModule(assemble(parts.programs, built, parts.tensors, options))
-
-
-_MOVED = "other channels are constant or unread than when it was compiled"
 
 
 def _names(record: SlotRecord) -> tuple[str | None, ...]:
@@ -74,32 +80,53 @@ def repack(parts: Parts, model: nn.Module) -> Parts:
 
 
 def _again(parts: Parts, state: Mapping[str, torch.Tensor]) -> Parts:
-    """The passes run once more, on other weights; they must come to the same graphs."""
-    asked, ctx = "update the weights", PassContext()
+    """The passes run once more, on other weights. Where they come to the same graphs, compiled code is kept."""
     options = Options.from_dict(parts.options)
     plain = {name: tensor.detach() for name, tensor in state.items()}
-    graphs, read = [], dict[tuple[object, ...], int]()
-    for source in parts.sources:
-        given = source.restored(plain)
-        read |= constants_read(given)
-        graphs.append(source.analysed(given, ctx))
+    ctx, given = PassContext(), [source.restored(plain) for source in parts.sources]
+    read = {k: n for gm in given for k, n in constants_read(gm).items()}
+    graphs = [source.analysed(gm, ctx) for source, gm in zip(parts.sources, given, strict=True)]
+    if any(source.merged for source in parts.sources):
+        collected(graphs, ctx)
     sites = sorted(ctx.sites.values(), key=lambda s: s.slot)
-    if len(sites) != len(parts.slots):
-        raise InputError(asked, f"{len(sites)} layers, not {len(parts.slots)}: {_MOVED}", "spcomp.compile again")
-    for site, r, d in zip(sites, parts.slots, parts.decisions, strict=True):
-        if (site.n, site.k, site.layer, site.epilogue, site.dtype) != (d.n, d.k, r.layer, r.epilogue, d.dtype):
-            raise InputError(
-                asked, f"{site.layer} of {site.n} x {site.k}, compiled as {r.layer} of {d.n} x {d.k}: {_MOVED}",
-                "spcomp.compile again",
-            )  # fmt: skip
+    if len(sites) != len(parts.slots) or not all(map(_alike, sites, parts.slots, parts.decisions)):
+        return _anew(parts, plain, options)
+    for site, r in zip(sites, parts.slots, strict=True):
         site.zero_inputs, site.gathered = r.zero_inputs, r.gathered
-    built = build_all(sites, options)
     ctx.gathered = {weight_key(s): s.slot for s in sites if s.gathered}
     tensors: dict[str, torch.Tensor] = {}
     for source, gm in zip(parts.sources, graphs, strict=True):
         if str(spliced(gm, source.fixed, ctx, tensors)[0].graph) != source.text:
-            raise InputError(asked, f"another graph: {_MOVED}", "spcomp.compile again")
-    made = assemble(parts.programs, built, tensors, options, parts.notes)
+            return _anew(parts, plain, options)
+    made = assemble(parts.programs, build_all(sites, options), tensors, options, parts.notes)
     made.state = state_of(plain, set(read), sites, tensors, ctx.origins)
     made.sources, made.whole_nbytes = parts.sources, parts.whole_nbytes
     return made
+
+
+def _alike(site: Site, r: SlotRecord, d: LayerDecision) -> bool:
+    return (site.n, site.k, site.layer, site.epilogue, site.dtype, site.conv) == (
+        d.n, d.k, r.layer, r.epilogue, d.dtype, r.conv
+    )  # fmt: skip
+
+
+def _anew(parts: Parts, state: dict[str, torch.Tensor], options: Options) -> Parts:
+    """Other channels are constant or unread than before: the graphs are others, and are compiled again."""
+    log.info("other channels are constant or unread than when the model was compiled: it is compiled again")
+    captured = [
+        Captured(source.restored(state), p.signature, _random(p), state, source.fixed)
+        for source, p in zip(parts.sources, parts.programs, strict=True)
+    ]
+    return make_parts(captured, options, lambda line: log.info("%s", line))
+
+
+def _random(program: Program) -> tuple[Any, ...]:
+    """Inputs of the sizes that the program was captured with: normal numbers, and zeros where those are no numbers."""
+    flat: list[Any] = []
+    for leaf in program.signature.leaves:
+        if isinstance(leaf, Constant):
+            flat.append(leaf.value)
+            continue
+        size, dtype = [evaluate(d, program.hints) for d in leaf.shape], getattr(torch, leaf.dtype)
+        flat.append(torch.randn(size).to(dtype) if dtype.is_floating_point else torch.zeros(size, dtype=dtype))
+    return tuple(flat)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,9 @@ from torch import fx
 
 from spcomp.errors import InputError
 from spcomp.passes.base import PassContext, attribute, run_passes
-from spcomp.passes.pipelines import ANALYSE, SHRINK
+from spcomp.passes.merge_siblings import Group, MergeSiblings
+from spcomp.passes.origins import identity
+from spcomp.passes.pipelines import CANONICAL, COLLECT, SHRINK
 
 
 @dataclass(eq=False)
@@ -24,6 +26,8 @@ class Source:
     fixed: frozenset[str]
     """Names of the constants that are no state of the model."""
     shrink: bool
+    merged: frozenset[Group] = frozenset()
+    """Groups of layers that were merged."""
     text: str = ""
     """The lowered graph, to see whether other weights lead to the same."""
 
@@ -61,4 +65,19 @@ class Source:
 
     def analysed(self, gm: fx.GraphModule, ctx: PassContext) -> fx.GraphModule:
         """What the passes make of it, as they did the first time."""
-        return run_passes((*(SHRINK if self.shrink else ()), *ANALYSE), gm, ctx)
+        merging = (MergeSiblings(self.merged),) if self.merged else ()
+        return run_passes((*(SHRINK if self.shrink else CANONICAL), *COLLECT, *merging), gm, ctx)
+
+
+def collected(graphs: Sequence[fx.GraphModule], ctx: PassContext) -> None:
+    """Look for layers once more, in graphs that were changed."""
+    ctx.sites.clear()
+    ctx.tables.clear()
+    for gm in graphs:
+        run_passes(COLLECT, gm, ctx)
+
+
+def constants_read(gm: fx.GraphModule) -> dict[tuple[object, ...], int]:
+    """Identities of the tensors that a graph reads, and their bytes."""
+    found = (attribute(gm, n) for n in gm.graph.nodes if n.op == "get_attr")
+    return {identity(t): t.nbytes for t in found if isinstance(t, torch.Tensor)}

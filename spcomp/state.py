@@ -17,24 +17,36 @@ FEW = 4096
 
 
 @dataclass(frozen=True, eq=False)
+class Held:
+    """Part of a constant: the name and the rows (None: all) of what is kept, and which elements those are of it."""
+
+    name: str
+    select: Select
+    rows: tuple[int, int] | None
+
+    def of(self, kept: torch.Tensor) -> torch.Tensor:
+        return kept if self.rows is None else kept[self.rows[0] : self.rows[1]]
+
+
+@dataclass(frozen=True, eq=False)
 class Restored:
     """A constant of the model of which the compiled model keeps a part, in another order or other numbers.
 
-    ``pieces``: (the name of what is kept, which elements of the constant those are); ``patch``: flat indices and values
+    ``patch``: flat indices and values
     of what no piece holds. All else is zero.
     """
 
     size: tuple[int, ...]
     dtype: torch.dtype
-    pieces: tuple[tuple[str, Select], ...]
+    pieces: tuple[Held, ...]
     patch: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def __call__(self, known: Callable[[str], torch.Tensor]) -> torch.Tensor:
         out = torch.zeros(self.size, dtype=self.dtype)
         flat = out.view(-1)
-        for name, select in self.pieces:
-            positions = pick(select, torch.arange(flat.numel()).view(self.size)).reshape(-1)
-            flat[positions] = known(name).reshape(-1)
+        for piece in self.pieces:
+            positions = pick(piece.select, torch.arange(flat.numel()).view(self.size)).reshape(-1)
+            flat[positions] = piece.of(known(piece.name)).reshape(-1)
         if self.patch is not None:
             flat[self.patch[0]] = self.patch[1]
         return out
@@ -70,11 +82,11 @@ def state_of(
     held |= {s.bias_name: s.bias for s in sites if s.bias is not None and s.bias_name is not None}
     held |= {s.weight_name: s.weight if s.original is None else s.original for s in sites}
     known = {identity(tensor): name for name, tensor in held.items()}
-    pieces: dict[tuple[object, ...], list[tuple[str, Select]]] = {}
+    pieces: dict[tuple[object, ...], list[Held]] = {}
     for name, tensor in held.items():
-        root, select = origins.root(tensor)
-        if origins.made(tensor) and select is not None:
-            pieces.setdefault(identity(root), []).append((name, select))
+        for piece in origins.roots(tensor) if origins.made(tensor) else ():
+            if piece.select is not None:
+                pieces.setdefault(identity(piece.root), []).append(Held(name, piece.select, piece.rows))
     names: dict[str, str] = {}
     restored: dict[str, Restored] = {}
     lost = []
@@ -96,8 +108,8 @@ def state_of(
 def _patched(found: Restored, tensor: torch.Tensor, held: Mapping[str, torch.Tensor]) -> Restored | None:
     """With what it lacks; None if that is too much."""
     limit = max(FEW, int(MAX_PATCH * tensor.numel()))
-    kept = sum(held[name].count_nonzero() for name, _ in found.pieces)
-    if int(tensor.count_nonzero()) - int(kept) > limit:
+    kept = sum(int(p.of(held[p.name]).count_nonzero()) for p in found.pieces)
+    if int(tensor.count_nonzero()) - kept > limit:
         return None
     made = found(held.__getitem__)
     differ = (made != tensor) & ~(made.isnan() & tensor.isnan()) if tensor.is_floating_point() else made != tensor

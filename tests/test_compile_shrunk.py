@@ -141,11 +141,12 @@ def test_other_weights_with_the_same_channels() -> None:
     assert torch.equal(compiled.state_dict()["2.weight"], model[2].weight)
     with torch.no_grad():
         model[0].weight[0] = 1.0
-    with pytest.raises(InputError, match="31 x 20, compiled as 0 of 30 x 20: other channels are constant or unread"):
-        compiled.update_weights(model)
-    with torch.no_grad():
-        model[0].weight[0] = 0.0
     agrees(compiled.update_weights(model), model, torch.randn(4, 20))
+    assert sizes(compiled)[:2] == [(31, 20), (24, 31)], "other channels: it was compiled anew"
+    for batch in (1, 3):
+        agrees(compiled, model, torch.randn(batch, 20))
+    with pytest.raises(InputError, match=r"update the weights: the model has no 0\.weight"):
+        compiled.update_weights(nn.Linear(3, 3))
 
 
 def test_a_model_that_is_constant_throughout() -> None:

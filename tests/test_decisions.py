@@ -46,7 +46,7 @@ def test_off_is_dense() -> None:
     assert encodings_of(compiled) == {"0": "dense", "2": "dense"}
     assert torch.allclose(compiled(torch.ones(3, 64)), model(torch.ones(3, 64)), atol=1e-5)
     assert not any(c.backend == "mlir_cpu" for c in compiled.plan.calls)
-    assert {d.reason for d in compiled.explain().decisions} == {"policy, include or exclude keeps it dense"}
+    assert all(d.reason.endswith("policy, include or exclude keeps it dense") for d in compiled.explain().decisions)
 
 
 def test_auto_keeps_a_dense_weight_dense_and_says_why() -> None:
@@ -212,13 +212,15 @@ def test_debug_dir_has_graphs_and_sources(tmp_path: Path) -> None:
     names = sorted(p.name for p in (tmp_path / "new" / "dump").glob("*.py"))
     assert names == [
         "00-flatten.py",
-        "01-infer-sparsity.py",
-        "02-collect.py",
-        "03-find-tables.py",
-        "04-infer-activations.py",
-        "05-lower.py",
+        "01-canonicalize.py",
+        "02-eliminate-dead.py",
+        "03-infer-sparsity.py",
+        "04-collect.py",
+        "05-find-tables.py",
+        "06-infer-activations.py",
+        "07-lower.py",
     ]
-    lowered = (tmp_path / "new" / "dump" / "05-lower.py").read_text()
+    lowered = (tmp_path / "new" / "dump" / "07-lower.py").read_text()
     assert lowered.count("torch.ops.spcomp.linear_v1") == 2
     sources = list((tmp_path / "new" / "dump" / "kernels").glob("*.mlir"))
     assert {p.name.split("-")[0] for p in sources} == {"0", "2"}

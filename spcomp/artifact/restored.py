@@ -12,7 +12,7 @@ from spcomp.artifact.archive import bad
 from spcomp.artifact.pool import Pool, Views
 from spcomp.encodings.pack import TORCH_DTYPES
 from spcomp.passes.origins import Step
-from spcomp.state import Restored, State
+from spcomp.state import Held, Restored, State
 
 _NUMBERS = {"keep": 1, "permute": 2, "view": 3}
 """Tuples of numbers that a step of each kind has."""
@@ -30,7 +30,8 @@ def _write(pool: Pool, at: str, made: Restored) -> dict[str, Any]:
         return [found.kind, [list(n) for n in found.numbers], index]
 
     pieces = [
-        [held, [step(f"{at}/{i}/{j}", s) for j, s in enumerate(select)]] for i, (held, select) in enumerate(made.pieces)
+        [p.name, [step(f"{at}/{i}/{j}", s) for j, s in enumerate(p.select)], None if p.rows is None else list(p.rows)]
+        for i, p in enumerate(made.pieces)
     ]
     patch = None if made.patch is None else [pool.add(f"{at}/patch{i}", t) for i, t in enumerate(made.patch)]
     return {"size": list(made.size), "dtype": str(made.dtype).removeprefix("torch."), "pieces": pieces, "patch": patch}
@@ -48,13 +49,15 @@ def _read(name: str, data: Mapping[str, Any], references: Mapping[str, Any], vie
     if not all(type(s) is int and 0 <= s < 1 << 40 for s in size) or math.prod(size) >= 1 << 40:
         raise bad(f"the state of {name}", f"size {size}")
     pieces = []
-    for held, steps in data["pieces"]:
+    for held, steps, rows in data["pieces"]:
         shape = torch.empty(size, device="meta")
         select = tuple(_step(name, step, references, views) for step in steps)
         for step in select:
             _check(name, step, shape)
             shape = _applied(step, shape)
-        pieces.append((str(held), select))
+        if rows is not None and (len(rows) != 2 or not all(type(r) is int and r >= 0 for r in rows)):
+            raise bad(f"the state of {name}", f"rows {rows}")
+        pieces.append(Held(str(held), select, None if rows is None else (rows[0], rows[1])))
     patch = None
     if data["patch"] is not None:
         where, values = (views.get(references[key]) for key in data["patch"])

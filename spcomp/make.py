@@ -1,0 +1,144 @@
+"""From captured programs to the parts of a compiled model: analyse, merge, plan, build, lower, compile, guard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, fx
+
+from spcomp import guard as guarding
+from spcomp.build import Built, assemble, build_all, compile_rest, dense_built, lower, make_planner
+from spcomp.capture import Captured
+from spcomp.compiled import Parts, Program
+from spcomp.dense_program import best_dense_program
+from spcomp.errors import WeightError
+from spcomp.gathering import gather_where_found
+from spcomp.merging import worth_merging
+from spcomp.options import Options
+from spcomp.passes.base import PassContext, Site, run_passes
+from spcomp.passes.flatten import Flatten
+from spcomp.passes.infer_activations import InferActivations
+from spcomp.passes.merge_siblings import MergeSiblings
+from spcomp.report.debug import Dump
+from spcomp.source import Source, collected, constants_read
+from spcomp.state import state_of
+from spcomp.targets.host import release_memory
+from spcomp.tiling import with_tiles
+
+Say = Callable[[str], None]
+
+
+@dataclass(eq=False)
+class Analysed:
+    """The graphs of a model after the passes, and what they were before."""
+
+    graphs: list[fx.GraphModule]
+    sources: list[Source]
+    read: dict[tuple[object, ...], int]
+    """Identities and bytes of the constants that the captured programs read."""
+
+    @property
+    def nbytes(self) -> int:
+        return sum(self.read.values())
+
+
+def analysed(captured: Sequence[Captured], options: Options, ctx: PassContext, say: Say) -> Analysed:
+    """Run the passes on every program, and merge layers that are faster together."""
+    found = Analysed([], [], {})
+    for i, program in enumerate(captured):
+        say(f"analysing program {i + 1} of {len(captured)}")
+        gm = Flatten().run(program.gm, ctx)
+        source = Source.of(gm, program.constants, shrink=options.shrink)
+        found.sources.append(source)
+        found.read |= constants_read(gm)
+        found.graphs.append(source.analysed(gm, ctx))
+    groups = worth_merging(found.graphs, ctx, options, say)
+    if groups:
+        for i, gm in enumerate(found.graphs):
+            found.sources[i].merged = groups
+            found.graphs[i] = run_passes((MergeSiblings(groups),), gm, ctx)
+        collected(found.graphs, ctx)
+    for gm, program in zip(found.graphs, captured, strict=True):
+        run_passes((InferActivations(program.flat),), gm, ctx)
+    return found
+
+
+def make_parts(captured: Sequence[Captured], options: Options, say: Say) -> Parts:
+    """Analyse every program, plan and build every layer once, lower, compile the rest, guard."""
+    dump = Dump(options.debug_dir) if options.debug_dir is not None else None
+    ctx = PassContext(dump=dump.graph if dump is not None else None)
+    found = analysed(captured, options, ctx, say)
+    if not ctx.sites and options.policy == "force":
+        raise WeightError("compile sparse (policy='force')", "no layer with a constant weight", "policy='auto'")
+    sites = sorted(ctx.sites.values(), key=lambda s: s.slot)
+    options.check_layers([s.layer for s in sites])
+    built = build_all(sites, options, lambda layer: say(f"planning {layer}"))
+    ctx.gathered = gather_where_found(ctx.tables, sites, built)
+    tensors: dict[str, Tensor] = {}
+    programs = [lower(gm, c, ctx, tensors) for gm, c in zip(found.graphs, captured, strict=True)]
+    for source, made in zip(found.sources, programs, strict=True):
+        source.text = str(made.gm.graph)
+    found.graphs.clear()
+    for i, lowered in enumerate(programs):
+        say(f"compiling the rest of program {i + 1} of {len(programs)}")
+        compile_rest(lowered, tensors, options.engine)
+    flats = [c.flat for c in captured]
+    parts = _fastest(programs, built, sites, tensors, flats, options, say)
+    release_memory()  # the dense program that lost
+    parts.state = state_of(captured[0].state, set(found.read), sites, tensors, ctx.origins)
+    if len(ctx.origins):
+        parts.sources = tuple(found.sources)
+        parts.whole_nbytes = found.nbytes
+    if dump is not None:
+        dump.kernels(parts.table)
+    return parts
+
+
+def _fastest(
+    natural: Sequence[Program],
+    built: list[Built],
+    sites: Sequence[Site],
+    tensors: dict[str, Tensor],
+    flats: Sequence[Sequence[Any]],
+    options: Options,
+    say: Say,
+) -> Parts:
+    """With activations laid out as is fastest; the dense program where nothing sparse is faster."""
+    programs = list(natural)
+    if options.guard and options.policy != "off":
+        table = tuple(b.slot for b in built)
+        programs = [with_tiles(made, table, tensors, f) or made for made, f in zip(natural, flats, strict=True)]
+    parts = assemble(programs, built, tensors, options)
+    if not options.guard or options.policy == "force":
+        return parts
+    say("timing the whole model against the dense program")
+    planner = make_planner(options, sum(s.weight.nbytes for s in sites))
+    alternatives = [
+        b if not b.decision.sparse else dense_built(planner, b, s, "the whole model was not faster sparse")
+        for b, s in zip(built, sites, strict=True)
+    ]
+    dense, alternatives = best_dense_program(
+        planner, tuple(natural), alternatives, sites, tensors, flats, options.engine
+    )
+    if not any(b.decision.sparse for b in built):
+        return assemble(dense, alternatives, tensors, options)
+    return guarded(parts, dense, alternatives, flats, options)
+
+
+def guarded(
+    parts: Parts,
+    dense: Sequence[Program],
+    alternatives: Sequence[Built],
+    flats: Sequence[Sequence[Any]],
+    options: Options,
+) -> Parts:
+    """The parts with what the guard found, or those of the dense program where it is faster."""
+    worst, speedups = guarding.slowest_speedup(parts, tuple(a.slot for a in alternatives), flats, dense)
+    if worst < guarding.MARGIN:
+        note = f"guard: sparse was {worst:.2f}x of dense"
+        return assemble(dense, alternatives, parts.tensors, options, (note,))
+    shown = ", ".join(f"{s:.2f}x" for s in speedups)
+    parts.notes = (f"guard: {shown} of the best dense program, whole model, example inputs",)
+    return parts
