@@ -1,6 +1,7 @@
 """Whole models through ``spcomp.compile``, cold, against the fastest dense program; and an MLP against peers.
 
-python -m benchmarks.cpu_models [--quick] [--only bert,mlp] [--deepsparse PYTHON] [--threads N] [--json FILE]
+python -m benchmarks.cpu_models [--quick] [--only bert,mlp] [--memory-budget X] [--deepsparse PYTHON]
+[--threads N] [--json FILE]
 
 ``bert_u90``: 12 layers at 128 tokens; ``bert_b8x1_90``: 90 % of 8x1 blocks are zero. ``resnet_u90``: batch 1.
 ``gpt2_nm24``: one token with a full cache, 2:4 everywhere, the tied head too; ``_densehead``: all but the head.
@@ -115,12 +116,19 @@ def exact(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
 
 
 def race_model(
-    bench: Benchmark, key: str, case: Case, dense: Mapping[str, Callable[..., Any]], *, rounds: int, quick: bool
+    bench: Benchmark,
+    key: str,
+    case: Case,
+    dense: Mapping[str, Callable[..., Any]],
+    *,
+    rounds: int,
+    quick: bool,
+    budget: float = 1.0,
 ) -> None:
     """Compile one case, compare with float64, and race it cold against every dense program and itself."""
     model, inputs = made(case.model, quick=quick)
     prune_(model, case.zeros, case.pattern, skip=case.skip)
-    compiled = spcomp.compile(model, inputs)
+    compiled = spcomp.compile(model, inputs, memory_budget=budget)
     bench.report(f"{key}_error", relative_error(compiled(*inputs), exact(model, inputs)))
     work: Runs = {"ours": compiled, "control": compiled, **dense}
     times = interleave(
@@ -173,7 +181,10 @@ def run_models(bench: Benchmark, options: argparse.Namespace, names: set[str]) -
         model, inputs = made(name, quick=options.quick)
         dense = rivals(name, model, inputs, quick=options.quick)
         for key, case in cases.items():
-            race_model(bench, key, case, dense, rounds=7 if options.quick else 11, quick=options.quick)
+            race_model(
+                bench, key, case, dense, rounds=7 if options.quick else 11, quick=options.quick,
+                budget=options.memory_budget,
+            )  # fmt: skip
             bench.save(options.json)
         torch._dynamo.reset()  # type: ignore[no-untyped-call]
     if options.quick:
@@ -184,11 +195,13 @@ def main() -> None:
     options = arguments(
         __doc__ or "",
         only={"default": "bert,resnet,gpt2,mlp", "help": "models, separated by commas"},
+        memory_budget={"type": float, "default": 1.0, "help": "bytes that kernels may keep, over dense ones"},
         deepsparse={"default": None, "help": "the interpreter of an environment that has DeepSparse 1.8.0"},
     )
     names = set(options.only.split(","))
     two = options.threads == 2
     bench = Benchmark("cpu_models", THREADS_TARGETS if two else TARGETS, options.threads)
+    bench.notes["memory_budget"] = str(options.memory_budget)
     with torch.no_grad():
         if two:
             for key in THREADS_CASES:
@@ -197,7 +210,7 @@ def main() -> None:
         else:
             run_models(bench, options, names)
             if "mlp" in names:
-                race_mlp(bench, options.deepsparse, quick=options.quick)
+                race_mlp(bench, options.deepsparse, quick=options.quick, budget=options.memory_budget)
     bench.finish(options.json)
 
 

@@ -72,7 +72,12 @@ def deepsparse(python: str, model: Path, x: torch.Tensor, threads: int, seconds:
 
 
 def race_mlp(
-    bench: Benchmark, python: str | None, *, quick: bool = False, cells: Sequence[tuple[int, int]] | None = None
+    bench: Benchmark,
+    python: str | None,
+    *,
+    quick: bool = False,
+    cells: Sequence[tuple[int, int]] | None = None,
+    budget: float = 1.0,
 ) -> None:
     """Report every cell: milliseconds, and the peers' times over ours.
 
@@ -89,15 +94,15 @@ def race_mlp(
     chosen = everything if cells is None else cells
     off = {m: spcomp.compile(mlp(0), torch.randn(m, WIDTHS[0]), policy="off") for m in dict(chosen)}
     for m, zeros in chosen:
-        one_cell(bench, python, off[m], m, zeros)
+        one_cell(bench, python, off[m], m, zeros, budget)
 
 
-def one_cell(bench: Benchmark, python: str | None, off: nn.Module, m: int, zeros: int) -> None:
+def one_cell(bench: Benchmark, python: str | None, off: nn.Module, m: int, zeros: int, budget: float) -> None:
     """One row count and share of zeros."""
     key = f"mlp_m{m}_u{zeros}"
     model, threads = mlp(zeros), torch.get_num_threads()
     x = torch.randn(m, WIDTHS[0], generator=torch.Generator().manual_seed(1))
-    compiled = spcomp.compile(model, x)
+    compiled = spcomp.compile(model, x, memory_budget=budget)
     bench.report(f"{key}_error", relative_error(compiled(x), model.double()(x.double())))
     model.float()
     work: dict[str, Callable[[], object]] = {"ours": lambda: compiled(x), "control": lambda: compiled(x)}
