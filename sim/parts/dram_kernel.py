@@ -1,0 +1,242 @@
+"""The FR-FCFS controller's inner loop, compiled by numba: time, arbitration, issue. :mod:`dram_steps` holds single steps.
+
+All times are controller cycles. A cycle of a channel goes: take in requests, let refresh ask, then issue at most one
+command, or one on each of the two buses of HBM. In between, time jumps to the next cycle in which something can happen.
+State lives in arrays that the caller keeps, so a stream may be fed in pieces.
+
+Arbitration: a request whose row was opened for it comes first (the oldest that is ready); then the oldest refresh; then,
+if no refresh waits, the oldest ready request of the queue in turn, where writes have their turn from the high watermark
+down to the low one, or while no read waits. Nobody precharges a bank in which a row waits for the request it was opened for.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from spcomp.sim.parts.dram_layout import (
+    A_ACCEPT, A_BANK, A_ID, A_WRITE, ACT, ACT2, ALL_BANK, B_ROW, C_FORWARDED, C_LAST_ACCEPT, C_LAST_DONE, C_LATENCY, C_MERGED,
+    C_READS, C_WRITES, FAR, FROM_ACTIVE, FROM_REFRESH, NOBODY, NO_REFRESH, OPENING, P_BANKS, P_CLOSE_AFTER, P_DUAL_BUS,
+    P_HALF_TICKS, P_HIGH, P_INTERVAL, P_LOW, P_QUEUE_READ, P_QUEUE_WRITE, P_RANK_BANKS, P_REFRESH, P_SPLIT,
+    P_SPLIT_LIMIT, P_SYNC, P_WIDTH, PER_BANK, PRE, Q_BANK, Q_ID, Q_ROW, Q_TX, R_ACTIVE, R_CAS_SLOT, R_CAS_SOURCE,
+    R_HEAD, R_NEXT_REFRESH, R_QUEUED, R_QUEUED_WRITES, R_REFRESH_BANK, R_SPLIT_BANK, R_SPLIT_DEADLINE, R_SPLIT_ID,
+    R_SPLIT_ROW, R_SPLIT_WRITE, R_SYNCED, R_TAKEN, R_TIME, R_WAITING, R_WAKE, R_WRITING, RD, REFA, REFB,
+    WAITING_REFRESHES, WR,
+)  # fmt: skip
+from spcomp.sim.parts.dram_steps import (
+    count_outcome, drop_active, drop_request, issue, pick_active, pick_idle_row, pick_queued, pick_refresh, pop_refresh,
+    push_active, push_request, retire, sync_clock, write_log,
+)  # fmt: skip
+
+
+@njit(inline="always")
+def ask_for_refresh(par, regs, refresh, c, now):
+    """Queue the refreshes that are due: of every rank, or of one bank in each rank, in turn."""
+    if par[P_REFRESH] == NO_REFRESH or now < regs[c, R_NEXT_REFRESH]:
+        return
+    regs[c, R_NEXT_REFRESH] += par[P_INTERVAL]
+    bank = regs[c, R_REFRESH_BANK]
+    for first in range(0, par[P_BANKS], par[P_RANK_BANKS]):
+        if regs[c, R_WAITING] < WAITING_REFRESHES:
+            refresh[c, (regs[c, R_HEAD] + regs[c, R_WAITING]) % WAITING_REFRESHES] = first + bank
+            regs[c, R_WAITING] += 1
+    if par[P_REFRESH] == PER_BANK:
+        regs[c, R_REFRESH_BANK] = (bank + 1) % par[P_RANK_BANKS]
+
+
+@njit(inline="always")
+def take_turn(par, regs, c):
+    """Whose turn it is: 1 for writes, 0 for reads."""
+    if regs[c, R_WRITING] == 0:
+        if regs[c, R_QUEUED_WRITES] > par[P_HIGH] or regs[c, R_QUEUED] == 0:
+            regs[c, R_WRITING] = 1
+    elif regs[c, R_QUEUED_WRITES] < par[P_LOW] and regs[c, R_QUEUED] > 0:
+        regs[c, R_WRITING] = 0
+    return regs[c, R_WRITING]
+
+
+@njit(inline="always")
+def finish_activation(regs, bank, active, log, par, out, c, now):
+    """The second half of a split activation: the row is open."""
+    first = regs[c, R_SPLIT_BANK]
+    bank[c, B_ROW, first] = regs[c, R_SPLIT_ROW]
+    request = regs[c, R_SPLIT_ID]
+    push_active(regs, bank, active, c, request, first, regs[c, R_SPLIT_WRITE], out[0, request])
+    regs[c, R_SPLIT_BANK] = -1
+    write_log(par, regs, log, c, ACT2, first, regs[c, R_SPLIT_ROW], now)
+
+
+@njit
+def serve(par, rules, rule_at, history, ready, regs, bank, queue, active, log, out, c, source, slot, cmd, now):
+    """Issue the next command of a request, which moves on or is done."""
+    if source == FROM_ACTIVE:
+        request, first, w = active[c, A_ID, slot], active[c, A_BANK, slot], active[c, A_WRITE, slot]
+        accepted, row = active[c, A_ACCEPT, slot], np.int64(-1)
+        drop_active(regs, bank, active, c, slot)
+    else:
+        w = np.int64(source)
+        request, first, row = queue[c, w, Q_ID, slot], queue[c, w, Q_BANK, slot], queue[c, w, Q_ROW, slot]
+        accepted = out[0, request]
+        count_outcome(regs, bank, queue, c, w, slot)
+        if cmd != PRE:
+            drop_request(regs, queue, c, w, slot)
+    issue(par, rules, rule_at, history, ready, regs, bank, log, c, cmd, first, row, now)
+    if cmd == RD or cmd == WR:
+        retire(par, regs, out, c, request, w, accepted, now)
+    elif cmd == ACT and par[P_SPLIT]:
+        bank[c, B_ROW, first] = OPENING
+        regs[c, R_SPLIT_BANK] = first
+        regs[c, R_SPLIT_ID] = request
+        regs[c, R_SPLIT_ROW] = row
+        regs[c, R_SPLIT_WRITE] = w
+        regs[c, R_SPLIT_DEADLINE] = now + par[P_SPLIT_LIMIT]
+    elif cmd == ACT:
+        push_active(regs, bank, active, c, request, first, w, accepted)
+
+
+@njit
+def tick(par, rules, rule_at, history, ready, regs, bank, queue, active, refresh, log, out, c, now):
+    """One cycle of one channel. Returns the next cycle in which something can happen if nothing arrives."""
+    ask_for_refresh(par, regs, refresh, c, now)
+    splitting = par[P_SPLIT] > 0
+    if splitting and regs[c, R_CAS_SOURCE] != NOBODY:
+        # the clock was synchronised for this access in the cycle before: nothing may come between
+        source, slot = regs[c, R_CAS_SOURCE], regs[c, R_CAS_SLOT]
+        regs[c, R_CAS_SOURCE] = NOBODY
+        cmd = RD + (active[c, A_WRITE, slot] if source == FROM_ACTIVE else source)
+        serve(par, rules, rule_at, history, ready, regs, bank, queue, active, log, out, c, source, slot, cmd, now)
+        return now + 1
+    if splitting and regs[c, R_SPLIT_BANK] >= 0 and now >= regs[c, R_SPLIT_DEADLINE]:
+        finish_activation(regs, bank, active, log, par, out, c, now)
+        return now + 1
+    wake = FAR if par[P_REFRESH] == NO_REFRESH else regs[c, R_NEXT_REFRESH]
+    falling = par[P_HALF_TICKS] > 0 and now % 2 == 1
+    buses = 2 if par[P_DUAL_BUS] else 1
+    issued = False
+    for bus in range(buses):
+        columns = bus == 0 and not falling
+        rows = bus == buses - 1
+        source, slot, cmd = NOBODY, -1, -1
+        if bus == 0 and regs[c, R_ACTIVE] > 0:
+            if columns:
+                slot, later = pick_active(regs, ready, active, c, now)
+                wake = min(wake, later)
+                if slot >= 0:
+                    source, cmd = FROM_ACTIVE, RD + active[c, A_WRITE, slot]
+            else:
+                wake = min(wake, now + 1)
+        if source == NOBODY and regs[c, R_WAITING] > 0 and rows:
+            cmd, slot, later = pick_refresh(
+                par, regs, ready, bank, refresh, c, now, falling, par[P_REFRESH] == PER_BANK
+            )
+            wake = min(wake, later)
+            if cmd >= 0:
+                source = FROM_REFRESH
+        if source == NOBODY and regs[c, R_WAITING] == 0:
+            w = take_turn(par, regs, c)
+            slot, cmd, later = pick_queued(par, regs, ready, bank, queue, c, w, columns, rows, falling, now)
+            wake = min(wake, later)
+            if slot >= 0:
+                source = w
+            elif rows and par[P_CLOSE_AFTER] >= 0 and not issued and not falling:
+                slot, later = pick_idle_row(par, regs, ready, bank, queue, c, par[P_CLOSE_AFTER], now)
+                wake = min(wake, later)
+                if slot >= 0:
+                    cmd, source = PRE, FROM_REFRESH
+        if falling and not columns and regs[c, R_QUEUED] + regs[c, R_QUEUED_WRITES] > 0:
+            wake = min(wake, now + 1)
+        if source == NOBODY:
+            continue
+        issued = True
+        if source == FROM_REFRESH:
+            issue(par, rules, rule_at, history, ready, regs, bank, log, c, cmd, slot, np.int64(-1), now)
+            if cmd == REFA or cmd == REFB:
+                pop_refresh(regs, c)
+        elif (cmd == RD or cmd == WR) and par[P_SYNC] and now >= regs[c, R_SYNCED]:
+            if regs[c, R_SPLIT_BANK] >= 0 and regs[c, R_SPLIT_DEADLINE] <= now + 1:
+                finish_activation(regs, bank, active, log, par, out, c, now)
+            else:
+                first = active[c, A_BANK, slot] if source == FROM_ACTIVE else queue[c, source, Q_BANK, slot]
+                sync_clock(par, regs, log, c, first, now)
+                regs[c, R_CAS_SOURCE] = source
+                regs[c, R_CAS_SLOT] = slot
+        else:
+            serve(par, rules, rule_at, history, ready, regs, bank, queue, active, log, out, c, source, slot, cmd, now)
+    if not issued and splitting and regs[c, R_SPLIT_BANK] >= 0:
+        finish_activation(regs, bank, active, log, par, out, c, now)
+        issued = True
+    return now + 1 if issued else max(wake, now + 1)
+
+
+@njit(inline="always")
+def accept(par, regs, queue, out, c, request, tx, first, row, is_write, now):
+    """Take in one request: into a queue, or answer it from the write queue. False where the queue is full."""
+    writes = regs[c, R_QUEUED_WRITES]
+    known = False
+    for k in range(writes):
+        known = known or queue[c, 1, Q_TX, k] == tx
+    w = 1 if is_write else 0
+    if known:
+        regs[c, C_MERGED if is_write else C_FORWARDED] += 1
+        out[1, request] = now
+        out[2, request] = now + 1
+        regs[c, C_LATENCY] += 0 if is_write else 1
+        regs[c, C_LAST_DONE] = max(regs[c, C_LAST_DONE], now + 1)
+    elif regs[c, R_QUEUED + w] >= par[P_QUEUE_READ + w]:
+        return False
+    else:
+        push_request(regs, queue, c, w, request, tx, first, row)
+    out[0, request] = now
+    regs[c, C_READS + w] += 1
+    regs[c, C_LAST_ACCEPT] = now
+    regs[c, R_WAKE] = now
+    return True
+
+
+@njit(cache=True)
+def run(
+    par, rules, rule_at, history, ready, regs, bank, queue, active, refresh, log, out, channel, tx, banks, rows, writes,
+    arrival, order, base, low, high,
+):  # fmt: skip
+    """Advance channels ``low`` to ``high``, cycle by cycle in step, until the requests ``order`` have been taken in.
+
+    Requests are taken in the order given, ``par[P_WIDTH]`` of them a cycle; one whose queue is full holds up those behind
+    it. With ``order`` empty, run until every queue is empty. ``base`` is where the block begins in ``out``.
+    """
+    now, taken = regs[low, R_TIME], regs[low, R_TAKEN]
+    at, n = 0, order.size
+    draining = n == 0
+    while True:
+        due = FAR
+        while at < n and taken < par[P_WIDTH]:
+            r = order[at]
+            if arrival[r] > now:
+                due = arrival[r]
+                break
+            if not accept(par, regs, queue, out, channel[r], base + r, tx[r], banks[r], rows[r], writes[r], now):
+                break
+            at += 1
+            taken += 1
+        if at >= n and not draining:
+            break
+        if taken >= par[P_WIDTH]:
+            due = now + 1
+        busy = False
+        for c in range(low, high):
+            if regs[c, R_WAKE] <= now:
+                regs[c, R_WAKE] = tick(
+                    par, rules, rule_at, history, ready, regs, bank, queue, active, refresh, log, out, c, now
+                )
+            due = min(due, regs[c, R_WAKE])
+            waiting = regs[c, R_QUEUED] + regs[c, R_QUEUED_WRITES] + regs[c, R_ACTIVE]
+            busy = busy or waiting > 0 or regs[c, R_SPLIT_BANK] >= 0
+        taken = 0
+        now = max(due, now + 1)
+        if draining and not busy:
+            break
+    for c in range(low, high):
+        regs[c, R_TIME] = now
+        regs[c, R_TAKEN] = taken
+
+
+assert PER_BANK == ALL_BANK + 1
