@@ -144,6 +144,7 @@ class Dram:
         self._queue = np.zeros((n, 2, 5, max(config.read_queue, config.write_queue)), np.int64)
         self._active = np.zeros((n, 4, banks + 1), np.int64)
         self._refresh = np.zeros((n, at.WAITING_REFRESHES), np.int64)
+        self._foreseen = np.zeros((n, 4, 2), np.int64)
         self._log = np.zeros((config.log_commands, 5), np.int64)
         self._out = np.full((3, 0), -1, np.int64)
         self._size = 0
@@ -204,7 +205,7 @@ class Dram:
             cycle_fs=self.config.cycle_fs,
             transaction_bytes=self.config.transaction_bytes,
             cycles=int(last[at.C_LAST_DONE]),
-            accepted_cycles=int(last[at.C_LAST_ACCEPT]) + 1,
+            accepted_cycles=int(last[at.C_LAST_ACCEPT]),
             reads=int(total[at.C_READS]),
             writes=int(total[at.C_WRITES]),
             forwarded_reads=int(total[at.C_FORWARDED]),
@@ -252,7 +253,7 @@ class Dram:
     ) -> None:
         run(
             self._parameters, self._rules, self._rule_at, self._history, self._ready, self._registers, self._bank,
-            self._queue, self._active, self._refresh, self._log, self._out, places.channel, places.transaction,
+            self._queue, self._active, self._refresh, self._foreseen, self._log, self._out, places.channel, places.transaction,
             places.bank, places.row, writes, arrival, order, base, low, high,
         )  # fmt: skip
 

@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy import uint64 as u
 
 from spcomp.sim.parts.dram_layout import (
-    A_ACCEPT, A_BANK, A_ID, A_WRITE, ACT, ACT2, ALL_BANK, B_ROW, C_FORWARDED, C_LAST_ACCEPT, C_LAST_DONE, C_LATENCY, C_MERGED,
-    C_READS, C_WRITES, FAR, FROM_ACTIVE, FROM_REFRESH, NOBODY, NO_REFRESH, OPENING, P_BANKS, P_CLOSE_AFTER, P_DUAL_BUS,
-    P_HALF_TICKS, P_HIGH, P_INTERVAL, P_LOW, P_QUEUE_READ, P_QUEUE_WRITE, P_RANK_BANKS, P_REFRESH, P_SPLIT,
-    P_SPLIT_LIMIT, P_SYNC, P_WIDTH, PER_BANK, PRE, Q_BANK, Q_ID, Q_ROW, Q_TX, R_ACTIVE, R_CAS_SLOT, R_CAS_SOURCE,
-    R_HEAD, R_NEXT_REFRESH, R_QUEUED, R_QUEUED_WRITES, R_REFRESH_BANK, R_SPLIT_BANK, R_SPLIT_DEADLINE, R_SPLIT_ID,
-    R_SPLIT_ROW, R_SPLIT_WRITE, R_SYNCED, R_TAKEN, R_TIME, R_WAITING, R_WAKE, R_WRITING, RD, REFA, REFB,
-    WAITING_REFRESHES, WR,
+    ACT, ACT2, ALL_BANK, A_ACCEPT, A_BANK, A_ID, A_WRITE, B_ROW, C_FORWARDED, C_LAST_ACCEPT, C_LAST_DONE, C_LATENCY,
+    C_MERGED, C_READS, FAR, FROM_ACTIVE, FROM_REFRESH, NOBODY, NO_REFRESH, N_CMD, N_SLOT, N_SOURCE, N_TIME, OPENING,
+    PER_BANK, PRE, P_BANKS, P_CLOSE_AFTER, P_DUAL_BUS, P_HALF_TICKS, P_HIGH, P_INTERVAL, P_LOW, P_QUEUE_READ,
+    P_RANK_BANKS, P_REFRESH, P_SPLIT, P_SPLIT_LIMIT, P_SYNC, P_WIDTH, Q_BANK, Q_ID, Q_ROW, Q_TX, RD, REFA, REFB,
+    R_ACTIVE, R_CAS_SLOT, R_CAS_SOURCE, R_FORESEEN, R_HEAD, R_NEXT_REFRESH, R_QUEUED, R_QUEUED_WRITES,
+    R_REFRESH_BANK, R_SPLIT_BANK, R_SPLIT_DEADLINE, R_SPLIT_ID, R_SPLIT_ROW, R_SPLIT_WRITE, R_SYNCED, R_TAKEN,
+    R_TIME, R_WAITING, R_WAKE, R_WRITING, WAITING_REFRESHES, WR,
 )  # fmt: skip
 from spcomp.sim.parts.dram_steps import (
     count_outcome, drop_active, drop_request, issue, pick_active, pick_idle_row, pick_queued, pick_refresh, pop_refresh,
@@ -35,6 +36,7 @@ def ask_for_refresh(par, regs, refresh, c, now):
     if par[P_REFRESH] == NO_REFRESH or now < regs[c, R_NEXT_REFRESH]:
         return
     regs[c, R_NEXT_REFRESH] += par[P_INTERVAL]
+    regs[c, R_FORESEEN] = 0
     bank = regs[c, R_REFRESH_BANK]
     for first in range(0, par[P_BANKS], par[P_RANK_BANKS]):
         if regs[c, R_WAITING] < WAITING_REFRESHES:
@@ -66,15 +68,15 @@ def finish_activation(regs, bank, active, log, par, out, c, now):
     write_log(par, regs, log, c, ACT2, first, regs[c, R_SPLIT_ROW], now)
 
 
-@njit
+@njit(inline="always")
 def serve(par, rules, rule_at, history, ready, regs, bank, queue, active, log, out, c, source, slot, cmd, now):
-    """Issue the next command of a request, which moves on or is done."""
+    """Issue the next command of a request, which moves on or is done; or one of refresh, whose bank is ``slot``."""
+    request, accepted, row, first, w = np.int64(-1), np.int64(0), np.int64(-1), np.int64(slot), np.int64(source)
     if source == FROM_ACTIVE:
         request, first, w = active[c, A_ID, slot], active[c, A_BANK, slot], active[c, A_WRITE, slot]
-        accepted, row = active[c, A_ACCEPT, slot], np.int64(-1)
+        accepted = active[c, A_ACCEPT, slot]
         drop_active(regs, bank, active, c, slot)
-    else:
-        w = np.int64(source)
+    elif source != FROM_REFRESH:
         request, first, row = queue[c, w, Q_ID, slot], queue[c, w, Q_BANK, slot], queue[c, w, Q_ROW, slot]
         accepted = out[0, request]
         count_outcome(regs, bank, queue, c, w, slot)
@@ -83,6 +85,8 @@ def serve(par, rules, rule_at, history, ready, regs, bank, queue, active, log, o
     issue(par, rules, rule_at, history, ready, regs, bank, log, c, cmd, first, row, now)
     if cmd == RD or cmd == WR:
         retire(par, regs, out, c, request, w, accepted, now)
+    elif cmd == REFA or cmd == REFB:
+        pop_refresh(regs, c)
     elif cmd == ACT and par[P_SPLIT]:
         bank[c, B_ROW, first] = OPENING
         regs[c, R_SPLIT_BANK] = first
@@ -94,78 +98,87 @@ def serve(par, rules, rule_at, history, ready, regs, bank, queue, active, log, o
         push_active(regs, bank, active, c, request, first, w, accepted)
 
 
-@njit
-def tick(par, rules, rule_at, history, ready, regs, bank, queue, active, refresh, log, out, c, now):
+@njit(inline="always")
+def choose(par, regs, ready, bank, queue, active, refresh, c, bus, falling, now):
+    """What a bus carries next if nothing else happens: (cycle, source, slot, command)."""
+    columns = bus == 0 and not falling
+    rows = bus == 1 or not par[P_DUAL_BUS]
+    time, source, slot, cmd = FAR, NOBODY, np.int64(-1), np.int64(-1)
+    if columns and regs[c, R_ACTIVE] > 0:
+        time, slot = pick_active(regs, ready, active, c, now)
+        source, cmd = FROM_ACTIVE, RD + active[c, A_WRITE, slot]
+        if time <= now:
+            return time, source, slot, cmd
+    if regs[c, R_WAITING] > 0:
+        if rows:
+            refreshes, need, first = pick_refresh(
+                par, regs, ready, bank, refresh, c, now, falling, par[P_REFRESH] == PER_BANK
+            )
+            if refreshes < time:
+                time, source, slot, cmd = refreshes, FROM_REFRESH, first, need
+        return time, source, slot, cmd
+    w = take_turn(par, regs, c)
+    queued, at, need = pick_queued(par, regs, ready, bank, queue, c, w, columns, rows, falling, now)
+    if queued < time:
+        time, source, slot, cmd = queued, w, at, need
+    if time > now and rows and par[P_CLOSE_AFTER] >= 0 and not falling:
+        idle, at = pick_idle_row(par, regs, ready, bank, queue, c, par[P_CLOSE_AFTER], now)
+        if idle < time:
+            time, source, slot, cmd = idle, FROM_REFRESH, at, np.int64(PRE)
+    return time, source, slot, cmd
+
+
+@njit(inline="always")
+def tick(par, rules, rule_at, history, ready, regs, bank, queue, active, refresh, foreseen, log, out, c, now):
     """One cycle of one channel. Returns the next cycle in which something can happen if nothing arrives."""
     ask_for_refresh(par, regs, refresh, c, now)
     splitting = par[P_SPLIT] > 0
-    if splitting and regs[c, R_CAS_SOURCE] != NOBODY:
-        # the clock was synchronised for this access in the cycle before: nothing may come between
-        source, slot = regs[c, R_CAS_SOURCE], regs[c, R_CAS_SLOT]
-        regs[c, R_CAS_SOURCE] = NOBODY
-        cmd = RD + (active[c, A_WRITE, slot] if source == FROM_ACTIVE else source)
-        serve(par, rules, rule_at, history, ready, regs, bank, queue, active, log, out, c, source, slot, cmd, now)
-        return now + 1
-    if splitting and regs[c, R_SPLIT_BANK] >= 0 and now >= regs[c, R_SPLIT_DEADLINE]:
-        finish_activation(regs, bank, active, log, par, out, c, now)
-        return now + 1
-    wake = FAR if par[P_REFRESH] == NO_REFRESH else regs[c, R_NEXT_REFRESH]
     falling = par[P_HALF_TICKS] > 0 and now % 2 == 1
-    buses = 2 if par[P_DUAL_BUS] else 1
-    issued = False
-    for bus in range(buses):
-        columns = bus == 0 and not falling
-        rows = bus == buses - 1
-        source, slot, cmd = NOBODY, -1, -1
-        if bus == 0 and regs[c, R_ACTIVE] > 0:
-            if columns:
-                slot, later = pick_active(regs, ready, active, c, now)
-                wake = min(wake, later)
-                if slot >= 0:
-                    source, cmd = FROM_ACTIVE, RD + active[c, A_WRITE, slot]
-            else:
-                wake = min(wake, now + 1)
-        if source == NOBODY and regs[c, R_WAITING] > 0 and rows:
-            cmd, slot, later = pick_refresh(
-                par, regs, ready, bank, refresh, c, now, falling, par[P_REFRESH] == PER_BANK
-            )
-            wake = min(wake, later)
-            if cmd >= 0:
-                source = FROM_REFRESH
-        if source == NOBODY and regs[c, R_WAITING] == 0:
-            w = take_turn(par, regs, c)
-            slot, cmd, later = pick_queued(par, regs, ready, bank, queue, c, w, columns, rows, falling, now)
-            wake = min(wake, later)
-            if slot >= 0:
-                source = w
-            elif rows and par[P_CLOSE_AFTER] >= 0 and not issued and not falling:
-                slot, later = pick_idle_row(par, regs, ready, bank, queue, c, par[P_CLOSE_AFTER], now)
-                wake = min(wake, later)
-                if slot >= 0:
-                    cmd, source = PRE, FROM_REFRESH
-        if falling and not columns and regs[c, R_QUEUED] + regs[c, R_QUEUED_WRITES] > 0:
-            wake = min(wake, now + 1)
-        if source == NOBODY:
+    half = par[P_HALF_TICKS] > 0
+    issued, opening = False, False
+    wake = now + 1 if falling else FAR
+    if splitting and regs[c, R_SPLIT_BANK] >= 0 and now >= regs[c, R_SPLIT_DEADLINE]:
+        opening = True
+    for bus in range(2 if par[P_DUAL_BUS] else 1):
+        if opening:
+            break
+        synced = regs[c, R_CAS_SOURCE] != NOBODY
+        if synced:
+            # the data clock was started for this access in the cycle before: nothing comes between
+            time, source, slot = now, regs[c, R_CAS_SOURCE], regs[c, R_CAS_SLOT]
+            cmd = RD + (active[c, A_WRITE, slot] if source == FROM_ACTIVE else source)
+            regs[c, R_CAS_SOURCE] = NOBODY
+        elif regs[c, R_FORESEEN]:
+            time, source = foreseen[c, N_TIME, bus], foreseen[c, N_SOURCE, bus]
+            slot, cmd = foreseen[c, N_SLOT, bus], foreseen[c, N_CMD, bus]
+        else:
+            time, source, slot, cmd = choose(par, regs, ready, bank, queue, active, refresh, c, bus, falling, now)
+        if time > now:
+            foreseen[c, N_TIME, bus], foreseen[c, N_SOURCE, bus] = time, source
+            foreseen[c, N_SLOT, bus], foreseen[c, N_CMD, bus] = slot, cmd
+            wake = min(wake, time)
             continue
         issued = True
-        if source == FROM_REFRESH:
-            issue(par, rules, rule_at, history, ready, regs, bank, log, c, cmd, slot, np.int64(-1), now)
-            if cmd == REFA or cmd == REFB:
-                pop_refresh(regs, c)
-        elif (cmd == RD or cmd == WR) and par[P_SYNC] and now >= regs[c, R_SYNCED]:
+        regs[c, R_FORESEEN] = 0
+        if par[P_SYNC] and not synced and (cmd == RD or cmd == WR) and now >= regs[c, R_SYNCED]:
             if regs[c, R_SPLIT_BANK] >= 0 and regs[c, R_SPLIT_DEADLINE] <= now + 1:
-                finish_activation(regs, bank, active, log, par, out, c, now)
+                opening = True
             else:
                 first = active[c, A_BANK, slot] if source == FROM_ACTIVE else queue[c, source, Q_BANK, slot]
                 sync_clock(par, regs, log, c, first, now)
-                regs[c, R_CAS_SOURCE] = source
-                regs[c, R_CAS_SLOT] = slot
+                regs[c, R_CAS_SOURCE], regs[c, R_CAS_SLOT] = source, slot
         else:
             serve(par, rules, rule_at, history, ready, regs, bank, queue, active, log, out, c, source, slot, cmd, now)
-    if not issued and splitting and regs[c, R_SPLIT_BANK] >= 0:
+    if splitting and regs[c, R_SPLIT_BANK] >= 0 and (opening or not issued):
         finish_activation(regs, bank, active, log, par, out, c, now)
         issued = True
-    return now + 1 if issued else max(wake, now + 1)
+        regs[c, R_FORESEEN] = 0
+    if issued:
+        return now + 1
+    regs[c, R_FORESEEN] = 0 if half else 1
+    if par[P_REFRESH] != NO_REFRESH:
+        wake = min(wake, regs[c, R_NEXT_REFRESH])
+    return max(wake, now + 1)
 
 
 @njit(inline="always")
@@ -173,8 +186,8 @@ def accept(par, regs, queue, out, c, request, tx, first, row, is_write, now):
     """Take in one request: into a queue, or answer it from the write queue. False where the queue is full."""
     writes = regs[c, R_QUEUED_WRITES]
     known = False
-    for k in range(writes):
-        known = known or queue[c, 1, Q_TX, k] == tx
+    for k in range(u(writes)):
+        known |= queue[c, 1, Q_TX, k] == tx
     w = 1 if is_write else 0
     if known:
         regs[c, C_MERGED if is_write else C_FORWARDED] += 1
@@ -190,12 +203,13 @@ def accept(par, regs, queue, out, c, request, tx, first, row, is_write, now):
     regs[c, C_READS + w] += 1
     regs[c, C_LAST_ACCEPT] = now
     regs[c, R_WAKE] = now
+    regs[c, R_FORESEEN] = 0
     return True
 
 
 @njit(cache=True)
 def run(
-    par, rules, rule_at, history, ready, regs, bank, queue, active, refresh, log, out, channel, tx, banks, rows, writes,
+    par, rules, rule_at, history, ready, regs, bank, queue, active, refresh, foreseen, log, out, channel, tx, banks, rows, writes,
     arrival, order, base, low, high,
 ):  # fmt: skip
     """Advance channels ``low`` to ``high``, cycle by cycle in step, until the requests ``order`` have been taken in.
@@ -213,7 +227,7 @@ def run(
             if arrival[r] > now:
                 due = arrival[r]
                 break
-            if not accept(par, regs, queue, out, channel[r], base + r, tx[r], banks[r], rows[r], writes[r], now):
+            if not accept(par, regs, queue, out, u(channel[r]), base + r, tx[r], banks[r], rows[r], writes[r], now):
                 break
             at += 1
             taken += 1
@@ -222,10 +236,11 @@ def run(
         if taken >= par[P_WIDTH]:
             due = now + 1
         busy = False
-        for c in range(low, high):
+        for k in range(low, high):
+            c = u(k)
             if regs[c, R_WAKE] <= now:
                 regs[c, R_WAKE] = tick(
-                    par, rules, rule_at, history, ready, regs, bank, queue, active, refresh, log, out, c, now
+                    par, rules, rule_at, history, ready, regs, bank, queue, active, refresh, foreseen, log, out, c, now
                 )
             due = min(due, regs[c, R_WAKE])
             waiting = regs[c, R_QUEUED] + regs[c, R_QUEUED_WRITES] + regs[c, R_ACTIVE]

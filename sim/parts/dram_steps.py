@@ -6,51 +6,58 @@ the cycle. Every function changes the arrays in place.
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
+from numpy import uint64 as u
 
 from spcomp.sim.parts.dram_layout import (
-    A_ACCEPT, A_BANK, A_ID, A_WRITE, ACT, B_OWNERS, B_ROW, B_USED, C_ACTIVATES, C_COLUMNS, C_COMMANDS, C_CONFLICTS,
-    C_HITS, C_LAST_DONE, C_LATENCY, C_MISSES, C_PRECHARGES, C_REFRESHES, C_SERVED,
-    C_SYNCS, CAS, CLOSED, F_HISTORY,
-    F_LATENCY, F_PARENT, F_POST, F_SPAN, F_STRIDE, F_WINDOW, FAR, OPENING, P_ACTIVATE_TICKS, P_BANKS, P_HALF_TICKS,
-    P_LOG, P_RANK_BANKS, P_READ_DONE, P_SYNC_READ, P_SYNC_WRITE, P_WRITE_DONE, PRE, PREA, Q_BANK, Q_ID, Q_ROW, Q_SEEN,
-    Q_TX, R_ACTIVE, R_HEAD, R_PAIR_BANK, R_PAIR_EDGE, R_PAIR_RANK, R_QUEUED, R_SPLIT_BANK, R_SYNCED, R_WAITING, RD, REFA,
-    REFB, TIMED, WAITING_REFRESHES, WR,
+    ACT, A_ACCEPT, A_BANK, A_ID, A_WRITE, B_OWNERS, B_ROW, B_USED, CAS, CLOSED, C_ACTIVATES, C_COLUMNS, C_COMMANDS,
+    C_CONFLICTS, C_HITS, C_LAST_DONE, C_LATENCY, C_MISSES, C_PRECHARGES, C_REFRESHES, C_SERVED, C_SYNCS, FAR,
+    F_HISTORY, F_LATENCY, F_PARENT, F_POST, F_SPAN, F_STRIDE, F_WINDOW, OPENING, PRE, PREA, P_ACTIVATE_TICKS,
+    P_BANKS, P_HALF_TICKS, P_LOG, P_RANK_BANKS, P_READ_DONE, P_SYNC_READ, P_SYNC_WRITE, P_WRITE_DONE, Q_BANK, Q_ID,
+    Q_ROW, Q_SEEN, Q_TX, RD, REFA, REFB, R_ACTIVE, R_HEAD, R_PAIR_BANK, R_PAIR_EDGE, R_PAIR_RANK, R_QUEUED,
+    R_SPLIT_BANK, R_SYNCED, R_WAITING, TIMED, WAITING_REFRESHES, WR,
 )  # fmt: skip
+
+
+ONE = u(1)
+"""Indices are unsigned where it counts: numba then has no negative ones to look out for."""
 
 
 @njit(inline="always")
 def constrain(rules, rule_at, history, ready, c, cmd, bank, width, now):
     """Apply every constraint that ``cmd`` at ``bank`` (the first of ``width`` banks) puts on later commands."""
-    for r in range(rule_at[cmd], rule_at[cmd + 1]):
+    for k in range(rule_at[cmd], rule_at[cmd + 1]):
+        r = u(k)
         span = rules[r, F_SPAN]
         low = bank // span * span
         high = low + max(span, width)
         since = now
         window = rules[r, F_WINDOW]
         if window > 1:
-            h = rules[r, F_HISTORY]
-            node = bank // span
+            h, node = u(rules[r, F_HISTORY]), u(bank // span)
             at = history[c, h, node, 0]
-            history[c, h, node, at + 1] = now
+            history[c, h, node, u(at + 1)] = now
             at = at + 1 if at + 1 < window else 0
             history[c, h, node, 0] = at
-            since = history[c, h, node, at + 1]
+            since = history[c, h, node, u(at + 1)]
         until = since + rules[r, F_LATENCY]
-        post = rules[r, F_POST]
+        post = u(rules[r, F_POST])
         stride = rules[r, F_STRIDE]
         parent = rules[r, F_PARENT]
         if parent > 0:
             start = bank // parent * parent
             for b in range(start, start + parent, stride):
-                if (b < low or b >= high) and ready[c, post, b] < until:
-                    ready[c, post, b] = until
+                if b < low or b >= high:
+                    ready[c, post, u(b)] = max(ready[c, post, u(b)], until)
+        elif high == low + 1:
+            ready[c, post, u(bank)] = max(ready[c, post, u(bank)], until)
         elif stride == 1:
-            for b in range(low, high):
+            for b in range(u(low), u(high)):
                 ready[c, post, b] = max(ready[c, post, b], until)
         else:
             for b in range(low // stride * stride, high, stride):
-                ready[c, post, b] = max(ready[c, post, b], until)
+                ready[c, post, u(b)] = max(ready[c, post, u(b)], until)
 
 
 @njit(inline="always")
@@ -125,7 +132,7 @@ def count_outcome(regs, bank, queue, c, w, slot):
     """A request's first command decides: hit if its row is open, conflict if another is, else a miss."""
     if queue[c, w, Q_SEEN, slot] == 0:
         queue[c, w, Q_SEEN, slot] = 1
-        row = bank[c, B_ROW, queue[c, w, Q_BANK, slot]]
+        row = bank[c, B_ROW, u(queue[c, w, Q_BANK, slot])]
         if row == queue[c, w, Q_ROW, slot]:
             regs[c, C_HITS] += 1
         elif row < 0:
@@ -150,8 +157,8 @@ def drop_request(regs, queue, c, w, slot):
     n = regs[c, R_QUEUED + w] - 1
     regs[c, R_QUEUED + w] = n
     for f in range(5):
-        for k in range(slot, n):
-            queue[c, w, f, k] = queue[c, w, f, k + 1]
+        for k in range(u(slot), u(n)):
+            queue[c, u(w), f, k] = queue[c, u(w), f, k + ONE]
 
 
 @njit(inline="always")
@@ -167,65 +174,70 @@ def push_active(regs, bank, active, c, request, first, is_write, accepted):
 
 @njit(inline="always")
 def drop_active(regs, bank, active, c, slot):
-    bank[c, B_OWNERS, active[c, A_BANK, slot]] -= 1
+    bank[c, B_OWNERS, u(active[c, A_BANK, u(slot)])] -= 1
     n = regs[c, R_ACTIVE] - 1
     regs[c, R_ACTIVE] = n
     for f in range(4):
-        for k in range(slot, n):
-            active[c, f, k] = active[c, f, k + 1]
+        for k in range(u(slot), u(n)):
+            active[c, f, k] = active[c, f, k + ONE]
 
 
 @njit(inline="always")
 def pick_active(regs, ready, active, c, now):
-    """The oldest ready request of those whose row was opened for them: (slot or -1, next cycle that could differ)."""
-    found, oldest, later = -1, FAR, FAR
-    for k in range(regs[c, R_ACTIVE]):
-        r = ready[c, RD + active[c, A_WRITE, k], active[c, A_BANK, k]]
-        if r > now:
-            later = min(later, r)
-        elif active[c, A_ACCEPT, k] < oldest:
-            found, oldest = k, active[c, A_ACCEPT, k]
-    return found, later
+    """The request that is served first of those whose row was opened for them, and when: (cycle, slot).
+
+    Of those that are ready at that cycle, the oldest.
+    """
+    chosen, first, oldest = -1, FAR, FAR
+    for k in range(u(regs[c, R_ACTIVE])):
+        r = max(now, ready[c, u(RD + active[c, A_WRITE, k]), u(active[c, A_BANK, k])])
+        if r < first or (r == first and active[c, A_ACCEPT, k] < oldest):
+            chosen, first, oldest = np.int64(k), r, active[c, A_ACCEPT, k]
+    return first, chosen
 
 
 @njit(inline="always")
 def pick_queued(par, regs, ready, bank, queue, c, w, columns, rows, falling, now):
-    """The oldest ready request of a queue: (slot or -1, its next command, next cycle that could differ).
+    """The request of a queue that gets a command first, if nothing else happens: (cycle, slot, command).
 
-    ``columns`` and ``rows`` say which buses are free; a falling edge (half ticks) takes precharges only.
+    Of those that are ready at that cycle, the oldest. ``columns`` and ``rows`` say which buses are free; a falling edge
+    (half ticks) takes precharges only.
     """
-    found, chosen, later = -1, -1, FAR
+    chosen, cmd, first = -1, -1, FAR
     splitting = regs[c, R_SPLIT_BANK] >= 0
-    for k in range(regs[c, R_QUEUED + w]):
-        b = queue[c, w, Q_BANK, k]
+    queued = u(R_QUEUED + w)
+    q = u(w)
+    for k in range(u(regs[c, queued])):
+        b = u(queue[c, q, Q_BANK, k])
         row = bank[c, B_ROW, b]
-        cmd = PRE
-        if row == queue[c, w, Q_ROW, k]:
+        need = PRE
+        if row == queue[c, q, Q_ROW, k]:
             if not columns:
                 continue
-            cmd = RD + w
-        elif not rows or row == OPENING:
+            need = RD + w
+        elif not rows:
             continue
-        elif row == CLOSED:
-            if splitting:
+        elif row < 0:
+            if splitting or row == OPENING:
                 continue
-            cmd = ACT
+            need = ACT
         elif bank[c, B_OWNERS, b] > 0:
             continue
-        r = ready[c, cmd, b]
-        if r > now:
-            later = min(later, r)
-        elif falling and (cmd != PRE or paired(par, regs, c, cmd, b, now)):
-            later = now + 1
-        else:
-            found, chosen = k, cmd
-            break
-    return found, chosen, later
+        r = ready[c, u(need), b]
+        if r >= first:
+            continue
+        if falling and r <= now and (need != PRE or paired(par, regs, c, need, np.int64(b), now)):
+            r = now + 1
+        if r < first:
+            chosen, cmd, first = np.int64(k), need, r
+            if r <= now:
+                break
+    return first, chosen, cmd
 
 
 @njit(inline="always")
 def pick_refresh(par, regs, ready, bank, refresh, c, now, falling, per_bank):
-    """What the oldest waiting refresh needs: (command or -1, its first bank, next cycle that could differ)."""
+    """What the oldest waiting refresh needs, and when: (cycle, command, its first bank)."""
     first = refresh[c, regs[c, R_HEAD]]
     width = 1 if per_bank else par[P_RANK_BANKS]
     opened, owned = False, False
@@ -235,15 +247,12 @@ def pick_refresh(par, regs, ready, bank, refresh, c, now, falling, per_bank):
     cmd = REFB if per_bank else REFA
     if opened:
         cmd = PRE if per_bank else PREA
-    later = FAR
-    if opened and owned:
-        return -1, first, later
     until = ready[c, cmd, first]
-    if until > now:
-        return -1, first, until
-    if falling and ((cmd != PRE and cmd != PREA) or paired(par, regs, c, cmd, first, now)):
-        return -1, first, now + 1
-    return cmd, first, later
+    if opened and owned:
+        until = FAR
+    elif falling and until <= now and ((cmd != PRE and cmd != PREA) or paired(par, regs, c, cmd, first, now)):
+        until = now + 1
+    return until, cmd, first
 
 
 @njit(inline="always")
@@ -254,25 +263,18 @@ def pop_refresh(regs, c):
 
 @njit(inline="always")
 def pick_idle_row(par, regs, ready, bank, queue, c, after, now):
-    """A bank to close by policy: unused for ``after`` cycles and wanted by nobody: (bank or -1, next cycle)."""
-    found, later = -1, FAR
+    """The bank that policy closes next, unused for ``after`` cycles and wanted by nobody: (cycle, bank)."""
+    chosen, first = -1, FAR
     for b in range(par[P_BANKS]):
         row = bank[c, B_ROW, b]
-        if row < 0 or bank[c, B_OWNERS, b] > 0:
-            continue
-        wanted = False
+        wanted = row < 0 or bank[c, B_OWNERS, b] > 0
         for w in range(2):
             for k in range(regs[c, R_QUEUED + w]):
-                if queue[c, w, Q_BANK, k] == b and queue[c, w, Q_ROW, k] == row:
-                    wanted = True
-        if wanted:
-            continue
-        r = max(ready[c, PRE, b], bank[c, B_USED, b] + after)
-        if r <= now:
-            found = b
-            break
-        later = min(later, r)
-    return found, later
+                wanted = wanted or (queue[c, w, Q_BANK, k] == b and queue[c, w, Q_ROW, k] == row)
+        r = max(now, ready[c, PRE, b], bank[c, B_USED, b] + after)
+        if not wanted and r < first:
+            chosen, first = b, r
+    return first, chosen
 
 
 @njit(inline="always")
