@@ -207,7 +207,7 @@ def accept(par, regs, queue, out, c, request, tx, first, row, is_write, now):
     return True
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def run(
     par, rules, rule_at, history, ready, regs, bank, queue, active, refresh, foreseen, log, out, channel, tx, banks, rows, writes,
     arrival, order, base, low, high,
