@@ -214,7 +214,10 @@ class Caches:
         prefetching = any(level.prefetch != "none" for level in levels)
         shift = self.line_bytes.bit_length() - 1
         pages = max(1, at.PAGE_BYTES // self.line_bytes)
-        self._common = np.array([whole_accesses, pages, prefetching, timed, memory_latency_cycles, shift], np.int64)
+        large = next((k for k, v in enumerate(levels) if v.sets * v.ways * 8 > at.LARGE_BYTES), len(levels))
+        self._common = np.array(
+            [whole_accesses, pages, prefetching, timed, memory_latency_cycles, shift, large], np.int64
+        )
         self._table = table
         self._entries = np.full(size, at.EMPTY, np.int64)
         self._tree = np.zeros(trees, np.int64)

@@ -13,6 +13,7 @@ from numba import njit
 from numpy import uint64 as u
 
 from spcomp.sim.parts.cache_layout import (
+    AHEAD, G_LARGE, R_SINK,
     DIRTY, EMPTY, EXCLUSIVE, G_LINE_SHIFT, G_MEMORY, G_PAGE_LINES, G_PREFETCH, G_TIMED, G_WHOLE, INCLUSIVE,
     K_EVICTIONS, K_INVALIDATIONS, K_PREFETCHES, K_READ_HITS, K_READ_MISSES, K_USEFUL, K_VICTIMS, K_WRITEBACKS,
     K_WRITE_HITS, K_WRITE_MISSES, LRU, L_ALLOCATE, L_BASE, L_COPIES, L_COPY, L_DEGREE, L_INCLUSION, L_LATENCY,
@@ -360,6 +361,12 @@ def run(
         is_write = writes.size > 0 and writes[i]
         first = addresses[i] >> shift
         last = (addresses[i] + sizes[i] - 1) >> shift if sizes.size else first
+        if k + AHEAD < n:
+            # look into the large tables early, so that the host's own misses overlap
+            line = addresses[u(k + AHEAD)] >> shift
+            for l in range(common[G_LARGE], levels.shape[0]):
+                base = levels[l, L_BASE] + (line & (levels[l, L_SETS] - 1)) * levels[l, L_WAYS]
+                regs[R_SINK] ^= entries[u(base)] ^ entries[u(base + levels[l, L_WAYS] - 1)]
         regs[R_ACCESS] += 1
         worst = 0
         if common[G_WHOLE] and last > first:

@@ -24,12 +24,15 @@ EMPTY = -1
 COUNTS = 10
 
 # Registers.
-R_RANDOM, R_PENDING, R_OUT, R_CYCLE, R_LAST, R_STALLED, R_ACCESS, R_CARRIED, R_MARKED = range(9)
-REGISTERS = 9
+(
+    R_RANDOM, R_PENDING, R_OUT, R_CYCLE, R_LAST, R_STALLED, R_ACCESS, R_CARRIED, R_MARKED,
+    R_SINK,
+) = range(10)
+REGISTERS = 10
 
 # Columns of the global parameters: whether accesses over two lines go down whole; lines in a page; whether there are
 # prefetchers; whether time is kept; and how long memory takes.
-G_WHOLE, G_PAGE_LINES, G_PREFETCH, G_TIMED, G_MEMORY, G_LINE_SHIFT = range(6)
+G_WHOLE, G_PAGE_LINES, G_PREFETCH, G_TIMED, G_MEMORY, G_LINE_SHIFT, G_LARGE = range(7)
 
 # Rows of ``mshrs[level, core]``: the line that is awaited and the cycle it comes in.
 M_LINE, M_DONE = range(2)
@@ -44,6 +47,10 @@ STREAMS = 64
 PAGE_BYTES = 4096
 SURE = 2
 """Equal strides in a row before lines are prefetched."""
+
+AHEAD = 6
+"""How many accesses ahead the kernel looks into large tables."""
+LARGE_BYTES = 1 << 18
 
 SPARE = 4096
 """Room in ``out`` and ``pending`` for what one access can cause."""
