@@ -87,7 +87,9 @@ class CacheLevel:
             elif word in PREFETCHERS:
                 made["prefetch"] = word
             elif word in ("write_through", "no_allocate", "private"):
-                made[{"write_through": "write_back", "no_allocate": "write_allocate", "private": "shared"}[word]] = False
+                made[{"write_through": "write_back", "no_allocate": "write_allocate", "private": "shared"}[word]] = (
+                    False
+                )
             elif name in ("mshrs", "latency", "degree") and number.isdigit():
                 made["latency_cycles" if name == "latency" else name] = int(number)
             else:
@@ -310,7 +312,9 @@ class Caches:
         if cores.size and not 0 <= int(cores.min()) <= int(cores.max()) < self.cores:
             raise InputError(asked, f"cores {int(cores.min())} to {int(cores.max())}", f"cores 0 to {self.cores - 1}")
         if self._common[at.G_WHOLE] and writes.any():
-            raise InputError(asked, "writes, with whole_accesses", "is_write=None: cachegrind's caches take all as reads")
+            raise InputError(
+                asked, "writes, with whole_accesses", "is_write=None: cachegrind's caches take all as reads"
+            )
 
 
 def _check(levels: Sequence[CacheLevel], cores: int, memory_latency_cycles: int) -> None:

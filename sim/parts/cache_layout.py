@@ -25,7 +25,15 @@ COUNTS = 10
 
 # Registers.
 (
-    R_RANDOM, R_PENDING, R_OUT, R_CYCLE, R_LAST, R_STALLED, R_ACCESS, R_CARRIED, R_MARKED,
+    R_RANDOM,
+    R_PENDING,
+    R_OUT,
+    R_CYCLE,
+    R_LAST,
+    R_STALLED,
+    R_ACCESS,
+    R_CARRIED,
+    R_MARKED,
     R_SINK,
 ) = range(10)
 REGISTERS = 10

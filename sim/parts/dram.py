@@ -5,8 +5,8 @@
 >>> memory.drain().row_hits
 992
 
-Time outside is femtoseconds, inside it is controller cycles (a clock; half of one in HBM3). What is modelled and what is
-not: ``docs/simulation.md``.
+Time outside is femtoseconds, inside it is controller cycles (a clock; half of one in HBM3). What is modelled and what
+is not: ``docs/simulation.md``.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Command:
 class DramResult:
     """What a memory has done since it was made. Arrays have one element per request, in the order they were fed.
 
-    ``cycles`` are controller cycles of ``cycle_fs`` femtoseconds, counted from 0. A request that needed two of them to be
-    taken in counts its latency from then on. -1 stands for what has not happened yet.
+    ``cycles`` are controller cycles of ``cycle_fs`` femtoseconds, counted from 0. A request that needed two of them to
+    be taken in counts its latency from then on. -1 stands for what has not happened yet.
     """
 
     cycle_fs: int
@@ -150,7 +150,9 @@ class Dram:
         self._size = 0
         self._last_arrival = 0
 
-    def feed(self, addresses: ArrayLike, is_write: ArrayLike | None = None, arrival_fs: ArrayLike | None = None) -> None:
+    def feed(
+        self, addresses: ArrayLike, is_write: ArrayLike | None = None, arrival_fs: ArrayLike | None = None
+    ) -> None:
         """Hand over requests of one transaction each and run until all of them are in a queue.
 
         Args:
@@ -242,7 +244,9 @@ class Dram:
         arrival = -(-given.astype(np.int64).ravel() // self.config.cycle_fs)
         if arrival.size:
             if int(arrival.min()) < 0:
-                raise InputError(f"feed {self.config.name}", f"a negative arrival time ({given.min()} fs)", "0 fs or later")
+                raise InputError(
+                    f"feed {self.config.name}", f"a negative arrival time ({given.min()} fs)", "0 fs or later"
+                )
             if np.any(np.diff(arrival) < 0) or int(arrival[0]) < self._last_arrival:
                 raise InputError(f"feed {self.config.name}", "arrival times that go back", "requests sorted by arrival")
             self._last_arrival = int(arrival[-1])
@@ -253,8 +257,8 @@ class Dram:
     ) -> None:
         run(
             self._parameters, self._rules, self._rule_at, self._history, self._ready, self._registers, self._bank,
-            self._queue, self._active, self._refresh, self._foreseen, self._log, self._out, places.channel, places.transaction,
-            places.bank, places.row, writes, arrival, order, base, low, high,
+            self._queue, self._active, self._refresh, self._foreseen, self._log, self._out, places.channel,
+            places.transaction, places.bank, places.row, writes, arrival, order, base, low, high,
         )  # fmt: skip
 
 

@@ -68,8 +68,8 @@ class DramConfig:
     clock_sync: bool = True
     """LPDDR5: the data clock stops after each burst and has to be started again; False: it always runs."""
     front_end: str = "per_channel"
-    """``per_channel``: each channel takes its requests in their order. ``in_order``: one stream; a request whose queue is
-    full holds up all behind it."""
+    """``per_channel``: each channel takes its requests in their order. ``in_order``: one stream; a request whose queue
+    is full holds up all behind it."""
     accept_per_cycle: int = 1
     """Requests that a front end hands over in one controller cycle."""
     log_commands: int = 0
@@ -131,7 +131,15 @@ class DramConfig:
     def check(self) -> None:
         """Raise :class:`InputError` where no such memory can be."""
         asked = f"build {self.name}"
-        for key in (*SHAPE, "channels", "clock_fs", "transaction_bytes", "read_queue", "write_queue", "accept_per_cycle"):
+        for key in (
+            *SHAPE,
+            "channels",
+            "clock_fs",
+            "transaction_bytes",
+            "read_queue",
+            "write_queue",
+            "accept_per_cycle",
+        ):
             if getattr(self, key) < 1:
                 raise InputError(asked, f"{key} is {getattr(self, key)}", f"{key} of at least 1")
         for name, value in self.timing.items():
@@ -158,7 +166,9 @@ class DramConfig:
         if self.row_timeout < 0 or self.log_commands < 0:
             raise InputError(asked, "a negative row_timeout or log_commands", "0 or more")
         step = self.interleave_bytes
-        if step and (step % self.transaction_bytes or step & (step - 1) or step > self.columns * self.transaction_bytes):
+        if step and (
+            step % self.transaction_bytes or step & (step - 1) or step > self.columns * self.transaction_bytes
+        ):
             found = f"interleave_bytes is {step}, with transactions of {self.transaction_bytes} bytes"
             row = self.columns * self.transaction_bytes
             raise InputError(asked, found, f"a power of two from {self.transaction_bytes} to {row}")
@@ -231,7 +241,9 @@ def _typed(key: str, value: str | int | float | bool, wanted: type) -> Any:
             raise ValueError(value)
         return wanted(value)
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"set {key} to {value!r}", f"it takes a value of type {wanted.__name__}", f"{key}=1") from error
+        raise InputError(
+            f"set {key} to {value!r}", f"it takes a value of type {wanted.__name__}", f"{key}=1"
+        ) from error
 
 
 def _plain(name: str) -> str:

@@ -1,49 +1,99 @@
-"""The FR-FCFS controller's inner loop, compiled by numba: time, arbitration, issue. :mod:`dram_steps` holds single steps.
+"""The FR-FCFS controller's inner loop, compiled by numba: time, arbitration, issue. :mod:`dram_steps` holds single
+steps.
 
 All times are controller cycles. A cycle of a channel goes: take in requests, let refresh ask, then issue at most one
 command, or one on each of the two buses of HBM. In between, time jumps to the next cycle in which something can happen.
 State lives in arrays that the caller keeps, so a stream may be fed in pieces.
 
-Arbitration: a request whose row was opened for it comes first (the oldest that is ready); then the oldest refresh; then,
-if no refresh waits, the oldest ready request of the queue in turn, where writes have their turn from the high watermark
-down to the low one, or while no read waits. Nobody precharges a bank in which a row waits for the request it was opened for.
+Arbitration: a request whose row was opened for it comes first (the oldest that is ready); then the oldest refresh;
+then, if no refresh waits, the oldest ready request of the queue in turn, where writes have their turn from the high
+watermark down to the low one, or while no read waits. Nobody precharges a bank in which a row waits for the request it
+was opened for.
 """
 
+# mypy: disallow-untyped-defs=False, check-untyped-defs=False
+
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy import uint64 as u
 
+from spcomp.sim.parts.dram_front import accept, ask_for_refresh
 from spcomp.sim.parts.dram_layout import (
-    ACT, ACT2, ALL_BANK, A_ACCEPT, A_BANK, A_ID, A_WRITE, B_ROW, C_FORWARDED, C_LAST_ACCEPT, C_LAST_DONE, C_LATENCY,
-    C_MERGED, C_READS, FAR, FROM_ACTIVE, FROM_REFRESH, NOBODY, NO_REFRESH, N_CMD, N_SLOT, N_SOURCE, N_TIME, OPENING,
-    PER_BANK, PRE, P_BANKS, P_CLOSE_AFTER, P_DUAL_BUS, P_HALF_TICKS, P_HIGH, P_INTERVAL, P_LOW, P_QUEUE_READ,
-    P_RANK_BANKS, P_REFRESH, P_SPLIT, P_SPLIT_LIMIT, P_SYNC, P_WIDTH, Q_BANK, Q_ID, Q_ROW, Q_TX, RD, REFA, REFB,
-    R_ACTIVE, R_CAS_SLOT, R_CAS_SOURCE, R_FORESEEN, R_HEAD, R_NEXT_REFRESH, R_QUEUED, R_QUEUED_WRITES,
-    R_REFRESH_BANK, R_SPLIT_BANK, R_SPLIT_DEADLINE, R_SPLIT_ID, R_SPLIT_ROW, R_SPLIT_WRITE, R_SYNCED, R_TAKEN,
-    R_TIME, R_WAITING, R_WAKE, R_WRITING, WAITING_REFRESHES, WR,
+    A_ACCEPT,
+    A_BANK,
+    A_ID,
+    A_WRITE,
+    ACT,
+    ACT2,
+    B_ROW,
+    FAR,
+    FROM_ACTIVE,
+    FROM_REFRESH,
+    N_CMD,
+    N_SLOT,
+    N_SOURCE,
+    N_TIME,
+    NO_REFRESH,
+    NOBODY,
+    OPENING,
+    P_CLOSE_AFTER,
+    P_DUAL_BUS,
+    P_HALF_TICKS,
+    P_HIGH,
+    P_LOW,
+    P_REFRESH,
+    P_SPLIT,
+    P_SPLIT_LIMIT,
+    P_SYNC,
+    P_WIDTH,
+    PER_BANK,
+    PRE,
+    Q_BANK,
+    Q_ID,
+    Q_ROW,
+    R_ACTIVE,
+    R_CAS_SLOT,
+    R_CAS_SOURCE,
+    R_FORESEEN,
+    R_NEXT_REFRESH,
+    R_QUEUED,
+    R_QUEUED_WRITES,
+    R_SPLIT_BANK,
+    R_SPLIT_DEADLINE,
+    R_SPLIT_ID,
+    R_SPLIT_ROW,
+    R_SPLIT_WRITE,
+    R_SYNCED,
+    R_TAKEN,
+    R_TIME,
+    R_WAITING,
+    R_WAKE,
+    R_WRITING,
+    RD,
+    REFA,
+    REFB,
+    WR,
 )  # fmt: skip
 from spcomp.sim.parts.dram_steps import (
-    count_outcome, drop_active, drop_request, issue, pick_active, pick_idle_row, pick_queued, pick_refresh, pop_refresh,
-    push_active, push_request, retire, sync_clock, write_log,
+    count_outcome,
+    drop_active,
+    drop_request,
+    issue,
+    pick_active,
+    pick_idle_row,
+    pick_queued,
+    pick_refresh,
+    pop_refresh,
+    push_active,
+    retire,
+    sync_clock,
+    write_log,
 )  # fmt: skip
-
-
-@njit(inline="always")
-def ask_for_refresh(par, regs, refresh, c, now):
-    """Queue the refreshes that are due: of every rank, or of one bank in each rank, in turn."""
-    if par[P_REFRESH] == NO_REFRESH or now < regs[c, R_NEXT_REFRESH]:
-        return
-    regs[c, R_NEXT_REFRESH] += par[P_INTERVAL]
-    regs[c, R_FORESEEN] = 0
-    bank = regs[c, R_REFRESH_BANK]
-    for first in range(0, par[P_BANKS], par[P_RANK_BANKS]):
-        if regs[c, R_WAITING] < WAITING_REFRESHES:
-            refresh[c, (regs[c, R_HEAD] + regs[c, R_WAITING]) % WAITING_REFRESHES] = first + bank
-            regs[c, R_WAITING] += 1
-    if par[P_REFRESH] == PER_BANK:
-        regs[c, R_REFRESH_BANK] = (bank + 1) % par[P_RANK_BANKS]
+from spcomp.sim.parts.stamp import source_stamp
 
 
 @njit(inline="always")
@@ -83,9 +133,9 @@ def serve(par, rules, rule_at, history, ready, regs, bank, queue, active, log, o
         if cmd != PRE:
             drop_request(regs, queue, c, w, slot)
     issue(par, rules, rule_at, history, ready, regs, bank, log, c, cmd, first, row, now)
-    if cmd == RD or cmd == WR:
+    if cmd in (RD, WR):
         retire(par, regs, out, c, request, w, accepted, now)
-    elif cmd == REFA or cmd == REFB:
+    elif cmd in (REFA, REFB):
         pop_refresh(regs, c)
     elif cmd == ACT and par[P_SPLIT]:
         bank[c, B_ROW, first] = OPENING
@@ -160,7 +210,7 @@ def tick(par, rules, rule_at, history, ready, regs, bank, queue, active, refresh
             continue
         issued = True
         regs[c, R_FORESEEN] = 0
-        if par[P_SYNC] and not synced and (cmd == RD or cmd == WR) and now >= regs[c, R_SYNCED]:
+        if par[P_SYNC] and not synced and cmd in (RD, WR) and now >= regs[c, R_SYNCED]:
             if regs[c, R_SPLIT_BANK] >= 0 and regs[c, R_SPLIT_DEADLINE] <= now + 1:
                 opening = True
             else:
@@ -181,77 +231,73 @@ def tick(par, rules, rule_at, history, ready, regs, bank, queue, active, refresh
     return max(wake, now + 1)
 
 
-@njit(inline="always")
-def accept(par, regs, queue, out, c, request, tx, first, row, is_write, now):
-    """Take in one request: into a queue, or answer it from the write queue. False where the queue is full."""
-    writes = regs[c, R_QUEUED_WRITES]
-    known = False
-    for k in range(u(writes)):
-        known |= queue[c, 1, Q_TX, k] == tx
-    w = 1 if is_write else 0
-    if known:
-        regs[c, C_MERGED if is_write else C_FORWARDED] += 1
-        out[1, request] = now
-        out[2, request] = now + 1
-        regs[c, C_LATENCY] += 0 if is_write else 1
-        regs[c, C_LAST_DONE] = max(regs[c, C_LAST_DONE], now + 1)
-    elif regs[c, R_QUEUED + w] >= par[P_QUEUE_READ + w]:
-        return False
-    else:
-        push_request(regs, queue, c, w, request, tx, first, row)
-    out[0, request] = now
-    regs[c, C_READS + w] += 1
-    regs[c, C_LAST_ACCEPT] = now
-    regs[c, R_WAKE] = now
-    regs[c, R_FORESEEN] = 0
-    return True
+def _compiled(stamp: int) -> Any:
+    """The entry point, kept on disk under a key of which ``stamp`` is a part."""
 
+    @njit(cache=True, _nrt=False)
+    def run(
+        par, rules, rule_at, history, ready, regs, bank, queue, active, refresh, foreseen, log, out, channel, tx, banks,
+        rows, writes, arrival, order, base, low, high,
+    ):  # fmt: skip
+        """Advance channels ``low`` to ``high``, cycle by cycle in step, until the requests ``order`` have been taken
+        in.
 
-@njit(cache=True, _nrt=False)
-def run(
-    par, rules, rule_at, history, ready, regs, bank, queue, active, refresh, foreseen, log, out, channel, tx, banks, rows, writes,
-    arrival, order, base, low, high,
-):  # fmt: skip
-    """Advance channels ``low`` to ``high``, cycle by cycle in step, until the requests ``order`` have been taken in.
-
-    Requests are taken in the order given, ``par[P_WIDTH]`` of them a cycle; one whose queue is full holds up those behind
-    it. With ``order`` empty, run until every queue is empty. ``base`` is where the block begins in ``out``.
-    """
-    now, taken = regs[low, R_TIME], regs[low, R_TAKEN]
-    at, n = 0, order.size
-    draining = n == 0
-    while True:
-        due = FAR
-        while at < n and taken < par[P_WIDTH]:
-            r = order[at]
-            if arrival[r] > now:
-                due = arrival[r]
+        Requests are taken in the order given, ``par[P_WIDTH]`` of them a cycle; one whose queue is full holds up those
+        behind it. With ``order`` empty, run until every queue is empty. ``base`` is where the block begins in ``out``.
+        """
+        if stamp < 0:
+            return
+        now, taken = regs[low, R_TIME], regs[low, R_TAKEN]
+        at, n = 0, order.size
+        draining = n == 0
+        while True:
+            due = FAR
+            while at < n and taken < par[P_WIDTH]:
+                r = order[at]
+                if arrival[r] > now:
+                    due = arrival[r]
+                    break
+                if not accept(par, regs, queue, out, u(channel[r]), base + r, tx[r], banks[r], rows[r], writes[r], now):
+                    break
+                at += 1
+                taken += 1
+            if at >= n and not draining:
                 break
-            if not accept(par, regs, queue, out, u(channel[r]), base + r, tx[r], banks[r], rows[r], writes[r], now):
+            if taken >= par[P_WIDTH]:
+                due = now + 1
+            busy = False
+            for k in range(low, high):
+                c = u(k)
+                if regs[c, R_WAKE] <= now:
+                    regs[c, R_WAKE] = tick(
+                        par,
+                        rules,
+                        rule_at,
+                        history,
+                        ready,
+                        regs,
+                        bank,
+                        queue,
+                        active,
+                        refresh,
+                        foreseen,
+                        log,
+                        out,
+                        c,
+                        now,
+                    )
+                due = min(due, regs[c, R_WAKE])
+                waiting = regs[c, R_QUEUED] + regs[c, R_QUEUED_WRITES] + regs[c, R_ACTIVE]
+                busy = busy or waiting > 0 or regs[c, R_SPLIT_BANK] >= 0
+            taken = 0
+            now = max(due, now + 1)
+            if draining and not busy:
                 break
-            at += 1
-            taken += 1
-        if at >= n and not draining:
-            break
-        if taken >= par[P_WIDTH]:
-            due = now + 1
-        busy = False
-        for k in range(low, high):
-            c = u(k)
-            if regs[c, R_WAKE] <= now:
-                regs[c, R_WAKE] = tick(
-                    par, rules, rule_at, history, ready, regs, bank, queue, active, refresh, foreseen, log, out, c, now
-                )
-            due = min(due, regs[c, R_WAKE])
-            waiting = regs[c, R_QUEUED] + regs[c, R_QUEUED_WRITES] + regs[c, R_ACTIVE]
-            busy = busy or waiting > 0 or regs[c, R_SPLIT_BANK] >= 0
-        taken = 0
-        now = max(due, now + 1)
-        if draining and not busy:
-            break
-    for c in range(low, high):
-        regs[c, R_TIME] = now
-        regs[c, R_TAKEN] = taken
+        for c in range(low, high):
+            regs[c, R_TIME] = now
+            regs[c, R_TAKEN] = taken
+
+    return run
 
 
-assert PER_BANK == ALL_BANK + 1
+run = _compiled(source_stamp("dram_layout.py", "dram_front.py", "dram_steps.py"))

@@ -1,4 +1,6 @@
-"""Where things stand in the controller's arrays: commands, parameters, registers, fields. Shared by kernel and caller."""
+"""Where things stand in the controller's arrays: commands, parameters, registers, fields. Shared by kernel and
+caller.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Address mappers: which channel, bank and row an address lands in.
 
 A mapper is an order of fields from the lowest bits up, taken after the bits within one transaction. ``column:4`` takes
-four columns of the field, a later ``column`` the rest. Sizes need not be powers of two (three channels are fine). What is
-left above the last field is dropped, so addresses wrap round at the end of the memory.
+four columns of the field, a later ``column`` the rest. Sizes need not be powers of two (three channels are fine). What
+is left above the last field is dropped, so addresses wrap round at the end of the memory.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def locate(
         sizes: of ``channel rank stack group bank row column`` (columns in transactions).
         interleave_bytes: with ``channel`` lowest, how many bytes stay together in one channel; a multiple of the
             transaction, at most a row.
-        xor: with powers of two, bank group and bank are xored with the low bits of the row (Zhang et al., MICRO 2000), so
+        xor: with powers of two, bank group and bank are xored with the low bits of the row (Zhang et al., MICRO 2000),
+        so
             that strides of whole rows spread out. ``MOP4CLXOR`` has a hash of its own: groups, banks and rows are xored
             with the column's bits in turn.
 

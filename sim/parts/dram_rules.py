@@ -1,9 +1,9 @@
 """The one table of timing constraints, and what tells the standards apart.
 
-A row says: after command A at a node of a level, command B at the same node (or at its siblings) waits that many cycles,
-counted from the last A or, with a window w, from the w-th last. Levels from the outside: ``channel``, ``rank`` (the
-pseudo channel of HBM), ``stack`` (the stack id of HBM3), ``group`` (bank group), ``bank``. ``bus`` is the level that
-shares data pins: the channel, or in HBM the pseudo channel.
+A row says: after command A at a node of a level, command B at the same node (or at its siblings) waits that many
+cycles, counted from the last A or, with a window w, from the w-th last. Levels from the outside: ``channel``, ``rank``
+(the pseudo channel of HBM), ``stack`` (the stack id of HBM3), ``group`` (bank group), ``bank``. ``bus`` is the level
+that shares data pins: the channel, or in HBM the pseudo channel.
 
 Names of timings are those of the standards without their ``t`` or ``n``. Sources: JESD79-4 (DDR4), JESD79-5 (DDR5),
 JESD209-5B (LPDDR5), JESD235D (HBM2), JESD238 (HBM3). A row counts for a standard if all of its timings have a value.
@@ -19,7 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcomp.sim.parts.dram_layout import (
-    COMMANDS, F_HISTORY, F_LATENCY, F_PARENT, F_POST, F_SPAN, F_STRIDE, F_WINDOW, RULE_FIELDS, TIMED,
+    COMMANDS,
+    F_HISTORY,
+    F_LATENCY,
+    F_PARENT,
+    F_POST,
+    F_SPAN,
+    F_STRIDE,
+    F_WINDOW,
+    RULE_FIELDS,
+    TIMED,
 )  # fmt: skip
 
 LEVELS = ("channel", "rank", "stack", "group", "bank")
@@ -178,8 +187,8 @@ class RuleTable:
 def build_rules(standard: Standard, timing: Mapping[str, int], shape: Mapping[str, int]) -> RuleTable:
     """Resolve the table into controller cycles.
 
-    A standard counts from the last cycle of one command to the last of the next; a controller, from first to first: hence
-    the difference of their lengths. On a bus, a command keeps others out for as long as it takes.
+    A standard counts from the last cycle of one command to the last of the next; a controller, from first to first:
+    hence the difference of their lengths. On a bus, a command keeps others out for as long as it takes.
 
     Args:
         timing: clock cycles by name, defaults filled in.
@@ -217,7 +226,9 @@ def _spans(shape: Mapping[str, int]) -> dict[str, int]:
 
 
 def _pack(found: Mapping[tuple[str, str, int, int, int], int], rank_banks: int) -> RuleTable:
-    order = sorted(found.items(), key=lambda item: (COMMANDS.index(item[0][0]), COMMANDS.index(item[0][1]), item[0][2:]))
+    order = sorted(
+        found.items(), key=lambda item: (COMMANDS.index(item[0][0]), COMMANDS.index(item[0][1]), item[0][2:])
+    )
     rules = np.zeros((len(order), RULE_FIELDS), np.int64)
     histories, deepest = 0, 1
     for r, ((_, after, span, parent, window), cycles) in enumerate(order):

@@ -1,8 +1,10 @@
 """Single steps of the DRAM controller, compiled into :mod:`dram_kernel`: constraints, queues, bookkeeping.
 
-Names of arguments are those of the arrays in :class:`spcomp.sim.parts.dram_state.State`; ``c`` is the channel and ``now``
+Names of arguments are those of the arrays in :class:`spcomp.sim.parts.dram.Dram`; ``c`` is the channel and ``now``
 the cycle. Every function changes the arrays in place.
 """
+
+# mypy: disallow-untyped-defs=False, check-untyped-defs=False
 
 from __future__ import annotations
 
@@ -11,14 +13,69 @@ from numba import njit
 from numpy import uint64 as u
 
 from spcomp.sim.parts.dram_layout import (
-    ACT, A_ACCEPT, A_BANK, A_ID, A_WRITE, B_OWNERS, B_ROW, B_USED, CAS, CLOSED, C_ACTIVATES, C_COLUMNS, C_COMMANDS,
-    C_CONFLICTS, C_HITS, C_LAST_DONE, C_LATENCY, C_MISSES, C_PRECHARGES, C_REFRESHES, C_SERVED, C_SYNCS, FAR,
-    F_HISTORY, F_LATENCY, F_PARENT, F_POST, F_SPAN, F_STRIDE, F_WINDOW, OPENING, PRE, PREA, P_ACTIVATE_TICKS,
-    P_BANKS, P_HALF_TICKS, P_LOG, P_RANK_BANKS, P_READ_DONE, P_SYNC_READ, P_SYNC_WRITE, P_WRITE_DONE, Q_BANK, Q_ID,
-    Q_ROW, Q_SEEN, Q_TX, RD, REFA, REFB, R_ACTIVE, R_HEAD, R_PAIR_BANK, R_PAIR_EDGE, R_PAIR_RANK, R_QUEUED,
-    R_SPLIT_BANK, R_SYNCED, R_WAITING, TIMED, WAITING_REFRESHES, WR,
+    A_ACCEPT,
+    A_BANK,
+    A_ID,
+    A_WRITE,
+    ACT,
+    B_OWNERS,
+    B_ROW,
+    B_USED,
+    C_ACTIVATES,
+    C_COLUMNS,
+    C_COMMANDS,
+    C_CONFLICTS,
+    C_HITS,
+    C_LAST_DONE,
+    C_LATENCY,
+    C_MISSES,
+    C_PRECHARGES,
+    C_REFRESHES,
+    C_SERVED,
+    C_SYNCS,
+    CAS,
+    CLOSED,
+    F_HISTORY,
+    F_LATENCY,
+    F_PARENT,
+    F_POST,
+    F_SPAN,
+    F_STRIDE,
+    F_WINDOW,
+    FAR,
+    OPENING,
+    P_ACTIVATE_TICKS,
+    P_BANKS,
+    P_HALF_TICKS,
+    P_LOG,
+    P_RANK_BANKS,
+    P_READ_DONE,
+    P_SYNC_READ,
+    P_SYNC_WRITE,
+    P_WRITE_DONE,
+    PRE,
+    PREA,
+    Q_BANK,
+    Q_ID,
+    Q_ROW,
+    Q_SEEN,
+    Q_TX,
+    R_ACTIVE,
+    R_HEAD,
+    R_PAIR_BANK,
+    R_PAIR_EDGE,
+    R_PAIR_RANK,
+    R_QUEUED,
+    R_SPLIT_BANK,
+    R_SYNCED,
+    R_WAITING,
+    RD,
+    REFA,
+    REFB,
+    TIMED,
+    WAITING_REFRESHES,
+    WR,
 )  # fmt: skip
-
 
 ONE = u(1)
 """Indices are unsigned where it counts: numba then has no negative ones to look out for."""
@@ -84,16 +141,16 @@ def close_rows(regs, bank, c, first, width):
 @njit(inline="always")
 def issue(par, rules, rule_at, history, ready, regs, bank, log, c, cmd, first, row, now):
     """Issue one command of the table: its constraints, the state of its banks, its counters."""
-    width = par[P_RANK_BANKS] if cmd == PREA or cmd == REFA else 1
+    width = par[P_RANK_BANKS] if cmd in (PREA, REFA) else 1
     constrain(rules, rule_at, history, ready, c, cmd, first, width, now)
     write_log(par, regs, log, c, cmd, first, row, now)
     if cmd == ACT:
         regs[c, C_ACTIVATES] += 1
         bank[c, B_ROW, first] = row
         bank[c, B_USED, first] = now
-    elif cmd == PRE or cmd == PREA:
+    elif cmd in (PRE, PREA):
         close_rows(regs, bank, c, first, width)
-    elif cmd == REFA or cmd == REFB:
+    elif cmd in (REFA, REFB):
         regs[c, C_REFRESHES] += 1
     else:
         regs[c, C_COLUMNS] += 1
