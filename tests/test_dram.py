@@ -73,8 +73,8 @@ def test_idle_latency_is_activate_to_read_plus_read_plus_burst(name: str) -> Non
     memory.feed([4096], arrival_fs=[10**9])
     result = memory.drain()
     t = config.timing
-    # a command that takes two cycles to send is counted from its last one
-    extra = {"HBM2": 1, "HBM3": 1}.get(config.standard.name, 0)
+    # HBM: an activation takes more than one cycle to send and counts from its last; reads start on whole clocks
+    extra = {"HBM2": 1, "HBM3": 2}.get(config.standard.name, 0)
     clocks = config.standard.ticks_per_clock
     assert result.average_read_latency_cycles == (t["RCDRD"] + t["CL"] + t["BL"]) * clocks + extra
     assert result.completion_cycle[0] - result.accept_cycle[0] == result.read_latency_cycles

@@ -243,7 +243,7 @@ class Dram:
             raise InputError(f"feed {self.config.name}", f"arrival times of type {given.dtype}", "integer femtoseconds")
         arrival = -(-given.astype(np.int64).ravel() // self.config.cycle_fs)
         if arrival.size:
-            if int(arrival.min()) < 0:
+            if int(given.min()) < 0:
                 raise InputError(
                     f"feed {self.config.name}", f"a negative arrival time ({given.min()} fs)", "0 fs or later"
                 )

@@ -53,8 +53,8 @@ class DramConfig:
     channels: int = 1
     mapper: str = "RoBaRaCoCh"
     xor: bool = False
-    interleave_bytes: int = 0
-    """Bytes that stay in one channel where the mapper has channels lowest; 0: one transaction."""
+    interleave_bytes: int = 64
+    """Bytes that stay in one channel where the mapper has channels lowest: a cache line, or more."""
     read_queue: int = 32
     write_queue: int = 32
     high_watermark: float = 0.8
@@ -165,12 +165,9 @@ class DramConfig:
             raise InputError(asked, "a high watermark that no queue can pass", "high_watermark below 1")
         if self.row_timeout < 0 or self.log_commands < 0:
             raise InputError(asked, "a negative row_timeout or log_commands", "0 or more")
-        step = self.interleave_bytes
-        if step and (
-            step % self.transaction_bytes or step & (step - 1) or step > self.columns * self.transaction_bytes
-        ):
+        step, row = self.interleave_bytes, self.columns * self.transaction_bytes
+        if step < 1 or step % self.transaction_bytes or step & (step - 1) or step > row:
             found = f"interleave_bytes is {step}, with transactions of {self.transaction_bytes} bytes"
-            row = self.columns * self.transaction_bytes
             raise InputError(asked, found, f"a power of two from {self.transaction_bytes} to {row}")
         if self.refresh == "per_bank" and not self.standard.per_bank_refresh:
             raise InputError(asked, f"{self.standard.name} has no refresh of single banks", "refresh=all_bank")

@@ -67,7 +67,7 @@ def locate(
     rest = transaction
     found: dict[str, Array] = {}
     left = dict(sizes)
-    for part in _parts(mapper, interleave_bytes // transaction_bytes):
+    for part in _parts(mapper, interleave_bytes // transaction_bytes if sizes["channel"] > 1 else 1):
         name, _, few = part.partition(":")
         size = min(int(few), left[name]) if few else left[name]
         value, rest = _split(rest, size)
