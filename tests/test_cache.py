@@ -249,7 +249,7 @@ def test_errors_of_levels(text: str, words: str) -> None:
 
 def test_errors_of_hierarchies_and_accesses() -> None:
     parse = CacheLevel.parse
-    with pytest.raises(InputError, match="lines of 64 and of 32 bytes. Try: one line size"):
+    with pytest.raises(InputError, match=r"lines of 64 and of 32 bytes\. Try: one line size"):
         Caches([parse("1k,2,64"), parse("4k,2,32")])
     with pytest.raises(InputError, match="the first level is exclusive"):
         Caches([parse("1k,2,64,exclusive")])
@@ -264,7 +264,7 @@ def test_errors_of_hierarchies_and_accesses() -> None:
         caches.access([0], sizes=[0])
     with pytest.raises(InputError, match="is_write has 2 elements"):
         caches.access([0], [True, False])
-    with pytest.raises(InputError, match="cores 0 to 1. Try: cores 0 to 0"):
+    with pytest.raises(InputError, match=r"cores 0 to 1\. Try: cores 0 to 0"):
         caches.access([0, 0], core=[0, 1])
     with pytest.raises(InputError, match="writes, with whole_accesses"):
         Caches([parse("1k,2,64")], whole_accesses=True).access([0], [True])

@@ -294,7 +294,7 @@ def test_errors_of_requests() -> None:
         memory.feed([0, 64], [True])
     with pytest.raises(InputError, match=r"a negative one \(-64\)"):
         memory.feed([-64])
-    with pytest.raises(InputError, match="arrival times of type float64. Try: integer femtoseconds"):
+    with pytest.raises(InputError, match=r"arrival times of type float64\. Try: integer femtoseconds"):
         memory.feed([0], arrival_fs=[0.5])
     with pytest.raises(InputError, match=r"find the DRAM preset 'DDR4_2400X': no preset of that name. Try: DDR4_2400R"):
         preset("DDR4_2400X")
