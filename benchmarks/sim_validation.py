@@ -3,8 +3,8 @@
 python -m benchmarks.sim_validation [--quick] [--only SECTIONS] [--json FILE]
 
 ``dram_cycles_error_reads`` and its like are the worst over the rows of the reference table (``--reference``; without
-it that section says so). ``..._mreq_s`` and ``..._maccess_s`` are millions a second, the best of some runs of one block,
-the kernel being compiled before. A section is one function and one row of ``SECTIONS``.
+it that section says so). ``..._mreq_s`` and ``..._maccess_s`` are millions a second, the best of some runs of one
+block, the kernel being compiled before. A section is one function and one row of ``SECTIONS``.
 """
 
 from __future__ import annotations

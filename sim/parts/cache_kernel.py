@@ -19,6 +19,7 @@ from numpy import uint64 as u
 from spcomp.sim.parts.cache_layout import (
     AHEAD,
     DIRTY,
+    EMPTY,
     EXCLUSIVE,
     G_LARGE,
     G_LINE_SHIFT,
@@ -37,6 +38,7 @@ from spcomp.sim.parts.cache_layout import (
     L_ALLOCATE,
     L_BASE,
     L_COPIES,
+    L_COPY,
     L_DEGREE,
     L_INCLUSION,
     L_POLICY,
@@ -211,21 +213,42 @@ def _compiled(stamp: int) -> Any:
         if stamp < 0:
             return start
         n, room = addresses.size, out.shape[1] - SPARE
-        shift = common[G_LINE_SHIFT]
-        k = start
+        shift, origin = common[G_LINE_SHIFT], regs[R_ACCESS] + 1 - start
+        sized = sizes.size > 0
+        # hits of the first level that change nothing below it, which most accesses are
+        plain = not (common[G_PREFETCH] or common[G_TIMED]) and levels[0, L_POLICY] == LRU
+        written = DIRTY if levels[0, L_WRITE_BACK] else EMPTY
+        mask, ways, spread = levels[0, L_SETS] - 1, levels[0, L_WAYS], levels[0, L_COPY]
+        k, hits, stores = start, 0, 0
         while k < n and regs[R_OUT] <= room:
             i = u(k)
             core = np.int64(cores[i]) if cores.size else 0
             is_write = writes.size > 0 and writes[i]
             first = addresses[i] >> shift
-            last = (addresses[i] + sizes[i] - 1) >> shift if sizes.size else first
+            last = (addresses[i] + sizes[i] - 1) >> shift if sized else first
+            flags = written if is_write else 0
+            if plain and last == first and flags >= 0:
+                at = u(core * spread + (first & mask) * ways)
+                way = u(0)
+                while way < u(ways) and entries[at + way] >> 2 != first:
+                    way += u(1)
+                if way < u(ways):
+                    entry = entries[at + way] | flags
+                    while way > u(0):
+                        entries[at + way] = entries[at + way - u(1)]
+                        way -= u(1)
+                    entries[at] = entry
+                    hits += 1
+                    stores += is_write
+                    k += 1
+                    continue
             if k + AHEAD < n:
                 # look into the large tables early, so that the host's own misses overlap
                 line = addresses[u(k + AHEAD)] >> shift
                 for lv in range(common[G_LARGE], levels.shape[0]):
                     base = levels[lv, L_BASE] + (line & (levels[lv, L_SETS] - 1)) * levels[lv, L_WAYS]
                     regs[R_SINK] ^= entries[u(base)] ^ entries[u(base + levels[lv, L_WAYS] - 1)]
-            regs[R_ACCESS] += 1
+            regs[R_ACCESS] = origin + k
             worst = 0
             if common[G_WHOLE] and last > first:
                 worst = access_whole(levels, entries, tree, regs, counts, pending, out, core, first, last)
@@ -250,25 +273,16 @@ def _compiled(stamp: int) -> Any:
                         put(levels, entries, tree, regs, counts, pending, mine, 0, line, carried)
                 settle(levels, entries, tree, regs, counts, pending, out, core)
                 if common[G_PREFETCH]:
-                    prefetch(
-                        levels,
-                        entries,
-                        tree,
-                        regs,
-                        counts,
-                        pending,
-                        out,
-                        streams,
-                        core,
-                        line,
-                        level,
-                        common[G_PAGE_LINES],
-                    )
+                    pages = common[G_PAGE_LINES]
+                    prefetch(levels, entries, tree, regs, counts, pending, out, streams, core, line, level, pages)
                 if common[G_TIMED]:
                     keep_time(levels, regs, mshrs, common[G_MEMORY], mine, line, level)
                 worst = max(worst, level)
             had[i] = worst
             k += 1
+        counts[0, K_READ_HITS] += hits - stores
+        counts[0, K_WRITE_HITS] += stores
+        regs[R_ACCESS] = origin + k - 1
         return k
 
     return run
