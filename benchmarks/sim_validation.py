@@ -86,9 +86,8 @@ def dram(bench: Benchmark, options: Any) -> None:
         for name, value in ((f"cycles_error_{kind}", error), ("outcomes_error", outcomes), ("latency_error", latency)):
             worst[name] = max(worst.get(name, 0.0), value)
         name = f"{row['preset']} {row['kind']} {row['write_fraction']}"
-        print(
-            f"  {name:<28} cycles {found.accepted_cycles:>8} theirs {cycles:>8} error {error:.2e}   outcomes {outcomes:.2e}"
-        )
+        figures = f"cycles {found.accepted_cycles:>8} theirs {cycles:>8} error {error:.1e}  outcomes {outcomes:.1e}"
+        print(f"  {name:<28} {figures}")
     for name, value in worst.items():
         bench.report(f"dram_{name}", value, f"worst of {len(rows)} rows, Ramulator 2.1")
 

@@ -298,3 +298,11 @@ def test_errors_of_requests() -> None:
         memory.feed([0], arrival_fs=[0.5])
     with pytest.raises(InputError, match=r"find the DRAM preset 'DDR4_2400X': no preset of that name. Try: DDR4_2400R"):
         preset("DDR4_2400X")
+
+
+def test_nothing_fed_is_nothing_done() -> None:
+    memory = Dram(preset("DDR5_4800"))
+    memory.feed([])
+    result = memory.drain()
+    assert (result.cycles, result.accepted_cycles, result.bytes, result.bandwidth_gb_s) == (0, 0, 0, 0.0)
+    assert result.completion_fs.size == 0

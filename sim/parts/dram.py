@@ -47,16 +47,16 @@ class Command:
 class DramResult:
     """What a memory has done since it was made. Arrays have one element per request, in the order they were fed.
 
-    ``cycles`` are controller cycles of ``cycle_fs`` femtoseconds, counted from 0. A request that needed two of them to
-    be taken in counts its latency from then on. -1 stands for what has not happened yet.
+    ``cycles`` are controller cycles of ``cycle_fs`` femtoseconds, counted from 0. Latency counts from
+    the cycle in which a request is taken into a queue. -1 stands for what has not happened yet.
     """
 
     cycle_fs: int
     transaction_bytes: int
     cycles: int
-    """The cycle after the last burst."""
+    """When the last burst has ended."""
     accepted_cycles: int
-    """The cycle after the last request was taken into a queue."""
+    """The cycle in which the last request was taken into a queue."""
     reads: int
     writes: int
     forwarded_reads: int
@@ -206,8 +206,8 @@ class Dram:
         return DramResult(
             cycle_fs=self.config.cycle_fs,
             transaction_bytes=self.config.transaction_bytes,
-            cycles=int(last[at.C_LAST_DONE]),
-            accepted_cycles=int(last[at.C_LAST_ACCEPT]),
+            cycles=max(0, int(last[at.C_LAST_DONE])),
+            accepted_cycles=max(0, int(last[at.C_LAST_ACCEPT])),
             reads=int(total[at.C_READS]),
             writes=int(total[at.C_WRITES]),
             forwarded_reads=int(total[at.C_FORWARDED]),
