@@ -93,7 +93,15 @@ def test_a_row_hit_waits_for_the_column_and_a_conflict_for_precharge_and_activat
 
 
 @pytest.mark.parametrize("name", presets())
-@pytest.mark.parametrize("settings_", [{}, {"row_policy": "closed"}, {"channels": 3, "row_policy": "timeout"}])
+@pytest.mark.parametrize(
+    "settings_",
+    [
+        {},
+        {"row_policy": "closed"},
+        {"channels": 3, "row_policy": "timeout"},
+        {"channels": 2, "front_end": "in_order", "accept_per_cycle": 2, "xor": True},
+    ],
+)
 def test_pieces_are_the_whole_and_runs_repeat(name: str, settings_: dict[str, str | int]) -> None:
     config = preset(name).with_settings(settings_)
     addresses, writes = dram_trace("csr", SMALL, 3, 0.3)
@@ -306,3 +314,16 @@ def test_nothing_fed_is_nothing_done() -> None:
     result = memory.drain()
     assert (result.cycles, result.accepted_cycles, result.bytes, result.bandwidth_gb_s) == (0, 0, 0, 0.0)
     assert result.completion_fs.size == 0
+
+
+def test_feeding_goes_on_after_a_drain() -> None:
+    config = preset("HBM2_2400").with_settings({"channels": 2})
+    memory = Dram(config)
+    ends = []
+    for k in range(4):
+        memory.feed(np.arange(8) * 32 + 4096 * k)
+        result = memory.drain()
+        ends.append(result.cycles)
+        assert (result.completion_cycle[: 8 * (k + 1)] >= 0).all()
+    assert result.reads == 32
+    assert all(b - a < 150 for a, b in zip([0, *ends], ends, strict=False)), "time does not jump to the next refresh"

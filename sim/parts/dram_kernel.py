@@ -290,9 +290,10 @@ def _compiled(stamp: int) -> Any:
                 waiting = regs[c, R_QUEUED] + regs[c, R_QUEUED_WRITES] + regs[c, R_ACTIVE]
                 busy = busy or waiting > 0 or regs[c, R_SPLIT_BANK] >= 0
             taken = 0
-            now = max(due, now + 1)
             if draining and not busy:
+                now += 1
                 break
+            now = max(due, now + 1)
         for c in range(low, high):
             regs[c, R_TIME] = now
             regs[c, R_TAKEN] = taken
