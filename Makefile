@@ -46,7 +46,7 @@ regen: $(DEV_STAMP) ## Rewrite the golden texts in tests/golden; read the diff b
 
 bench: $(DEV_STAMP) ## Run every benchmark, one after another, on a quiet machine; results under benchmarks/results
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
-	@for name in bert_layer compile_time cpu_linear cpu_conv cpu_models; do \
+	@for name in bert_layer compile_time cpu_linear cpu_conv cpu_models sim_validation; do \
 		echo "== $$name"; $(BIN)/python -m benchmarks.$$name --json benchmarks/results/$$name.json || exit 1; \
 	done
 	$(BIN)/python -m benchmarks.plot --write docs/performance.md

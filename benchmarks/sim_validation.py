@@ -1,0 +1,215 @@
+"""The simulator against others: DRAM against Ramulator 2, caches against cachegrind and pycachesim; and how fast it is.
+
+python -m benchmarks.sim_validation [--quick] [--only SECTIONS] [--json FILE]
+
+``dram_cycles_error_reads`` and its like are the worst over the rows of the reference table (``--reference``; without
+it that section says so). ``..._mreq_s`` and ``..._maccess_s`` are millions a second, the best of some runs of one
+block, the kernel being compiled before. A section is one function and one row of ``SECTIONS``.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.harness import Benchmark, Target, arguments
+from spcomp.sim.parts.cache import CacheLevel, Caches
+from spcomp.sim.parts.dram import Dram, preset
+from spcomp.sim.trace import INSTRUCTION, read_trace
+
+REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
+THREE_LEVELS = ("32k,8,64", "1m,16,64", "32m,16,64")
+TARGETS = {
+    "dram_cycles_error_reads": Target(1e-3, "<="),
+    "dram_cycles_error_writes": Target(1e-2, "<="),
+    "dram_outcomes_error": Target(5e-3, "<="),
+    "dram_latency_error": Target(2e-2, "<="),
+    "dram_csr_mreq_s": Target(1.5),
+    "cachegrind_error": Target(0, "<="),
+    "pycachesim_error": Target(0, "<="),
+    "cache_stream_maccess_s": Target(20),
+    "cache_gather_maccess_s": Target(20),
+}
+
+
+def dram_trace(row: dict[str, str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The trace of a row, as the table's description gives it."""
+    n, g = int(row["n"]), np.random.default_rng(int(row["seed"]))
+    made = {
+        "seq": lambda: np.arange(n) * 64,
+        "random": lambda: g.integers(0, (1 << 30) // 64, n) * 64,
+        "stride": lambda: (np.arange(n) * 64 * 1024 * 17) % (1 << 30),
+    }
+    if row["kind"] == "csr":
+        gathered = g.integers(0, (64 << 20) // 64, n) * 64 + (512 << 20)
+        addresses = np.where(g.random(n) < 0.4, gathered, np.arange(n) * 64)
+    else:
+        addresses = made[row["kind"]]()
+    return addresses, g.random(n) < float(row["write_fraction"])
+
+
+def dram(bench: Benchmark, options: Any) -> None:
+    """Cycles until the last request is in a queue, outcomes in the row buffers, and latency, row by row."""
+    path = options.reference / "dram_ramulator2.csv"
+    if not path.is_file():
+        print(f"dram: {path} is not here")
+        return
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    worst: dict[str, float] = {}
+    for row in rows:
+        addresses, writes = dram_trace(row)
+        memory = Dram(preset(row["preset"]))
+        memory.feed(addresses, writes)
+        found = memory.result()
+        cycles, n = int(row["cycles"]), len(addresses)
+        error = abs(found.accepted_cycles - cycles) / cycles
+        outcomes = max(
+            abs(ours - int(row[name])) / n
+            for name, ours in (
+                ("row_hits", found.row_hits), ("row_misses", found.row_misses), ("row_conflicts", found.row_conflicts)
+            )
+        )  # fmt: skip
+        latency = abs(found.average_read_latency_cycles + 1 - float(row["avg_read_latency"]))
+        latency /= float(row["avg_read_latency"])
+        kind = "reads" if row["write_fraction"] == "0.0" else "writes"
+        for name, value in ((f"cycles_error_{kind}", error), ("outcomes_error", outcomes), ("latency_error", latency)):
+            worst[name] = max(worst.get(name, 0.0), value)
+        name = f"{row['preset']} {row['kind']} {row['write_fraction']}"
+        figures = f"cycles {found.accepted_cycles:>8} theirs {cycles:>8} error {error:.1e}  outcomes {outcomes:.1e}"
+        print(f"  {name:<28} {figures}")
+    for name, value in worst.items():
+        bench.report(f"dram_{name}", value, f"worst of {len(rows)} rows, Ramulator 2.1")
+
+
+def dram_speed(bench: Benchmark, options: Any) -> None:
+    """Requests a second on one core: the csr mix, reads only."""
+    row = {"kind": "csr", "n": "100000" if options.quick else "1000000", "seed": "11", "write_fraction": "0"}
+    addresses, writes = dram_trace(row)
+    for name in ("DDR4_2400R", "HBM2_2400", "LPDDR5_6400", "HBM3_6400", "DDR5_4800"):
+        seconds = best(lambda name=name: Dram(preset(name)).feed(addresses, writes), options.quick)
+        key = "dram_csr_mreq_s" if name == "DDR4_2400R" else f"dram_csr_{name.lower()}_mreq_s"
+        bench.report(key, len(addresses) / seconds / 1e6, f"{name}, {len(addresses)} reads, mapping included")
+
+
+def cachegrind(bench: Benchmark, options: Any) -> None:
+    """Misses of a run of ``true`` under cachegrind, and ours on lackey's trace of it."""
+    if shutil.which("valgrind") is None:
+        print("cachegrind: valgrind is not installed")
+        return
+    worst = 0.0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "trace").write_text(valgrind("lackey", folder, "--trace-mem=yes"))
+        trace = read_trace(folder / "trace")
+        for first, last in (("32768,8,64", "1048576,16,64"), ("1024,2,64", "8192,4,64")):
+            sizes = (f"--I1={first}", f"--D1={first}", f"--LL={last}")
+            valgrind("cachegrind", folder, "--cache-sim=yes", *sizes, "--cachegrind-out-file=out")
+            lines = (folder / "out").read_text().splitlines()
+            names = next(v for v in lines if v.startswith("events:")).split()[1:]
+            totals = map(int, next(v for v in lines if v.startswith("summary:")).split()[1:])
+            theirs = dict(zip(names, totals, strict=False))
+            levels = [CacheLevel.parse(first + ",private"), CacheLevel.parse(last)]
+            caches = Caches(levels, cores=2, whole_accesses=True)
+            had = caches.access(trace.address, sizes=trace.size, core=trace.kind != INSTRUCTION).level
+            ours = [int((had > k).sum()) for k in range(2)]
+            wanted = [
+                theirs["I1mr"] + theirs["D1mr"] + theirs["D1mw"],
+                theirs["ILmr"] + theirs["DLmr"] + theirs["DLmw"],
+            ]
+            print(f"  {first} {last}: misses {ours} theirs {wanted} of {len(trace)} accesses")
+            worst = max(worst, *(abs(a - b) / max(1, b) for a, b in zip(ours, wanted, strict=True)))
+    bench.report("cachegrind_error", worst, "misses of both levels, lackey's trace of true")
+
+
+def valgrind(tool: str, folder: Path, *options: str) -> str:
+    command = ["valgrind", f"--tool={tool}", *options, "/bin/true"]
+    environment = {"PATH": "/usr/bin:/bin"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=True, env=environment).stderr
+
+
+def pycachesim(bench: Benchmark, options: Any) -> None:
+    """Hits and misses of three levels of LRU on a mix of near and far reads."""
+    if importlib.util.find_spec("cachesim") is None:
+        print("pycachesim: not installed")
+        return
+    import cachesim
+
+    memory = cachesim.MainMemory()
+    l3 = cachesim.Cache("L3", 64, 8, 64, "LRU")
+    l2 = cachesim.Cache("L2", 32, 4, 64, "LRU", store_to=l3, load_from=l3)
+    l1 = cachesim.Cache("L1", 8, 2, 64, "LRU", store_to=l2, load_from=l2)
+    memory.load_to(l3)
+    memory.store_from(l3)
+    theirs = cachesim.CacheSimulator(l1, memory)
+    g = np.random.default_rng(0)
+    n = 50000 if options.quick else 500000
+    addresses = np.where(g.random(n) < 0.5, np.cumsum(g.integers(-96, 128, n)) % (1 << 17), g.integers(0, 1 << 17, n))
+    ours = Caches([CacheLevel.parse(text) for text in ("1k,2,64", "8k,4,64", "32k,8,64")])
+    ours.access(addresses)
+    for address in addresses.tolist():
+        theirs.load(address, 1)
+    pairs = [(c.hits, v.backend.HIT_count) for c, v in zip(ours.counts(), (l1, l2, l3), strict=True)]
+    print(f"  hits (ours, theirs): {pairs}")
+    bench.report("pycachesim_error", max(abs(a - b) / max(1, b) for a, b in pairs), f"hits of three levels, {n} reads")
+
+
+def cache_speed(bench: Benchmark, options: Any) -> None:
+    """Accesses a second through three levels on one core."""
+    n = 2_000_000 if options.quick else 10_000_000
+    g = np.random.default_rng(0)
+    traces = {
+        "stream": (np.arange(n) * 8) % (32 << 20),
+        "gather": (g.zipf(1.2, n) % (8 << 20)) * 8,
+        "random": g.integers(0, 64 << 20, n) & ~7,
+    }
+    for name, addresses in traces.items():
+        seconds = best(lambda a=addresses: Caches([CacheLevel.parse(t) for t in THREE_LEVELS]).access(a), options.quick)
+        bench.report(f"cache_{name}_maccess_s", n / seconds / 1e6, f"{' '.join(THREE_LEVELS)}, {n} reads of 8 bytes")
+
+
+def best(call: Callable[[], object], quick: bool) -> float:
+    """Seconds of the fastest run; one run before does not count."""
+    call()
+    seconds = []
+    for _ in range(2 if quick else 5):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+SECTIONS: dict[str, Callable[[Benchmark, Any], None]] = {
+    "dram": dram,
+    "dram_speed": dram_speed,
+    "cachegrind": cachegrind,
+    "pycachesim": pycachesim,
+    "cache_speed": cache_speed,
+}
+
+
+def main() -> None:
+    options = arguments(
+        __doc__ or "",
+        only={"default": ",".join(SECTIONS), "help": "sections, parted by commas"},
+        reference={"type": Path, "default": REFERENCE},
+    )
+    bench = Benchmark("sim_validation", TARGETS, options.threads)
+    for name in options.only.split(","):
+        print(f"-- {name}")
+        SECTIONS[name](bench, options)
+    bench.finish(options.json)
+
+
+if __name__ == "__main__":
+    main()
