@@ -19,13 +19,14 @@ from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.quad import Quad
 from spcomp.encodings.spec import Encoding
+from spcomp.encodings.split import Split
 from spcomp.encodings.transposed import Transposed
 from spcomp.encodings.wanted import Wanted
 from spcomp.encodings.window import Window
 from spcomp.kernel import Backend
 from spcomp.passes.base import Site
 from spcomp.passes.infer_sparsity import positive_zeros
-from spcomp.passes.told import CSR_COLUMNS, told
+from spcomp.passes.told import CSR_COLUMNS, SPLITS, told
 from spcomp.plan import KernelCall, KernelKey, RowRange, Schedule
 from spcomp.sparsity.bits import as_matrix, weight_bits
 from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, SparsityFacts
@@ -40,6 +41,8 @@ KEEP = 3
 """Encodings measured for a layer, of those that serve all its row counts; beside them the likeliest at each one."""
 NEAR = 1.6
 """Candidates predicted slower than this many times the best are not measured."""
+CLUSTERED = 0.8
+"""Share of the blocks with a nonzero that chance would give, below which it was not chance."""
 FEWEST_ZERO_INPUTS = 0.4
 """Share of zero inputs from which on skipping their columns is worth a try."""
 WINDOW_WIDTHS = ((0.6, 32), (0.6, 64), (0.2, 256))
@@ -123,6 +126,7 @@ def encodings_for(facts: SparsityFacts) -> list[Encoding]:
         return []
     found: list[Encoding] = [Csr(columns) for columns in CSR_COLUMNS if columns < 2 * facts.shape[1] or columns == 64]
     found += [Block(r, c) for r, c in BLOCK_SHAPES if r > 1 and facts.block_occupancy(r, c) > 0.5]
+    found += [Split(r, c) for r, c in SPLITS if facts.block_occupancy(r, c) <= 0.5 and _clustered(facts, r, c)]
     if facts.dtype == "bfloat16":
         found += [Quad(rows) for rows in (1, 4) if facts.block_occupancy(rows, 4) > 0.5]
     shares: set[float] = set()
@@ -135,6 +139,13 @@ def encodings_for(facts: SparsityFacts) -> list[Encoding]:
     if BITMAP_DENSITY[0] <= facts.density <= BITMAP_DENSITY[1]:
         found.append(Bitmap())
     return [e for e in found if e.refuses(facts) is None]
+
+
+def _clustered(facts: SparsityFacts, rows: int, cols: int) -> bool:
+    """Whether fewer blocks have a nonzero than if nonzeros lay anywhere: then some blocks are fuller than others."""
+    down, across = -(-facts.shape[0] // rows), -(-facts.shape[1] // cols)
+    anywhere = down * across * (1.0 - (1.0 - facts.density) ** (rows * cols))
+    return (rows, cols) in facts.block_counts and facts.block_counts[rows, cols] < CLUSTERED * anywhere
 
 
 def _skips(site: Site) -> bool:

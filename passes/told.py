@@ -15,6 +15,7 @@ from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.quad import Quad
 from spcomp.encodings.spec import Encoding
+from spcomp.encodings.split import Split
 from spcomp.encodings.transposed import Transposed
 from spcomp.encodings.wanted import Wanted
 from spcomp.encodings.window import Window
@@ -23,6 +24,8 @@ from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, SparsityFacts
 CSR_COLUMNS = (64, 128, 256)
 WIDTHS = (32, 64, 256)
 QUAD_ROWS = (1, 4)
+SPLITS = ((8, 1), (16, 1), (4, 4), (8, 8))
+"""Blocks of which some may be full, in a weight whose other nonzeros lie anywhere."""
 BLOCKS = 3
 """Block shapes to try where none was named: those with the fewest zeros stored."""
 
@@ -55,6 +58,8 @@ def _meant(facts: SparsityFacts, wanted: Wanted) -> list[Encoding]:
                 (s for s in BLOCK_SHAPES if 1 < s[0] <= 16), key=lambda s: (-facts.block_occupancy(*s), -s[0] * s[1])
             )
             return [Block(rows, cols) for rows, cols in shapes[:BLOCKS]]
+        case "split":
+            return [Split(rows, cols) for rows, cols in SPLITS]
         case "nm":
             tight = [(n / m, m, n) for m in NM_GROUPS if 1 <= (n := max(1, facts.group_max[1, m])) < m]
             fitting = [(share, m, n) for share, m, n in tight if n <= (16 if m <= 4 else 8)]

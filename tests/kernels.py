@@ -15,6 +15,7 @@ from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor, pack
 from spcomp.encodings.spec import ITEM_BYTES, Encoding
+from spcomp.encodings.split import Split
 from spcomp.encodings.transposed import Transposed
 from spcomp.encodings.window import Window
 from spcomp.kernel import Kernel
@@ -44,6 +45,12 @@ def fitting(
         case Block(rows=rows, cols=cols):
             live = torch.rand(-(-n // rows), -(-k // cols), generator=generator) < density
             keep = live.repeat_interleave(rows, 0).repeat_interleave(cols, 1)[:n, :k]
+        case Split(rows=rows, cols=cols):
+            live = torch.rand(-(-n // rows), -(-k // cols), generator=generator) < density
+            keep = live.repeat_interleave(rows, 0).repeat_interleave(cols, 1)[:n, :k]
+            keep = (keep & (torch.rand(n, k, generator=generator) < 0.9)) | (
+                torch.rand(n, k, generator=generator) < density / 3
+            )
         case _:
             keep = torch.rand(n, k, generator=generator) < density
     return torch.where(keep, weight, 0.0).to(TORCH_DTYPES[dtype])

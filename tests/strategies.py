@@ -15,6 +15,7 @@ from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import tensor_from_bits
 from spcomp.encodings.quad import Quad
 from spcomp.encodings.spec import BIT_DTYPES, Encoding
+from spcomp.encodings.split import Split
 from spcomp.encodings.table import ENCODINGS
 from spcomp.encodings.window import WIDTHS, Window
 from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS
@@ -104,6 +105,8 @@ def encodings(name: str) -> st.SearchStrategy[Encoding]:
                 st.sampled_from(BLOCK_SHAPES).map(lambda shape: Block(*shape)),
                 st.builds(Block, st.integers(1, 9), st.integers(1, 9)),
             )
+        case "split":
+            return st.builds(Split, st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 25, 50, 100]))
         case "nm":
             return st.sampled_from([Nm(n, m) for m in NM_GROUPS for n in range(1, min(m, 9))])
         case "window":

@@ -22,6 +22,7 @@ from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import PackedTensor, pack
 from spcomp.encodings.quad import Quad
 from spcomp.encodings.spec import Encoding
+from spcomp.encodings.split import Split
 from spcomp.encodings.table import ENCODINGS, encoding_from_dict, encoding_to_dict, parse_encoding
 from spcomp.encodings.transposed import Transposed
 from spcomp.encodings.window import Window
@@ -38,6 +39,9 @@ EXAMPLES = [
     Block(8, 8),
     Block(16, 1),
     Block(3, 5),
+    Split(8, 8),
+    Split(8, 1, 30),
+    Split(3, 5, 100),
     Nm(2, 4),
     Nm(8, 16),
     Bitmap(),
@@ -67,7 +71,7 @@ def test_the_laws_of_packing(name: str, data: st.DataObject) -> None:
     assert packed.nbytes == sum(b.numel() * b.element_size() for b in packed.buffers.values())
     assert packed.buffers["values"].dtype is weight.dtype
     stored = packed.buffers["values"].numel()
-    if encoding.name == "window" and facts.nonzeros:
+    if (encoding.name == "window" and facts.nonzeros) or encoding.name == "split":
         assert encoding.predict_nbytes(facts) is None, "padding depends on where the nonzeros are"
         assert encoding.stored_values(facts) is None
         assert encoding.exact_sizes(facts, weight_bits(weight)[0]) == (packed.nbytes, stored)
@@ -199,7 +203,7 @@ def test_arrays_are_views(encoding: Encoding) -> None:
     assert arrays.keys() == packed.buffers.keys()
     assert arrays["values"].dtype == np.uint16
     for name, array in arrays.items():
-        assert array.__array_interface__["data"][0] == packed.buffers[name].data_ptr()
+        assert not array.size or array.__array_interface__["data"][0] == packed.buffers[name].data_ptr()
     assert pack(sparse_weight(torch.float32), encoding).arrays()["values"].dtype == np.float32
 
 

@@ -17,6 +17,7 @@ from spcomp.encodings.csr import Csr
 from spcomp.encodings.dense import Dense
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.spec import Encoding
+from spcomp.encodings.split import Split
 from spcomp.encodings.transposed import Transposed
 from spcomp.encodings.window import Window
 from spcomp.errors import KernelError
@@ -29,15 +30,16 @@ pytestmark = pytest.mark.skipif(BACKEND.unavailable() is not None, reason=str(BA
 
 ENCODINGS: list[Encoding] = [
     Csr(64), Csr(128), Csr(256),
+    Split(8, 8), Split(4, 1, 30),
     Block(2, 2), Block(4, 1), Block(4, 4), Block(8, 1), Block(8, 8), Block(16, 1), Block(16, 16),
     Nm(1, 2), Nm(2, 4), Nm(1, 4), Nm(3, 4), Nm(4, 8), Nm(2, 8), Nm(8, 16),
     Window(32), Window(64), Window(128), Window(256), Transposed(), Bitmap(),
 ]  # fmt: skip
 DTYPES = ("float32", "bfloat16", "float16")
 SERVED = (
-    ("csr", "block", "nm", "window", "bitmap", "transposed")
+    ("csr", "block", "split", "nm", "window", "bitmap", "transposed")
     if host_cpu().target == "cpu-avx512"
-    else ("csr", "block", "nm")
+    else ("csr", "block", "split", "nm")
 )
 
 
@@ -166,7 +168,7 @@ def test_without_torch_mlir_there_are_no_capabilities(monkeypatch: pytest.Monkey
 def test_encodings_without_a_kernel_are_refused() -> None:
     call, packed = call_of(Dense(), fitting(Dense(), 8, 8), schedule=(("tiles", 1),))
     assert BACKEND.schedules(call, 8) == []
-    with pytest.raises(KernelError, match=r"CPU kernel for layer: encoding dense\(\). Try: csr, block or nm"):
+    with pytest.raises(KernelError, match=r"CPU kernel for layer: encoding dense\(\). Try: csr, block, split or nm"):
         BACKEND.build(call, packed, None)
     call, packed = call_of(Csr(64), fitting(Csr(64), 8, 8), schedule=(("tokens", 1),))
     with pytest.raises(KernelError, match=r"row kernel for layer: encoding csr.*Try: nm"):

@@ -157,7 +157,7 @@ def test_forced_layers_are_what_was_asked_for() -> None:
     agrees(compiled, model, torch.randn(20, 64))
     reasons = {d.layer: d.reason for d in compiled.explain().decisions}
     assert reasons["body.0"].startswith("layers asks for block 8x8: ")
-    assert reasons["head"] == "layers keeps it dense"
+    assert reasons["head"].endswith("layers keeps it dense")
 
 
 def test_auto_is_never_slower_and_says_what_was_asked() -> None:

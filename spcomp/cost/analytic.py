@@ -114,7 +114,7 @@ class CostModel:
         product = call.stored / rows * max(fmas, loads, chain) * tiles / size
         if call.encoding.name == "quad":
             product /= 2  # two columns an instruction
-        if call.encoding.name in ("block", "quad"):
+        if call.encoding.name in ("block", "quad", "split"):
             product += call.stored / (rows * cols) * BLOCK_CYCLES * tiles / size
         if call.encoding.name == "csr":
             blocks = -(-call.k // max(1, cols))
@@ -125,7 +125,7 @@ class CostModel:
     def _register_tile(call: KernelCall) -> tuple[int, int]:
         parameters = call.encoding.parameters()
         match call.encoding.name:
-            case "block":
+            case "block" | "split":
                 return int(parameters["rows"]), int(parameters["cols"])
             case "quad":
                 return int(parameters["rows"]), 4

@@ -16,16 +16,15 @@ from spcomp.errors import EncodingError
 from spcomp.sparsity.facts import SparsityFacts
 
 _WIDEST = 1 << 16
-_BLOCKS = ("values", "columns", "row_start")
 
 
 @dataclass(frozen=True)
 class Split(Encoding):
     """Blocks of ``rows`` x ``cols`` with at least ``fill`` percent nonzeros as in ``block``; all other nonzeros by row.
 
-    - ``values``, ``columns``, ``row_start``: the blocks, as :class:`~spcomp.encodings.block.Block` has them
-    - ``rest_values`` [rest], ``rest_columns`` uint16 [rest], ``rest_start`` int32 [N + 1]: the other nonzeros row by row,
-      ascending column
+    - ``columns``, ``row_start``: the blocks, as :class:`~spcomp.encodings.block.Block` has them
+    - ``rest_columns`` uint16 [rest], ``rest_start`` int32 [N + 1]: the other nonzeros row by row, ascending column
+    - ``values`` [blocks * cols * rows + rest]: of the blocks, each column by column; then of the rest
 
     Weights that were pruned in blocks and then allowed a few nonzeros elsewhere (or learned them) are such.
     """
@@ -86,43 +85,52 @@ class Split(Encoding):
         row, column = np.nonzero((bits != 0) & ~inside)
         rest_start = np.zeros(bits.shape[0] + 1, dtype=np.int32)
         np.cumsum(np.bincount(row, minlength=bits.shape[0]), out=rest_start[1:])
+        blocks = whole.transpose(0, 2, 3, 1)[block_row, block_column]
         return {
-            "values": np.ascontiguousarray(whole.transpose(0, 2, 3, 1)[block_row, block_column]),
+            "values": np.concatenate([blocks.reshape(-1), bits[row, column]]),
             "columns": block_column.astype(np.int32),
             "row_start": row_start,
-            "rest_values": np.ascontiguousarray(bits[row, column]),
             "rest_columns": column.astype(np.uint16),
             "rest_start": rest_start,
         }
 
+    def _parts(self, buffers: Mapping[str, NDArray[Any]]) -> tuple[Buffers, Bits]:
+        """The buffers of the blocks alone, and the values of the rest."""
+        values, count = buffers["values"], len(buffers["columns"])
+        cut = count * self.rows * self.cols
+        whole = values[:cut].reshape(count, self.cols, self.rows)
+        return {"values": whole, "columns": buffers["columns"], "row_start": buffers["row_start"]}, values[cut:]
+
     def unpack_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int]) -> Bits:
-        out = self.block.unpack_bits({name: buffers[name] for name in _BLOCKS}, shape)
+        blocks, rest = self._parts(buffers)
+        out = self.block.unpack_bits(blocks, shape)
         row = np.repeat(np.arange(shape[0]), np.diff(buffers["rest_start"]))
-        out[row, buffers["rest_columns"]] = buffers["rest_values"]
+        out[row, buffers["rest_columns"]] = rest
         return out
 
     def gather_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]) -> Bits:
-        out = self.block.gather_bits({name: buffers[name] for name in _BLOCKS}, shape, ids)
+        blocks, rest = self._parts(buffers)
+        out = self.block.gather_bits(blocks, shape, ids)
         start = buffers["rest_start"]
         owner, at = ranges(start[ids], start[ids + 1] - start[ids])
-        out[owner, buffers["rest_columns"][at]] = buffers["rest_values"][at]
+        out[owner, buffers["rest_columns"][at]] = rest[at]
         return out
 
     def check(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], dtype: str) -> str | None:
-        rest = (None if "rest_columns" not in buffers else buffers["rest_columns"].size,)
-        blocks = (None if "columns" not in buffers else buffers["columns"].size, self.cols, self.rows)
+        stored = None
+        if {"columns", "rest_columns"} <= set(buffers):
+            stored = buffers["columns"].size * self.rows * self.cols + buffers["rest_columns"].size
         wrong = mismatch(
             buffers,
             {
                 "columns": (np.int32, (None,)),
-                "values": (BIT_DTYPES[dtype], blocks),
+                "values": (BIT_DTYPES[dtype], (stored,)),
                 "row_start": (np.int32, (self.block.grid(shape)[0] + 1,)),
                 "rest_columns": (np.uint16, (None,)),
-                "rest_values": (BIT_DTYPES[dtype], rest),
                 "rest_start": (np.int32, (shape[0] + 1,)),
             },
         )
-        wrong = wrong or self.block.check({name: buffers[name] for name in _BLOCKS}, shape, dtype)
+        wrong = wrong or self.block.check(self._parts(buffers)[0], shape, dtype)
         wrong = wrong or bad_offsets("rest_start", buffers["rest_start"], len(buffers["rest_columns"]))
         if wrong:
             return wrong
@@ -135,7 +143,6 @@ class Split(Encoding):
             return "rest_columns do not ascend within each row"
         across = self.block.grid(shape)[1]
         block_row = np.repeat(np.arange(len(buffers["row_start"]) - 1, dtype=np.int64), np.diff(buffers["row_start"]))
-        stored = block_row * across + buffers["columns"]
-        if np.isin(row // self.rows * across + columns // self.cols, stored).any():
+        if np.isin(row // self.rows * across + columns // self.cols, block_row * across + buffers["columns"]).any():
             return "rest_columns point into a block that is stored whole"
         return None

@@ -14,6 +14,7 @@ from spcomp.encodings.dense import Dense
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.quad import Quad
 from spcomp.encodings.spec import Encoding
+from spcomp.encodings.split import Split
 from spcomp.encodings.transposed import Transposed
 from spcomp.encodings.window import Window
 from spcomp.errors import EncodingError
@@ -27,13 +28,14 @@ ENCODINGS: dict[str, type[Encoding]] = {
     "window": Window,
     "transposed": Transposed,
     "quad": Quad,
+    "split": Split,
 }
 
 _FORM = re.compile(r"(\w+)(?:\((.*)\))?", re.ASCII)
 _FIELD = re.compile(r"(\w+)\s*=\s*(-?\d{1,9})", re.ASCII)
 _HINT = (
-    "csr(block_columns=128), block(rows=8, cols=8), nm(n=2, m=4), window(width=64), quad(rows=1), bitmap, transposed "
-    "or dense"
+    "csr(block_columns=128), block(rows=8, cols=8), split(rows=8, cols=8), nm(n=2, m=4), window(width=64), "
+    "quad(rows=1), bitmap, transposed or dense"
 )
 
 

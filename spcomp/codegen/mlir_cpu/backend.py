@@ -22,13 +22,14 @@ from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import PackedTensor
 from spcomp.encodings.quad import Quad
+from spcomp.encodings.split import Split
 from spcomp.encodings.transposed import Transposed
 from spcomp.encodings.window import Window
 from spcomp.kernel import Kernel
 from spcomp.plan import KernelCall, KernelKey, Schedule
 from spcomp.targets.host import host_cpu
 
-ANYWHERE = ("csr", "block", "nm")
+ANYWHERE = ("csr", "block", "split", "nm")
 WITH_AVX512 = ("window", "bitmap", "transposed")
 INT8_FEATURES = {"quad": {"avx512_vnni"}, "bitmap": {"avx512_vnni", "avx512_vbmi2"}}
 """CPU features beyond AVX-512 that int8 kernels need."""
@@ -77,7 +78,7 @@ class MlirCpu:
             case Csr(block_columns=columns):
                 limit = max(1, L1_COLUMNS // columns)
                 return [(("tiles", t),) for t in fitting if t <= limit][:1]
-            case Block(rows=rows):
+            case Block(rows=rows) | Split(rows=rows):
                 best = [t for t in fitting if t * rows <= ACCUMULATORS]
                 return [(("tiles", t),) for t in best[:1]] if rows <= 16 else []
             case Nm():

@@ -29,6 +29,22 @@ def block_text(n: int, padded_n: int, padded_k: int, rows: int, cols: int, tiles
     return f.text()
 
 
+def split_text(n: int, padded_n: int, padded_k: int, rows: int, cols: int, tiles: int, dtype: str = "f32") -> str:
+    """``split(xs, ys, values, columns, row_start, rest_values, rest_columns, rest_start, tile_lo, tile_hi, row_lo,
+    row_hi)``: as :func:`block_text`; what no block holds is added to a row's sums while those are in registers."""
+    f = Function(
+        "split",
+        (
+            ("xs", "f32"), ("ys", "f32"), ("values", dtype), ("columns", "i32"), ("row_start", "i32"),
+            ("rest_values", dtype), ("rest_columns", "i16"), ("rest_start", "i32"),
+        ),
+        ("tile_lo", "tile_hi", "row_lo", "row_hi"),
+    )  # fmt: skip
+    for row, x0, y0, kept in block_rows(f, n, padded_n, padded_k, rows, tiles):
+        _row(f, row, x0, y0, n, padded_n, padded_k, rows, cols, tiles, dtype, kept, rest=True)
+    return f.text()
+
+
 def block_rows(
     f: Function, n: int, padded_n: int, padded_k: int, rows: int, tiles: int
 ) -> Iterator[tuple[str, str, str, int]]:
@@ -59,6 +75,8 @@ def _row(
     tiles: int,
     dtype: str,
     kept: int,
+    *,
+    rest: bool = False,
 ) -> None:
     begin = f.load_index("%row_start", row, "i32")
     end = f.load_index("%row_start", f.add(row, f.idx(1)), "i32")
@@ -79,8 +97,27 @@ def _row(
         f.yield_(sums, tiles_types)
     out = f.add(y0, f.mul(row, f.idx(rows * LANES)))
     for r in range(kept):
+        sums = block.results[r * tiles : (r + 1) * tiles]
+        if rest:
+            sums = _rest(f, f.add(f.mul(row, f.idx(rows)), f.idx(r)), x0, sums, padded_k, tiles, dtype)
         for t in range(tiles):
-            f.vstore(block.results[r * tiles + t], "%ys", f.add(out, f.idx((t * padded_n + r) * LANES)))
+            f.vstore(sums[t], "%ys", f.add(out, f.idx((t * padded_n + r) * LANES)))
+
+
+def _rest(f: Function, row: str, x0: str, sums: list[str], padded_k: int, tiles: int, dtype: str) -> list[str]:
+    """One row's nonzeros outside of blocks, added to its sums."""
+    begin = f.load_index("%rest_start", row, "i32")
+    end = f.load_index("%rest_start", f.add(row, f.idx(1)), "i32")
+    with f.loop(begin, end, carried=[(s, VEC) for s in sums], hint="p") as nonzero:
+        column = f.load_index("%rest_columns", nonzero.index, "i16")
+        x_at = f.add(x0, f.mul(column, f.idx(LANES)))
+        weight = load_weight(f, "%rest_values", nonzero.index, dtype)
+        new = [
+            f.fma(weight, f.vload("%xs", f.add(x_at, f.idx(t * padded_k * LANES))), nonzero.carried[t])
+            for t in range(tiles)
+        ]
+        f.yield_(new, [VEC] * tiles)
+    return list(nonzero.results)
 
 
 def _columns(

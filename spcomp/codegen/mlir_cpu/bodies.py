@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from spcomp.codegen.mlir_cpu.block import block_text
+from spcomp.codegen.mlir_cpu.block import block_text, split_text
 from spcomp.codegen.mlir_cpu.csr import csr_text
 from spcomp.codegen.mlir_cpu.nm import NmShape, nm_tokens_text
 from spcomp.codegen.mlir_cpu.text import LANES
@@ -14,6 +14,7 @@ from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import PackedTensor
+from spcomp.encodings.split import Split
 from spcomp.errors import KernelError
 from spcomp.plan import KernelCall
 
@@ -29,10 +30,12 @@ def body_of(call: KernelCall, packed: PackedTensor) -> Body:
             return _csr(call, packed, encoding)
         case Block() as encoding:
             return _block(call, packed, encoding)
+        case Split() as encoding:
+            return _split(call, packed, encoding)
         case Nm() as encoding:
             return _nm(call, packed, encoding)
         case other:
-            raise KernelError(f"generate a CPU kernel for {call.layer}", f"encoding {other}", "csr, block or nm")
+            raise KernelError(f"generate a CPU kernel for {call.layer}", f"encoding {other}", "csr, block, split or nm")
 
 
 def _csr(call: KernelCall, packed: PackedTensor, encoding: Csr) -> Body:
@@ -75,6 +78,31 @@ def _block(call: KernelCall, packed: PackedTensor, encoding: Block) -> Body:
         ),
         pointers=pointers(packed, ("values", "columns", "row_start")),
         row_weights=_row_counts(packed) * rows * cols,
+        rows_per_unit=rows,
+        at=lambda *_: (),
+    )
+
+
+def _split(call: KernelCall, packed: PackedTensor, encoding: Split) -> Body:
+    rows, cols = encoding.rows, encoding.cols
+    values = packed.buffers["values"]
+    start = packed.buffers["rest_start"].numpy().astype(np.int64)
+    past = values.data_ptr() + len(packed.buffers["columns"]) * rows * cols * values.element_size()
+    rest = np.add.reduceat(np.diff(start), np.arange(0, call.n, rows)) if call.n else np.zeros(0, np.int64)
+    return Body(
+        columns=-(-call.k // cols) * cols,
+        function=lambda tiles, columns, stride: (
+            "split",
+            split_text(call.n, stride, columns, rows, cols, tiles, MLIR_DTYPES[call.dtype]),
+            8,
+            4,
+        ),
+        pointers=(
+            *pointers(packed, ("values", "columns", "row_start")),
+            past,
+            *pointers(packed, ("rest_columns", "rest_start")),
+        ),
+        row_weights=_row_counts(packed) * rows * cols + rest,
         rows_per_unit=rows,
         at=lambda *_: (),
     )
