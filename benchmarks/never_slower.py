@@ -118,7 +118,7 @@ def race_models(bench: Benchmark, cases: Iterable[ModelCase], save: Path | None)
                 continue
             model, inputs = case.made()
             if case.model != last:
-                torch._dynamo.reset()  # type: ignore[no-untyped-call]
+                torch._dynamo.reset()
                 off = spcomp.compile(model, inputs, policy="off", cache_dir=Path(folder))
                 rivals, last = {ENTRY: off, "Inductor": plain_inductor(model), "eager": model}, case.model
             compiled = spcomp.compile(model, inputs, cache_dir=Path(folder))

@@ -22,7 +22,7 @@ from spcomp.plan import KernelPlan
 from spcomp.record import SlotRecord
 from spcomp.report.decision import LayerDecision
 from spcomp.report.explain import Explanation
-from spcomp.signature import Signature, bind
+from spcomp.signature import Signature, bind, zeros
 from spcomp.source import Source
 from spcomp.state import State
 
@@ -44,16 +44,9 @@ class Program:
     hints: dict[str, int] = field(default_factory=dict)
 
     @functools.cached_property
-    def alone(self) -> int | None:
-        """The slot of the one linear layer that the program consists of, which is then called without a graph: a
-        graph of one kernel costs as much as a small kernel. None for any other program."""
-        nodes = list(self.gm.graph.nodes)
-        if len(nodes) != 3 or self.lifted:
-            return None
-        x, layer, result = nodes
-        if x.op != "placeholder" or layer.target is not torch.ops.spcomp.linear_v1.default or layer.args[0] is not x:
-            return None
-        return int(layer.args[1]) if result.args == ((layer,),) else None
+    def lone(self) -> int | None:
+        """See :func:`~spcomp.ops.lone_slot`."""
+        return None if self.lifted else ops.lone_slot(self.gm.graph)
 
 
 @dataclass(eq=False)
@@ -127,7 +120,7 @@ class CompiledModule(nn.Module):
         """Run every program and every kernel once on zeros, so that the first request pays nothing."""
         parts = self.parts
         for program in parts.programs:
-            flat = [_zeros(leaf, program.hints) for leaf in program.signature.leaves]
+            flat = [zeros(leaf, program.hints) for leaf in program.signature.leaves]
             tensors = [parts.tensors[name].clone() for name in program.lifted]  # it may write to its buffers
             with torch.no_grad(), ops.active(parts.table):
                 program.run(*tensors, *flat)
@@ -341,24 +334,15 @@ def _unusual(parts: Parts, flat: list[Any], reason: str) -> Any:
 
 def _run(parts: Parts, program: Program, flat: list[Any]) -> Any:
     tensors = parts.tensors
-    slot = program.alone
-    if slot is not None and not torch.is_autocast_enabled("cpu"):
+    if program.lone is not None and not torch.is_autocast_enabled("cpu"):
         with torch.no_grad():
-            return (parts.table[slot](*flat),)
+            return (parts.table[program.lone](*flat),)
     with torch.no_grad(), ops.active(parts.table):
         return program.run(*[tensors[name] for name in program.lifted], *flat)
 
 
 def _line(tree: pytree.TreeSpec) -> str:
     return " ".join(str(tree).split())
-
-
-def _zeros(leaf: Any, hints: Mapping[str, int]) -> Any:
-    from spcomp.signature import Constant, evaluate
-
-    if isinstance(leaf, Constant):
-        return leaf.value
-    return torch.zeros([evaluate(d, hints) for d in leaf.shape], dtype=getattr(torch, leaf.dtype))
 
 
 def _nbytes(weight: torch.Tensor) -> int:

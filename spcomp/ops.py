@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import fx
 
 from spcomp.conv_layout import Padded, laid, natural, shape_of
 from spcomp.errors import KernelError
@@ -276,6 +277,23 @@ def _fake_norm(
 TILES_LINEAR = torch.ops.spcomp.tiles_linear_v1.default
 TILES_NORM = torch.ops.spcomp.tiles_norm_v1.default
 LINEAR = torch.ops.spcomp.linear_v1.default
+
+
+def lone_slot(graph: fx.Graph) -> int | None:
+    """The slot of the one layer that a graph consists of, from its input to its result; None of any other graph.
+
+    Such a layer is called without a graph, which would cost as much as a small kernel.
+    """
+    nodes = list(graph.nodes)
+    if len(nodes) != 3 or nodes[0].op != "placeholder" or nodes[2].args != ((nodes[1],),):
+        return None
+    match nodes[1].target, nodes[1].args:
+        case target, (x, int(slot), _) if target is LINEAR and x is nodes[0]:
+            return slot
+        case target, (x, None, int(slot), _) if target is CONV and x is nodes[0]:
+            return slot
+        case _:
+            return None
 
 
 def embedding(ids: torch.Tensor, *, slot: int) -> torch.Tensor:

@@ -191,6 +191,13 @@ class Signature:
         )
 
 
+def zeros(leaf: TensorSpec | Constant, hints: Mapping[str, int]) -> Any:
+    """An input of a leaf's shape, dynamic sizes as in ``hints``; of a constant, the constant."""
+    if isinstance(leaf, Constant):
+        return leaf.value
+    return torch.zeros([evaluate(d, hints) for d in leaf.shape], dtype=getattr(torch, leaf.dtype))
+
+
 def _look(value: object) -> tuple[object, ...] | None:
     if not isinstance(value, torch.Tensor):
         return None

@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 
 from spcomp.cost.cycles import LANES, LINE_BYTES, constant, rounded, work_of
+from spcomp.encodings.spec import ITEM_BYTES
 from spcomp.plan import KernelCall
 from spcomp.targets.host import HostCpu
 from spcomp.targets.peaks import DENSE_ROWS, DENSE_SIDES, Peaks
@@ -55,6 +56,8 @@ class CostModel:
         line = LINE_BYTES / peaks.reads(self.host.l2_bytes // 2, self.host) * peaks.ghz
         core = (overlapped(work.cycles, work.lines * line) + surprised + rounded(call, m)) / clock
         memory = self._reading(work.weight_bytes, work.passes, work.again, cold_bytes)
+        if work.waits:
+            memory *= constant("stream")  # whole lines one after the other, as the probe reads
         moved = work.packed * peaks.cycles(peaks.pack_ns, PACK_CYCLES)
         moved += work.unpacked * peaks.cycles(peaks.unpack_ns, PACK_CYCLES)
         kind = "conv" if call.conv is not None else "tiles" if work.packed else "few"
@@ -90,7 +93,10 @@ class CostModel:
             / 1e9
         )
         memory = self._reading(nbytes, 1.0, 0.0, cold_bytes) + call.activation_nbytes(m) / (peaks.cache_gb_s * 1e9)
-        return self._called("dense") + overlapped(core, memory)
+        reordered = 0.0
+        if call.conv is not None and call.backend == "dense.onednn":
+            reordered = call.activation_nbytes(m) / ITEM_BYTES[call.dtype] * constant("planes") / (peaks.ghz * 1e9)
+        return self._called("dense") + overlapped(core, memory) + reordered
 
     def _rate(self, measured: tuple[float, ...], m: int) -> float:
         """GFLOP/s at ``m`` rows, between the measured ones on a straight line over log M."""

@@ -38,14 +38,15 @@ class Constant(NamedTuple):
 
 
 CALIBRATED = {
-    "slot": Constant(5.0, "instructions of a window's slot beside its tokens, cycles: window 32 at 1 and 8 rows"),
+    "slot": Constant(2.3, "instructions of a window's slot beside its tokens, cycles: window 32 at 1 and 8 rows"),
     "token": Constant(1.3, "copies and moves of a window's token, as a factor on its permutes: window 32 at 8 rows"),
     "bitmap": Constant(1.4, "vector operations of a bitmap's word and token: bitmap at 4 and 8 rows"),
-    "control": Constant(0.4, "instructions that find the column of an N:M slot in tiles, cycles: nm 1:4 at 16 rows"),
+    "control": Constant(0.3, "instructions that find the column of an N:M slot in tiles, cycles: nm 1:4 at 16 rows"),
     "ports": Constant(1.34, "cycles of a loop over tiles beyond its busiest port's, as a factor: csr, block, nm"),
-    "store": Constant(6.3, "transfers of a line of sums that is stored and evicted: block 8x1 at 95 % zeros"),
+    "store": Constant(6.7, "transfers of a line of sums that is stored and evicted: block 8x1 at 95 % zeros"),
     "stream": Constant(0.65, "share of the probe's bandwidth that streams of weights reach: dense gemv, nm tokens"),
     "pairs": Constant(0.5, "vdpbf16ps of 512 bits a cycle: quad bf16 of 1 and 4 rows"),
+    "planes": Constant(3.75, "an element of x or y that oneDNN reorders for a convolution, cycles: dense conv"),
     "code": Constant(0.23, "share by which baked code falls short of two loads a cycle: baked csr, 128 rows and more"),
     "conv": Constant(26.0, "sixteen pixels of a convolution padded, or finished and stored, cycles: baked conv"),
 }
@@ -221,7 +222,8 @@ def _baked(call: KernelCall, m: int, l1_bytes: int) -> Work:
     sums = call.n * -(-call.k // max(1, columns))
     read = call.k if call.conv is None else call.k / math.prod(call.conv.kernel)  # taps share the lines of a plane
     unaligned = 1.0 if call.conv is None or call.conv.kernel == (1, 1) else 2.0
-    lines = -(-groups_of_w // groups) * read * unaligned + 2 * sums
+    stored = constant("store") if call.conv is None else 1.0  # a convolution's panel of sums stays near
+    lines = -(-groups_of_w // groups) * read * unaligned + (1 + stored) * sums
     weight_bytes = call.nonzeros * 12.0 + loads * 7.0
     passes, packed, unpacked, moved = -(-tiles // PANEL_TILES), call.k / LANES * tiles, call.n / LANES * tiles, 0.0
     if call.conv is not None:
