@@ -305,7 +305,7 @@ def _call(parts: Parts, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any
     for program in parts.programs:
         found = program.signature.mismatch(flat)
         if found is None:
-            return pytree.tree_unflatten(_run(parts, program, flat), program.signature.out_tree)
+            return program.signature.result(_run(parts, program, flat))
         reason = reason or found
     return _unusual(parts, flat, reason or "")
 
@@ -335,7 +335,7 @@ def _unusual(parts: Parts, flat: list[Any], reason: str) -> Any:
 def _run(parts: Parts, program: Program, flat: list[Any]) -> Any:
     tensors = parts.tensors
     if program.lone is not None and not torch.is_autocast_enabled("cpu"):
-        with torch.no_grad():
+        with ops.without_gradients():
             return (parts.table[program.lone](*flat),)
     with torch.no_grad(), ops.active(parts.table):
         return program.run(*[tensors[name] for name in program.lifted], *flat)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -277,6 +277,14 @@ def _fake_norm(
 TILES_LINEAR = torch.ops.spcomp.tiles_linear_v1.default
 TILES_NORM = torch.ops.spcomp.tiles_norm_v1.default
 LINEAR = torch.ops.spcomp.linear_v1.default
+
+
+_AS_IT_IS: nullcontext[None] = nullcontext()
+
+
+def without_gradients() -> AbstractContextManager[None]:
+    """``torch.no_grad()`` where there are any: two calls into torch less where there are none."""
+    return torch.no_grad() if torch.is_grad_enabled() else _AS_IT_IS
 
 
 def lone_slot(graph: fx.Graph) -> int | None:

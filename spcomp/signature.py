@@ -97,6 +97,14 @@ class Signature:
         return self.in_tree == pytree.tree_structure(((torch.empty(0),), {}))
 
     @cached_property
+    def _gives_one_tensor(self) -> bool:
+        return self.out_tree == pytree.tree_structure(torch.empty(0))
+
+    def result(self, flat: Sequence[Any]) -> Any:
+        """The program's flat results as the model returns them."""
+        return flat[0] if self._gives_one_tensor else pytree.tree_unflatten(flat, self.out_tree)
+
+    @cached_property
     def _plain(self) -> tuple[object, ...] | None:
         """What :func:`_look` says of the input, where that is one tensor of static size: the usual one is compared
         at once, in 1 us."""
