@@ -16,6 +16,7 @@ from spcomp.codegen.mlir_cpu.backend import MlirCpu
 from spcomp.codegen.reference.backend import Reference
 from spcomp.cost.analytic import CostModel
 from spcomp.cost.cache import TuneCache, default_folder
+from spcomp.cost.cycles import constant
 from spcomp.cost.tuner import Tuner
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
@@ -106,7 +107,7 @@ def test_cost_of_dense_is_the_roofline() -> None:
     call = dense_call(1024, 1024)
     compute = 2 * 512 * 1024 * 1024 / (128e9 * 0.85)
     assert MODEL.seconds(call, 512) == pytest.approx(compute, rel=0.01)
-    memory = call.weight_nbytes / 20e9
+    memory = call.weight_nbytes / (20e9 * constant("stream"))
     assert MODEL.seconds(call, 1, cold_bytes=1 << 30) == pytest.approx(memory, rel=0.05)
 
 
