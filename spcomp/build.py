@@ -18,6 +18,7 @@ from spcomp.codegen.dense_int8 import INT8_MEMBERS
 from spcomp.codegen.fake import refake
 from spcomp.codegen.gather import exact, row_gather
 from spcomp.codegen.mlir_cpu.scratch import touch
+from spcomp.codegen.probe import probe
 from spcomp.codegen.table import BACKENDS
 from spcomp.compiled import Parts, Program
 from spcomp.cost.analytic import CostModel
@@ -74,7 +75,7 @@ def make_planner(options: Options, total_weight_bytes: int, weights: Sequence[to
     return Planner(
         backends=backends,
         target=host.target,
-        model=CostModel(host, host_peaks(cache.folder)),
+        model=CostModel(host, host_peaks(cache.folder, probe)),
         tuner=Tuner(host, cache, versions(), weights),
         best_dense=dense.best_dense,
         rewarm=touch,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 import threading
 import weakref
@@ -21,7 +22,7 @@ from spcomp.plan import KernelPlan
 from spcomp.record import SlotRecord
 from spcomp.report.decision import LayerDecision
 from spcomp.report.explain import Explanation
-from spcomp.signature import Signature, bind
+from spcomp.signature import Signature, bind, zeros
 from spcomp.source import Source
 from spcomp.state import State
 
@@ -41,6 +42,11 @@ class Program:
     note: str = ""
     """Why it is not Inductor, where it is not."""
     hints: dict[str, int] = field(default_factory=dict)
+
+    @functools.cached_property
+    def lone(self) -> int | None:
+        """See :func:`~spcomp.ops.lone_slot`."""
+        return None if self.lifted else ops.lone_slot(self.gm.graph)
 
 
 @dataclass(eq=False)
@@ -114,7 +120,7 @@ class CompiledModule(nn.Module):
         """Run every program and every kernel once on zeros, so that the first request pays nothing."""
         parts = self.parts
         for program in parts.programs:
-            flat = [_zeros(leaf, program.hints) for leaf in program.signature.leaves]
+            flat = [zeros(leaf, program.hints) for leaf in program.signature.leaves]
             tensors = [parts.tensors[name].clone() for name in program.lifted]  # it may write to its buffers
             with torch.no_grad(), ops.active(parts.table):
                 program.run(*tensors, *flat)
@@ -299,7 +305,7 @@ def _call(parts: Parts, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any
     for program in parts.programs:
         found = program.signature.mismatch(flat)
         if found is None:
-            return pytree.tree_unflatten(_run(parts, program, flat), program.signature.out_tree)
+            return program.signature.result(_run(parts, program, flat))
         reason = reason or found
     return _unusual(parts, flat, reason or "")
 
@@ -328,20 +334,15 @@ def _unusual(parts: Parts, flat: list[Any], reason: str) -> Any:
 
 def _run(parts: Parts, program: Program, flat: list[Any]) -> Any:
     tensors = parts.tensors
+    if program.lone is not None and not torch.is_autocast_enabled("cpu"):
+        with ops.without_gradients():
+            return (parts.table[program.lone](*flat),)
     with torch.no_grad(), ops.active(parts.table):
         return program.run(*[tensors[name] for name in program.lifted], *flat)
 
 
 def _line(tree: pytree.TreeSpec) -> str:
     return " ".join(str(tree).split())
-
-
-def _zeros(leaf: Any, hints: Mapping[str, int]) -> Any:
-    from spcomp.signature import Constant, evaluate
-
-    if isinstance(leaf, Constant):
-        return leaf.value
-    return torch.zeros([evaluate(d, hints) for d in leaf.shape], dtype=getattr(torch, leaf.dtype))
 
 
 def _nbytes(weight: torch.Tensor) -> int:

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import fx
 
 from spcomp.conv_layout import Padded, laid, natural, shape_of
 from spcomp.errors import KernelError
@@ -276,6 +277,31 @@ def _fake_norm(
 TILES_LINEAR = torch.ops.spcomp.tiles_linear_v1.default
 TILES_NORM = torch.ops.spcomp.tiles_norm_v1.default
 LINEAR = torch.ops.spcomp.linear_v1.default
+
+
+_AS_IT_IS: nullcontext[None] = nullcontext()
+
+
+def without_gradients() -> AbstractContextManager[None]:
+    """``torch.no_grad()`` where there are any: two calls into torch less where there are none."""
+    return torch.no_grad() if torch.is_grad_enabled() else _AS_IT_IS
+
+
+def lone_slot(graph: fx.Graph) -> int | None:
+    """The slot of the one layer that a graph consists of, from its input to its result; None of any other graph.
+
+    Such a layer is called without a graph, which would cost as much as a small kernel.
+    """
+    nodes = list(graph.nodes)
+    if len(nodes) != 3 or nodes[0].op != "placeholder" or nodes[2].args != ((nodes[1],),):
+        return None
+    match nodes[1].target, nodes[1].args:
+        case target, (x, int(slot), _) if target is LINEAR and x is nodes[0]:
+            return slot
+        case target, (x, None, int(slot), _) if target is CONV and x is nodes[0]:
+            return slot
+        case _:
+            return None
 
 
 def embedding(ids: torch.Tensor, *, slot: int) -> torch.Tensor:

@@ -25,7 +25,8 @@ from spcomp.passes.base import Site
 from spcomp.passes.propose import propose
 from spcomp.plan import Epilogue, RowRange
 from spcomp.sparsity.measure import measure
-from spcomp.targets.host import HostCpu, Peaks
+from spcomp.targets.host import HostCpu
+from spcomp.targets.peaks import Peaks
 from tests.guarded import Guarded
 from tests.kernels import BACKEND, agree, build_all, call_of, fitting, inputs, relative
 

@@ -52,7 +52,7 @@ class TorchConv:
         self, call: KernelCall, weight: torch.Tensor, bias: torch.Tensor | None, scale: torch.Tensor | None
     ) -> None:
         self.call = call
-        self.weight, self.bias = _folded(call, weight, scale).contiguous(), bias
+        self.weight, self.bias = _folded(call, weight, scale), bias
         self.pairs = _pairs(call)
 
     @property
@@ -137,7 +137,8 @@ def _folded(call: KernelCall, weight: torch.Tensor, scale: torch.Tensor | None) 
     assert call.conv is not None
     if scale is not None:
         weight = (weight.float() * scale.float()[:, None]).to(weight.dtype)
-    return weight_of(weight, call.conv.weight_shape)
+    # `contiguous` copies nothing of a 1x1 kernel, and strides that look like channels last make torch reorder planes
+    return weight_of(weight, call.conv.weight_shape).clone(memory_format=torch.contiguous_format)
 
 
 def _pairs(call: KernelCall) -> list[list[int]]:

@@ -8,8 +8,6 @@ import hashlib
 import json
 import os
 import platform
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -40,23 +38,6 @@ class HostCpu:
     @property
     def digest(self) -> str:
         return hashlib.blake2b(json.dumps(asdict(self), sort_keys=True).encode(), digest_size=8).hexdigest()
-
-
-@dataclass(frozen=True)
-class Peaks:
-    """Measured on this host, one thread: the ceilings of the analytic cost model."""
-
-    gflops: float
-    """float32 fused multiply-adds, 10^9 operations a second (two each)."""
-    stream_gb_s: float
-    """Reading memory far larger than the caches, 10^9 bytes a second."""
-    cache_gb_s: float
-    """Reading memory of a quarter of the last-level cache, 10^9 bytes a second."""
-
-    @property
-    def ghz(self) -> float:
-        """Clock implied by two 16-lane fused multiply-adds a cycle."""
-        return self.gflops / 64
 
 
 def _cpuinfo() -> tuple[str, tuple[str, ...]]:
@@ -95,44 +76,6 @@ def host_cpu() -> HostCpu:
     return HostCpu(
         model, features, cores, _cache_bytes(1, "Data"), _cache_bytes(2, "Unified"), _cache_bytes(3, "Unified")
     )
-
-
-def measure_peaks(seconds: float = 0.15) -> Peaks:
-    """Measure :class:`Peaks` on one thread; takes about three times ``seconds``."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        size = 512
-        a = torch.randn(size, size)
-        weight = a
-        product: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = torch.mm
-        if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-            weight = torch.ops.mkldnn._reorder_linear_weight(a.clone(), size)
-            linear = torch.ops.mkldnn._linear_pointwise
-            product = lambda x, w: linear(x, w, None, "none", [], "")  # noqa: E731
-        flops = 2 * size**3 / _best(lambda: product(a, weight), seconds)
-        far = torch.ones(max(1 << 26, 3 * host_cpu().l3_bytes // 8))
-        near = torch.ones(max(1 << 16, (host_cpu().l3_bytes or 1 << 24) // 16))
-        stream = far.numel() * 4 / _best(lambda: far.sum(), seconds)
-        cache = near.numel() * 4 / _best(lambda: near.sum(), seconds)
-    finally:
-        torch.set_num_threads(threads)
-    return Peaks(flops / 1e9, stream / 1e9, cache / 1e9)
-
-
-def _best(work: object, seconds: float) -> float:
-    assert callable(work)
-    work()
-    best, end = float("inf"), time.perf_counter() + seconds
-    while True:
-        start = time.perf_counter()
-        work()
-        now = time.perf_counter()
-        best = min(best, now - start)
-        if now > end:
-            return best
 
 
 def release_memory() -> None:
