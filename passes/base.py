@@ -82,6 +82,8 @@ class Site:
     """Share of zeros among the inputs, measured on the example; None where nobody measured."""
     constants: dict[str, torch.Tensor] = field(default_factory=dict)
     """What ``norm`` names, kept for the state of the compiled model."""
+    gone: float = 0.0
+    """Share of the model's own weight that was constant or unread, and is not in this one."""
     int8: Int8Weight | None = None
     """The weight quantised, where that was asked for and can be done."""
 

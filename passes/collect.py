@@ -192,6 +192,7 @@ def _site(gm: fx.GraphModule, match: Match, ctx: PassContext) -> Site:
         scale=scale,
         norm=norm,
         constants={} if match.norm is None else state,
+        gone=max(0.0, 1.0 - weight.numel() / max(1, ctx.origins.root(weight)[0].numel())),
     )
 
 

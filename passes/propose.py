@@ -20,10 +20,12 @@ from spcomp.encodings.nm import Nm
 from spcomp.encodings.quad import Quad
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.transposed import Transposed
+from spcomp.encodings.wanted import Wanted
 from spcomp.encodings.window import Window
 from spcomp.kernel import Backend
 from spcomp.passes.base import Site
 from spcomp.passes.infer_sparsity import positive_zeros
+from spcomp.passes.told import CSR_COLUMNS, told
 from spcomp.plan import KernelCall, KernelKey, RowRange, Schedule
 from spcomp.sparsity.bits import as_matrix, weight_bits
 from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, SparsityFacts
@@ -38,7 +40,6 @@ KEEP = 3
 """Encodings measured for a layer, of those that serve all its row counts; beside them the likeliest at each one."""
 NEAR = 1.6
 """Candidates predicted slower than this many times the best are not measured."""
-CSR_COLUMNS = (64, 128, 256)
 FEWEST_ZERO_INPUTS = 0.4
 """Share of zero inputs from which on skipping their columns is worth a try."""
 WINDOW_WIDTHS = ((0.6, 32), (0.6, 64), (0.2, 256))
@@ -185,19 +186,20 @@ def propose(
     cold_bytes: int = 0,
     only: frozenset[str] | None = None,
     keep: int = KEEP,
+    wanted: Wanted | None = None,
 ) -> list[Candidate]:
     """Candidates for a site at the given row counts: the likeliest encodings with their schedules.
 
     Those are the ``keep`` likeliest on average that serve every row count, and the likeliest at each row count if it
     is another: an encoding for few rows may serve beside one for many. ``only``: names of encodings to consider (as in
-    ``--encodings``); None is all.
+    ``--encodings``); None is all. ``wanted``: the encoding that this layer was told to use, whatever ``only`` says.
     """
-    ranked = _ranked(site, backends, target, model, points, cold_bytes, only, "")
+    ranked = _ranked(site, backends, target, model, points, cold_bytes, only, "", wanted)
     if site.conv is not None and ranked:  # baked into code, all encodings are the same: the least bytes
         ranked = [min(ranked, key=lambda item: min(c.nbytes for c in item.candidates.values()))]
     found = _likeliest(ranked, points, keep)
     if site.int8 is not None:
-        quantised = _ranked(site, backends, target, model, points, cold_bytes, only, "int8")
+        quantised = _ranked(site, backends, target, model, points, cold_bytes, only, "int8", wanted)
         found += _likeliest(quantised, points, keep)
     return [c for item in found for c in item.candidates.values()]
 
@@ -211,16 +213,20 @@ def _ranked(
     cold_bytes: int,
     only: frozenset[str] | None,
     quantize: str,
+    wanted: Wanted | None,
 ) -> list[_Ranked]:
     """Every encoding that somebody can run, of the weight or of the quantised one, with its predicted seconds."""
     ranked: list[_Ranked] = []
     facts = site.int8.facts if quantize and site.int8 is not None else site.facts
-    skipping = [Transposed()] if _skips(site) else []
-    for encoding in int8_encodings_for(facts) if quantize else [*encodings_for(facts), *skipping]:
-        if only is not None and encoding.name not in only:
-            continue
+    for encoding in _considered(site, facts, quantize, only, wanted):
         key = KernelKey(site.op, encoding.name, quantize or site.dtype, target)
-        able = {name: backend for name, backend in backends.items() if key in backend.capabilities()}
+        unsized = Candidate(encoding, "", (), 0, 0, quantize=quantize, nonzeros=facts.nonzeros)
+        able = {
+            name: backend
+            for name, backend in backends.items()
+            if key in backend.capabilities()
+            and any(backend.schedules(call_for(site, unsized, RowRange(m, m), target), m) for m in points)
+        }  # before sizes, for which a window looks at every nonzero
         sizes = _sizes(encoding, site, facts) if able else None
         if sizes is None:
             continue
@@ -238,6 +244,19 @@ def _ranked(
         if item.candidates:
             ranked.append(item)
     return ranked
+
+
+def _considered(
+    site: Site, facts: SparsityFacts, quantize: str, only: frozenset[str] | None, wanted: Wanted | None
+) -> list[Encoding]:
+    """What is worth a thought, or what this layer was told to use."""
+    if wanted is None:
+        found = int8_encodings_for(facts) if quantize else encodings_for(facts)
+        found += [Transposed()] if _skips(site) and not quantize else []
+        return [e for e in found if only is None or e.name in only]
+    if quantize:
+        return [e for e in int8_encodings_for(facts) if wanted.allows(e)]
+    return told(facts, wanted) if wanted.name != "transposed" or _skips(site) else []
 
 
 @dataclass(eq=False)

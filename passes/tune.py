@@ -21,11 +21,13 @@ from spcomp.encodings.dense import Dense as DenseEncoding
 from spcomp.encodings.int8 import quantize_weight
 from spcomp.encodings.pack import PackedTensor, pack
 from spcomp.encodings.spec import Refusal
+from spcomp.encodings.wanted import Wanted
 from spcomp.kernel import Backend, Kernel
 from spcomp.passes.base import Site
 from spcomp.passes.choose import DENSE, Choice, choose, dense_choice, doubtful, is_dense, open_gaps
 from spcomp.passes.infer_sparsity import positive_zeros
 from spcomp.passes.propose import Candidate, call_for, points_of, propose
+from spcomp.passes.told import why_not
 from spcomp.plan import KernelCall, RowRange
 
 MAX_POINTS = 12
@@ -82,9 +84,9 @@ class Planner:
                 self.packed[key] = pack(positive_zeros(site.weight), candidate.encoding, site.facts)
         return self.packed[key]
 
-    def plan(self, site: Site, *, sparse: bool = True) -> Planned:
-        """Choose the kernels of one site."""
-        return _SitePlan(self, site, sparse).run()
+    def plan(self, site: Site, *, sparse: bool = True, wanted: Wanted | None = None) -> Planned:
+        """Choose the kernels of one site; ``wanted``: the only encoding that may serve it beside best dense."""
+        return _SitePlan(self, site, sparse, wanted).run()
 
 
 @dataclass(eq=False)
@@ -100,15 +102,16 @@ class Planned:
 
 
 class _SitePlan:
-    def __init__(self, planner: Planner, site: Site, sparse: bool) -> None:
-        self.p, self.site, self.sparse = planner, site, sparse
+    def __init__(self, planner: Planner, site: Site, sparse: bool, wanted: Wanted | None) -> None:
+        sparse = sparse and not (wanted is not None and wanted.dense)
+        self.p, self.site, self.wanted, self.sparse = planner, site, wanted, sparse
         self.points = points_of(site.domains, site.pixels)
         self.cold = max(0, planner.total_weight_bytes - site.weight.nbytes)
         self.without_int8 = self._quantize() if sparse and planner.quantize else None
         self.candidates: list[Candidate] = (
             propose(
                 site, planner.backends, planner.target, planner.model, self.points,
-                cold_bytes=self.cold, only=planner.only,
+                cold_bytes=self.cold, only=planner.only, wanted=wanted,
             )
             if sparse
             else []
@@ -158,16 +161,22 @@ class _SitePlan:
         if self.sparse and self.p.quantize and not _is_int8(choice):
             why = self.without_int8 or "int8 is not faster"
             choice = replace(choice, reason=f"{choice.reason}; stays in floating point: {why}")
+        if self.wanted is not None and self.sparse:
+            choice = replace(choice, reason=f"layers asks for {self.wanted}: {choice.reason}")
         self.dense.settle({m: _dense_seconds(found) for m, found in self.measured.items()})
         return Planned(self.site, choice, self.measured, {c.name: c for c in self.candidates}, self.dense)
 
     def _choose(self) -> Choice:
         if not self.sparse:
-            return dense_choice(self.measured, "policy, include or exclude keeps it dense")
+            told = self.wanted is not None and self.wanted.dense
+            return dense_choice(self.measured, f"{'layers' if told else 'policy, include or exclude'} keeps it dense")
         missing = [reason for b in self.p.backends.values() if (reason := b.unavailable()) is not None]
         every = len(missing) == len(self.p.backends) or self.site.conv is not None  # which one backend serves
         if not self.candidates and missing and every and self.site.facts.nonzeros < self.site.facts.elements:
             return dense_choice(self.measured, f"no sparse kernels here: {'; '.join(dict.fromkeys(missing))}")
+        if not self.candidates and self.wanted is not None:
+            reason = why_not(self.site.facts, self.wanted, self.points, self.p.target)
+            return dense_choice(self.measured, reason)
         return choose(
             self.measured,
             self.candidates,
@@ -177,21 +186,9 @@ class _SitePlan:
             spare=SPARE_BYTES,
         )
 
-    def _usable(self, candidate: Candidate, m: int) -> bool:
-        tokens = dict(candidate.schedule).get("tokens")
-        tiles = dict(candidate.schedule).get("tiles")
-        if tokens is not None:
-            return m <= 15
-        if tiles is None:
-            return m >= candidate.fewest_rows
-        best = max(
-            (dict(c.schedule).get("tiles", 0) for c in self.candidates if c.encoding == candidate.encoding), default=0
-        )
-        return tiles == best
-
     def _measure(self, m: int, *, again: bool = False) -> None:
         site = self.site
-        usable = [c for c in self.candidates if self._usable(c, m)]
+        usable = [c for c in self.candidates if serves(c, self.candidates, m)]
         dense = [DENSE + name for name in self.dense.names(m)]
         x = site.example(m)
 
@@ -236,6 +233,18 @@ class _SitePlan:
         call = call_for(self.site, candidate, self.whole, self.p.target, packed.digest)
         scale = self.site.scale_for(candidate.quantize)
         return self.p.backends[candidate.backend].build(call, packed, self.site.bias, scale)
+
+
+def serves(candidate: Candidate, candidates: Sequence[Candidate], m: int) -> bool:
+    """Whether a candidate is timed at ``m`` rows: it can take them, and is the largest tiling of its encoding."""
+    tokens = dict(candidate.schedule).get("tokens")
+    tiles = dict(candidate.schedule).get("tiles")
+    if tokens is not None:
+        return m <= 15
+    if tiles is None:
+        return m >= candidate.fewest_rows
+    alike = [c for c in candidates if c.encoding == candidate.encoding]
+    return tiles == max((dict(c.schedule).get("tiles", 0) for c in alike), default=0)
 
 
 def _is_int8(choice: Choice) -> bool:

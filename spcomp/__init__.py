@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from spcomp.artifact import load
     from spcomp.compiled import CompiledModule
     from spcomp.errors import SpcompError
+    from spcomp.forecast import what_if
     from spcomp.plan import KernelPlan
     from spcomp.report.explain import Explanation
+    from spcomp.report.what_if import WhatIf
     from spcomp.sparsify import Recipe, sparsify
     from spcomp.sparsity.measure import measure
     from spcomp.sparsity.pattern import NM, Block, Unstructured
@@ -29,10 +31,12 @@ _HOMES = {
     "Recipe": "spcomp.sparsify",
     "SpcompError": "spcomp.errors",
     "Unstructured": "spcomp.sparsity.pattern",
+    "WhatIf": "spcomp.report.what_if",
     "compile": "spcomp.api",
     "load": "spcomp.artifact",
     "measure": "spcomp.sparsity.measure",
     "sparsify": "spcomp.sparsify",
+    "what_if": "spcomp.forecast",
 }
 __all__ = [
     "NM",
@@ -43,10 +47,12 @@ __all__ = [
     "Recipe",
     "SpcompError",
     "Unstructured",
+    "WhatIf",
     "compile",
     "load",
     "measure",
     "sparsify",
+    "what_if",
 ]
 
 logging.getLogger("spcomp").addHandler(logging.NullHandler())

@@ -52,6 +52,7 @@ def compile(
     include: str | Sequence[str] = ("*",),
     exclude: str | Sequence[str] = (),
     encodings: str | Sequence[str] | None = None,
+    layers: Mapping[str, str] | None = None,
     engine: Engine = "auto",
     guard: bool = True,
     quantize: str | None = None,
@@ -72,6 +73,10 @@ def compile(
             64 KiB for pages and tables). Above 1.0 only speed decides among what fits.
         include, exclude: globs over module names: which layers may become sparse.
         encodings: names of the encodings to consider (``"csr"``, ``"block"``, ``"nm"``); None is all.
+        layers: what single layers should be, by globs over module names: ``{"body.*": "block 8x8", "head": "dense"}``.
+            An encoding by its name (``csr``: any parameters) or as patterns and encodings print (``nm 2:4``). The
+            first glob that matches counts, and goes before ``include``, ``exclude`` and ``encodings``. Such a layer is
+            that or dense: with ``"auto"`` where that form would be slower, with ``"force"`` never.
         engine: what runs the rest of the graph: ``"inductor"``, ``"eager"``, or ``"auto"``: Inductor if it works.
         guard: time the compiled model against the dense program on the example and hand out the faster.
         quantize: ``"int8"`` lets linear layers compute in int8 where that is faster than in floating point: weights
@@ -95,6 +100,7 @@ def compile(
         include=_names(include),
         exclude=_names(exclude),
         encodings=None if encodings is None else frozenset(_names(encodings)),
+        layers=_pairs(layers),
         engine=engine,
         guard=guard,
         quantize=quantize,
@@ -122,6 +128,13 @@ def compile(
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
     """A string is one name, not its letters."""
     return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _pairs(layers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    if layers is not None and not isinstance(layers, Mapping):
+        found = f"layers is a {type(layers).__name__}"
+        raise InputError("choose encodings by layers", found, "a dict, such as {'encoder.*': 'block 8x8'}")
+    return tuple((layers or {}).items())
 
 
 def captures(model: nn.Module, examples: Sequence[Example], dynamic_shapes: Any) -> list[Captured]:
@@ -184,6 +197,7 @@ def build_parts(captured: Sequence[Captured], options: Options, say: Callable[[s
     if not ctx.sites and options.policy == "force":
         raise WeightError("compile sparse (policy='force')", "no layer with a constant weight", "policy='auto'")
     sites = sorted(ctx.sites.values(), key=lambda s: s.slot)
+    options.check_layers([s.layer for s in sites])
     built = build_all(sites, options, lambda layer: say(f"planning {layer}"))
     ctx.gathered = gather_where_found(ctx.tables, sites, built)
     tensors: dict[str, torch.Tensor] = {}

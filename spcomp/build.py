@@ -107,9 +107,10 @@ def constants_read(gm: fx.GraphModule) -> dict[tuple[object, ...], int]:
 
 def build_site(planner: Planner, site: Site, options: Options) -> Built:
     """Plan one site, build what was chosen, and check it against the reference."""
-    wanted = options.policy != "off" and options.selects(site.layer)
-    planned = planner.plan(site, sparse=wanted)
-    if options.policy == "force" and wanted and not planned.choice.sparse:
+    wanted = options.wanted(site.layer) if options.policy != "off" else None
+    sparse = options.policy != "off" and (options.selects(site.layer) if wanted is None else not wanted.dense)
+    planned = planner.plan(site, sparse=sparse, wanted=wanted)
+    if options.policy == "force" and sparse and not planned.choice.sparse:
         raise PolicyError(
             f"compile {site.layer} sparse (policy='force')",
             f"{site.facts.sparsity:.1%} zeros; {planned.choice.reason}",
@@ -227,7 +228,7 @@ def _built(
         zeros=site.facts.sparsity,
         pattern=pattern_of(site),
         encoding=" + ".join(map(str, choice.encodings)) or ("dense int8" if members & set(INT8) else "dense"),
-        reason=choice.reason,
+        reason=(f"{site.gone:.0%} of the weight is constant or unread and gone; " if site.gone else "") + choice.reason,
         dense_nbytes=site.weight.nbytes,
         nbytes=nbytes,
         ranges=ranges,

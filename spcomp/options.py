@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from spcomp.encodings.table import ENCODINGS
+from spcomp.encodings.wanted import Wanted, parse_wanted
 from spcomp.errors import InputError
 
 Policy = Literal["auto", "force", "off"]
@@ -26,6 +28,8 @@ class Options:
     runs the rest of the graph. ``guard``: time the whole model against the whole dense program before handing it out.
     ``shrink``: take out what is constant or unread. ``quantize``: ``int8`` lets linear layers compute in int8 where
     that is faster; None is never lossy.
+    ``layers``: pairs of a glob over module names and the only encoding that such a layer may have beside dense; the
+    first glob that matches counts, and goes before include, exclude and encodings.
     """
 
     policy: Policy = "auto"
@@ -39,6 +43,7 @@ class Options:
     debug_dir: Path | None = None
     quantize: str | None = None
     shrink: bool = True
+    layers: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if self.policy not in ("auto", "force", "off"):
@@ -55,10 +60,26 @@ class Options:
         unknown = sorted((self.encodings or frozenset()) - set(ENCODINGS))
         if unknown:
             raise InputError("restrict the encodings", f"{', '.join(unknown)}", ", ".join(sorted(ENCODINGS)))
+        for pair in self.layers:
+            if not isinstance(pair, tuple) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
+                raise InputError("choose encodings by layers", f"{pair!r}", "layers={'encoder.*': 'block 8x8'}")
+            parse_wanted(pair[1])
 
     def selects(self, layer: str) -> bool:
         """Whether a layer may become sparse."""
         return any(fnmatchcase(layer, g) for g in self.include) and not any(fnmatchcase(layer, g) for g in self.exclude)
+
+    def wanted(self, layer: str) -> Wanted | None:
+        """The encoding that ``layers`` asks for, by the first glob that matches; None where none does."""
+        return next((parse_wanted(text) for glob, text in self.layers if fnmatchcase(layer, glob)), None)
+
+    def check_layers(self, names: Sequence[str]) -> None:
+        """Raise :class:`InputError` for a glob of ``layers`` that matches none of the model's layers."""
+        for glob, text in self.layers:
+            if not any(fnmatchcase(name, glob) for name in names):
+                near = difflib.get_close_matches(glob, names, n=3, cutoff=0.3) or list(names[:5])
+                found = f"it matches none of the {len(names)} layers that can be compiled"
+                raise InputError(f"use {text!r} for the layers {glob!r}", found, ", ".join(near) or "no layers at all")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; folders are left out, they belong to the machine."""
@@ -72,6 +93,7 @@ class Options:
             "guard": self.guard,
             "quantize": self.quantize,
             "shrink": self.shrink,
+            "layers": [list(pair) for pair in self.layers],
         }
 
     @classmethod
@@ -87,4 +109,5 @@ class Options:
             guard=bool(data["guard"]),
             quantize=data.get("quantize"),
             shrink=bool(data.get("shrink", False)),
+            layers=tuple((glob, text) for glob, text in data.get("layers", ())),
         )

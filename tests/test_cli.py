@@ -92,8 +92,50 @@ def test_explain_in_every_form(models: str, folder: Path) -> None:
     assert "<table>" in (folder / "model.html").read_text()
     explained = json.loads(run("explain", "model.spc", "--json").stdout)
     assert {layer["layer"] for layer in explained["layers"]} == {"0", "2"}
-    plan = json.loads(run("explain", "model.spc", "--plan").stdout)
-    assert {call["layer"] for call in plan["calls"]} == {"0", "2"}
+    shown = run("explain", "model.spc", "--plan")
+    assert all(text in shown.stdout for text in ("2 kernel calls", " x 64", "bias + relu"))
+    plan = spcomp.KernelPlan.from_json(run("explain", "model.spc", "--plan", "--json").stdout)
+    assert plan == spcomp.load("model.spc").plan
+    assert plan.digest in shown.stdout
+
+
+def test_layers_are_chosen_one_by_one(models: str) -> None:
+    chosen = ("--layer", "0=dense", "--layer", "*=csr", "--layer", "0=bitmap")
+    result = run("compile", f"{models}:with_example", *chosen, *EAGER)
+    assert result.exit_code == 0, result.stderr
+    assert "0: dense: layers keeps it dense" in result.stdout
+    explained = run("explain", f"{models}:with_example", "--json", "--layer", "2=dense")
+    assert json.loads(explained.stdout)["layers"][1]["reason"] == "layers keeps it dense"
+
+
+def test_an_artifact_is_not_told_other_encodings(models: str) -> None:
+    assert run("compile", f"{models}:with_example", "--out", "model.spc", *EAGER).exit_code == 0
+    for command in (("explain",), ("benchmark", "--example", "8x64")):
+        result = run(command[0], "model.spc", *command[1:], "--layer", "*=csr")
+        assert result.exit_code == 2
+        assert "use --layer: a model that is compiled already" in words(result)
+
+
+def test_what_if_in_every_form(models: str, folder: Path) -> None:
+    asked = ("what-if", f"{models}:with_example", "--pattern", "unstructured", "--pattern", "2:4")
+    table = run(*asked, "--zeros", "0.5,90%", "--html", "map.html")
+    assert table.exit_code == 0, table.stderr
+    assert all(text in table.stdout for text in ("estimated", "nm 2:4", "96 x 64", "all layers", "pays from"))
+    assert "background:#" in (folder / "map.html").read_text()
+    found = json.loads(run(*asked, "--zeros", "0.9", "--include", "2", "--json").stdout)
+    assert (found["origin"], found["zeros"]) == ("estimated", [0.9])
+    assert [layer["layers"] for layer in found["layers"]] == [["2"]]
+    measured = run(
+        "what-if", f"{models}:with_example", "--pattern", "block 8x8", "--zeros", "0.9", "--measure", "--json"
+    )
+    assert json.loads(measured.stdout)["origin"] == "measured"
+
+
+def test_what_if_of_an_artifact_is_refused(models: str) -> None:
+    assert run("compile", f"{models}:with_example", "--out", "model.spc", *EAGER).exit_code == 0
+    result = run("what-if", "model.spc")
+    assert result.exit_code == 2
+    assert "look ahead for model.spc: a model that is compiled already" in words(result)
 
 
 def test_benchmark_of_a_factory_and_of_its_artifact(models: str, folder: Path) -> None:
@@ -160,6 +202,12 @@ def test_a_pt2_file_is_read_only_when_trusted(models: str, folder: Path) -> None
         (("compile", "{models}:pruned", "--example", "4x64:float7"), "the dtype 'float7'"),
         (("compile", "{models}:with_example", "--policy", "maybe"), "choose a policy: 'maybe'"),
         (("compile", "{models}:with_example", "--encodings", "zip"), "restrict the encodings: zip"),
+        (("compile", "{models}:with_example", "--layer", "csr"), "it is not of the form GLOB=ENCODING"),
+        (("compile", "{models}:with_example", "--layer", "0=blok"), "Try: block"),
+        (("compile", "{models}:with_example", "--layer", "7=csr"), "it matches none of the 2 layers"),
+        (("what-if", "{models}:with_example", "--zeros", "much"), "read --zeros: 'much' is no number"),
+        (("what-if", "{models}:with_example", "--zeros", "90"), "look at shares of zeros: 90.0"),
+        (("what-if", "{models}:with_example", "--pattern", "blok 8x8"), "Try: block 8x8"),
         (("compile", "missing.pt2", "--trust"), "no such file"),
         (("benchmark", "{models}:with_example", "--quantize", "int4"), "quantise: quantize='int4'"),
         (("benchmark", "{models}:pruned", "--batch", "2"), "no example input"),
@@ -188,7 +236,7 @@ def test_verbose_raises(models: str) -> None:
 def test_help_names_every_subcommand() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    assert all(name in result.stdout for name in ("compile", "explain", "benchmark", "demo"))
+    assert all(name in result.stdout for name in ("compile", "explain", "what-if", "benchmark", "demo"))
 
 
 def test_examples_become_tensors() -> None:

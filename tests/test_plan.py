@@ -10,12 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spcomp.conv_shape import ConvShape
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.dense import Dense
 from spcomp.encodings.nm import Nm
+from spcomp.encodings.quad import Quad
 from spcomp.encodings.table import ENCODINGS
 from spcomp.errors import PlanError
-from spcomp.plan import ACTIVATIONS, PLAN_VERSION, Epilogue, KernelCall, KernelKey, KernelPlan, RowRange
+from spcomp.plan import ACTIVATIONS, PLAN_VERSION, QUANTIZATIONS, Epilogue, KernelCall, KernelKey, KernelPlan, RowRange
+from spcomp.report.plan_table import COLUMNS, plan_rows, plan_table
 from tests.strategies import encodings
 
 CALL = KernelCall(
@@ -33,25 +36,84 @@ def row_ranges(draw: st.DrawFn) -> RowRange:
 
 
 @st.composite
+def convolutions(draw: st.DrawFn) -> ConvShape:
+    dims = draw(st.sampled_from([1, 2]))
+    kernel, stride, dilation = (draw(st.tuples(st.integers(1, 3), st.integers(1, 3))) for _ in range(3))
+    padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
+    return ConvShape(
+        dims, draw(st.integers(1, 64)), draw(st.integers(8, 64)), draw(st.integers(8, 64)), kernel, stride, padding,
+        dilation,
+    )  # fmt: skip
+
+
+@st.composite
 def calls(draw: st.DrawFn) -> KernelCall:
     schedule = draw(st.dictionaries(NAMES, st.integers(-5, 64), max_size=3))
+    conv = draw(st.none() | convolutions())
     return KernelCall(
         layer=draw(NAMES),
         slot=draw(st.integers(0, 9)),
         rows=draw(row_ranges()),
         n=draw(SIZES),
-        k=draw(SIZES),
+        k=draw(SIZES) if conv is None else conv.k,
         dtype=draw(st.sampled_from(["float32", "bfloat16", "float16"])),
         encoding=draw(st.sampled_from(sorted(ENCODINGS)).flatmap(encodings)),
         nonzeros=draw(SIZES),
         stored=draw(SIZES),
         weight_nbytes=draw(SIZES),
         packed=draw(NAMES),
-        epilogue=Epilogue(draw(st.booleans()), draw(st.sampled_from(ACTIVATIONS))),
+        epilogue=Epilogue(
+            draw(st.booleans()), draw(st.sampled_from(ACTIVATIONS)), draw(st.booleans()), draw(st.booleans())
+        ),
         backend=draw(NAMES),
         target=draw(NAMES),
         schedule=tuple(sorted(schedule.items())),
+        op="linear" if conv is None else "conv",
+        conv=conv,
+        zero_inputs=draw(st.floats(0, 1)),
+        quantize=draw(st.sampled_from(QUANTIZATIONS)),
     )
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        CALL,
+        replace(CALL, encoding=Dense(), backend="dense.onednn", schedule=(), stored=48 * 64),
+        replace(CALL, encoding=Quad(4), quantize="int8", zero_inputs=0.5),
+        replace(
+            CALL, op="conv", k=3 * 3 * 16, encoding=Csr(), epilogue=Epilogue(True, "relu", scale=True, residual=True),
+            conv=ConvShape(2, 16, 14, 14, (3, 3), (2, 2), (1, 1)),
+        ),
+        replace(CALL, op="conv", k=5 * 16, encoding=Dense(), conv=ConvShape(1, 16, 1, 40, (1, 5)), schedule=()),
+    ],
+    ids=["linear", "dense linear", "int8 linear", "conv", "dense conv"],
+)  # fmt: skip
+def test_every_kind_of_call_survives_json(call: KernelCall) -> None:
+    plan = KernelPlan((call,), 2)
+    (again,) = KernelPlan.from_json(plan.to_json()).calls
+    assert again == call
+    assert KernelPlan((again,), 2).digest == plan.digest
+    assert [again.dense_flops(7), again.executed_flops(7), again.activation_nbytes(196)] == [
+        call.dense_flops(7), call.executed_flops(7), call.activation_nbytes(196),
+    ]  # fmt: skip
+
+
+def test_a_plan_prints_as_a_table() -> None:
+    conv = replace(
+        CALL, layer="stem", slot=4, op="conv", k=3 * 3 * 16, encoding=Dense(), backend="dense.onednn", schedule=(),
+        conv=ConvShape(2, 16, 14, 14, (3, 3), padding=(1, 1)), epilogue=Epilogue(True, "relu", True, True),
+    )  # fmt: skip
+    plan = KernelPlan((CALL, replace(CALL, rows=RowRange(16, None), quantize="int8"), conv), 2)
+    rows = [dict(zip(COLUMNS, row, strict=True)) for row in plan_rows(plan)]
+    assert [row["layer"] for row in rows] == ["encoder.fc1", "", "stem"]
+    assert [row["rows"] for row in rows] == ["1-15", "16+", "1-15"]
+    assert [row["encoding"] for row in rows] == ["nm(n=2, m=4)", "int8 nm(n=2, m=4)", "dense()"]
+    assert (rows[0]["schedule"], rows[0]["epilogue"], rows[0]["bytes"]) == ("tiles=4", "bias + gelu", "7.0 kB")
+    assert (rows[2]["op"], rows[2]["epilogue"]) == ("conv", "scale + bias + residual + relu")
+    assert rows[2]["shape"] == "48 x 144 (16 x 14 x 14, 3 x 3, padding 1 x 1)"
+    assert plan_table(plan).row_count == 3
+    assert plan.digest in str(plan_table(plan).title)
 
 
 @given(st.lists(calls(), max_size=4), st.integers(1, 64))

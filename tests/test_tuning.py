@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,11 +23,12 @@ from spcomp.encodings.csr import Csr
 from spcomp.encodings.dense import Dense
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.spec import Encoding
+from spcomp.encodings.window import Window
 from spcomp.passes.base import Site
 from spcomp.passes.propose import Candidate, call_for, encodings_for, propose
 from spcomp.plan import Epilogue, RowRange
 from spcomp.sparsity.measure import measure
-from spcomp.targets.host import HostCpu, Peaks
+from spcomp.targets.host import HostCpu, Peaks, host_cpu
 from tests.kernels import dense_call, fitting
 
 HOST = HostCpu("a test", ("avx2", "fma", "avx512f", "avx512bw", "avx512vl"), 2, 32768, 1 << 20, 1 << 25)
@@ -79,6 +81,24 @@ def test_propose_ranks_filters_and_limits() -> None:
     assert propose(site(torch.ones(8, 8)), backends, target, MODEL, [64]) == []
     assert propose(here, {"reference": Reference()}, target, MODEL, [64]) == []
     assert len({c.encoding for c in propose(here, backends, target, MODEL, [64], keep=1)}) == 1
+
+
+def test_what_no_kernel_could_run_is_not_sized(monkeypatch: pytest.MonkeyPatch) -> None:
+    if MlirCpu().unavailable() is not None or host_cpu().target != "cpu-avx512":
+        pytest.skip("needs torch-mlir and AVX-512")
+    sized: list[int] = []
+    real = Window.exact_sizes
+
+    def watched(self: Window, *arguments: Any) -> tuple[int, int]:
+        sized.append(self.width)
+        return real(self, *arguments)
+
+    monkeypatch.setattr(Window, "exact_sizes", watched)
+    here = site(fitting(Csr(), 64, 256, density=0.1))
+    assert propose(here, {"mlir_cpu": MlirCpu()}, "cpu-avx512", MODEL, [64])
+    assert not sized, "windows are for few rows"
+    assert propose(here, {"mlir_cpu": MlirCpu()}, "cpu-avx512", MODEL, [1])
+    assert sized
 
 
 # --- cost model -------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The command line: ``spcomp compile | explain | benchmark | demo``. Importing it loads no torch.
+"""The command line: ``spcomp compile | explain | what-if | benchmark | demo``. Importing it loads no torch.
 
 Progress goes to stderr, results to stdout. An error that spcomp raises on purpose prints as one message, exit code 2.
 """
@@ -15,6 +15,7 @@ from spcomp.cli.compile import compile_command
 from spcomp.cli.console import print_error
 from spcomp.cli.demo import demo_command
 from spcomp.cli.explain import explain_command
+from spcomp.cli.what_if import what_if_command
 from spcomp.cost.cache import default_folder
 from spcomp.errors import SpcompError
 from spcomp.targets.amx import avoid_broken_amx
@@ -51,6 +52,7 @@ def _options(
 
 app.command("compile")(compile_command)
 app.command("explain")(explain_command)
+app.command("what-if")(what_if_command)
 app.command("benchmark")(benchmark_command)
 app.command("demo")(demo_command)
 

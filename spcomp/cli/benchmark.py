@@ -37,6 +37,7 @@ def benchmark_command(
     rounds: Annotated[int, typer.Option(min=3, help="Rounds that are.")] = 21,
     engine: o.EngineOption = "auto",
     quantize: o.Quantize = None,
+    layer: o.Layers = None,
     json_file: o.JsonFile = None,
     trust: o.Trust = False,
 ) -> None:
@@ -52,7 +53,7 @@ def benchmark_command(
         if quantize is not None and named.compiled is not None:
             raise InputError(f"quantise {model}", "a model that is compiled already", "the factory, or a .pt2 file")
         inputs = _inputs(named, example or (), batch or [])
-        works = _programs(named, inputs, Choices(engine=engine, quantize=quantize), say)
+        works = _programs(named, inputs, Choices(engine=engine, quantize=quantize, layers=tuple(layer or ())), say)
         rows = [row for size in inputs for row in _time(size, works[size], rounds, warmup, say)]
     _print(rows, used, rounds)
     if json_file is not None:

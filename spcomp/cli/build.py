@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spcomp.cli.named import Named
+from spcomp.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,8 @@ class Choices:
     engine: str = "auto"
     debug_dir: Path | None = None
     quantize: str | None = None
+    layers: tuple[str, ...] = ()
+    """Each ``GLOB=ENCODING``."""
 
     def keywords(self) -> dict[str, Any]:
         encodings = None if self.encodings is None else [e.strip() for e in self.encodings.split(",")]
@@ -38,7 +41,19 @@ class Choices:
             "engine": self.engine,
             "debug_dir": self.debug_dir,
             "quantize": self.quantize,
+            "layers": _layers(self.layers),
         }
+
+
+def _layers(given: tuple[str, ...]) -> dict[str, str]:
+    """Globs and encodings in the order in which they were typed; of one glob typed twice, the first counts."""
+    found: dict[str, str] = {}
+    for text in given:
+        glob, equals, encoding = text.partition("=")
+        if not equals or not glob.strip():
+            raise InputError(f"read --layer {text!r}", "it is not of the form GLOB=ENCODING", "'encoder.*=block 8x8'")
+        found.setdefault(glob.strip(), encoding.strip())
+    return found
 
 
 def compiled_from(named: Named, choices: Choices, say: Callable[[str], None]) -> CompiledModule:
@@ -46,6 +61,8 @@ def compiled_from(named: Named, choices: Choices, say: Callable[[str], None]) ->
     from spcomp.api import compile as spcomp_compile
 
     if named.compiled is not None:
+        if choices.layers:
+            raise InputError("use --layer", "a model that is compiled already", "the factory, or a .pt2 file")
         return named.compiled
     if named.exported is not None:
         return spcomp_compile(named.exported, progress=say, **choices.keywords())

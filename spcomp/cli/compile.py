@@ -23,6 +23,7 @@ def compile_command(
     encodings: o.Encodings = None,
     include: o.Include = None,
     exclude: o.Exclude = None,
+    layer: o.Layers = None,
     engine: o.EngineOption = "auto",
     threads: o.Threads = None,
     debug_dir: o.DebugDir = None,
@@ -44,6 +45,7 @@ def compile_command(
             engine,
             debug_dir,
             quantize,
+            tuple(layer or ()),
         )
         compiled = compiled_from(named, choices, say)
         saved = compiled.save(out) if out is not None else None

@@ -25,7 +25,8 @@ PAGE = (
 def explain_command(
     model: o.ModelOrArtifact,
     example: o.Examples = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Print the plan: every kernel call, as JSON.")] = False,
+    layer: o.Layers = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Print the plan instead: every kernel call.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table here as HTML.")] = None,
     threads: o.Threads = None,
@@ -34,15 +35,16 @@ def explain_command(
     """Explain a compiled model; a model that is not compiled yet is compiled for it."""
     with steps(f"reading {model}") as say:
         set_threads(threads)
-        compiled = compiled_from(resolve(model, example or (), trust=trust), Choices(), say)
+        compiled = compiled_from(resolve(model, example or (), trust=trust), Choices(layers=tuple(layer or ())), say)
     explanation = compiled.explain()
     if html is not None:
         html.write_text(PAGE.format(title=escape(f"spcomp explain {model}"), body=explanation._repr_html_()))
     if plan and as_json:
-        both = {**explanation.to_dict(), "calls": json.loads(compiled.plan.to_json())["calls"]}
-        typer.echo(json.dumps(both, indent=1))
-    elif plan:
         typer.echo(compiled.plan.to_json())
+    elif plan:
+        from spcomp.report.plan_table import plan_table
+
+        stdout().print(plan_table(compiled.plan))
     elif as_json:
         typer.echo(json.dumps(explanation.to_dict(), indent=1))
     else:

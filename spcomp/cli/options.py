@@ -35,6 +35,15 @@ Budget = Annotated[float, typer.Option(help="Bytes a layer's kernels may keep, a
 Encodings = Annotated[str | None, typer.Option(help="Encodings to consider, such as csr,block; default: all.")]
 Include = Annotated[list[str] | None, typer.Option(help="Layers that may become sparse (a glob; repeatable).")]
 Exclude = Annotated[list[str] | None, typer.Option(help="Layers that stay dense (a glob; repeatable).")]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer",
+        metavar="GLOB=ENCODING",
+        help="What the layers of this name should be, such as 'encoder.*=block 8x8', '*.fc1=csr' or head=dense "
+        "(repeatable; the first that matches counts).",
+    ),
+]
 EngineOption = Annotated[str, typer.Option(help="What runs the rest of the graph: auto, inductor or eager.")]
 Quantize = Annotated[
     str | None, typer.Option(help="int8: linear layers may round weights and inputs to int8 where that is faster.")

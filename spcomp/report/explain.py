@@ -54,7 +54,7 @@ class Explanation:
         for d in self.decisions:
             for i, r in enumerate(d.ranges):
                 head = (d.layer, f"{d.n} x {d.k}", f"{d.zeros:.1%}", d.pattern, d.encoding) if i == 0 else ("",) * 5
-                size = f"{d.nbytes / max(1, d.dense_nbytes):.0%} of {_bytes(d.dense_nbytes)}" if i == 0 else ""
+                size = f"{d.nbytes / max(1, d.dense_nbytes):.0%} of {count_of_bytes(d.dense_nbytes)}" if i == 0 else ""
                 found.append(
                     (*head, f"{r.rows} (at {r.at_rows})", f"{r.measured_us:.0f}", f"{r.predicted_us:.0f}",
                      f"{r.dense_us:.0f}", f"{r.speedup:.2f}x", size)
@@ -77,8 +77,9 @@ class Explanation:
     def summary(self) -> str:
         sparse = sum(d.sparse for d in self.decisions)
         return (
-            f"{sparse} of {len(self.decisions)} layers sparse; {_bytes(self.nbytes)} resident, "
-            f"{_bytes(self.dense_nbytes)} dense; rest of the graph: {', '.join(self.engines)}; plan {self.digest}"
+            f"{sparse} of {len(self.decisions)} layers sparse; {count_of_bytes(self.nbytes)} resident, "
+            f"{count_of_bytes(self.dense_nbytes)} dense; rest of the graph: {', '.join(self.engines)}; "
+            f"plan {self.digest}"
         )
 
     def __str__(self) -> str:
@@ -107,7 +108,8 @@ class Explanation:
         )
 
 
-def _bytes(count: int) -> str:
+def count_of_bytes(count: int) -> str:
+    """``512 B``, ``1.2 kB``, ``340 MB``: powers of 1000, three digits at most."""
     size, unit = float(count), "B"
     for larger in ("kB", "MB", "GB"):
         if size < 1000:
