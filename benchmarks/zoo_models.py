@@ -115,7 +115,7 @@ def _decoder(name: str, *, config: str = "", use_cache: bool = False, head: str 
     return Entry("decoder", bare_words, name + head, config or f"{name}Config", settings)
 
 
-def _encoder(name: str, inputs: Inputs = words, task: str = "encoder", **settings: Any) -> Entry:
+def _encoder(name: str, inputs: Inputs = bare_words, task: str = "encoder", **settings: Any) -> Entry:
     return Entry(task, inputs, f"{name}Model", f"{name}Config", {**BODY, **settings})
 
 
@@ -203,10 +203,10 @@ def torch_encoder() -> nn.Module:
 
 
 ZOO: dict[str, Entry] = {
-    "bert": _encoder("Bert"),
+    "bert": _encoder("Bert", words),
     "roberta": _encoder("Roberta"),
     "distilbert": Entry(
-        "encoder", words, "DistilBertModel", "DistilBertConfig",
+        "encoder", bare_words, "DistilBertModel", "DistilBertConfig",
         {"vocab_size": WORDS, "dim": WIDTH, "n_layers": LAYERS, "n_heads": HEADS, "hidden_dim": INNER},
     ),
     "albert": _encoder("Albert", embedding_size=64),
