@@ -298,19 +298,19 @@ def scatter_zeros_(model: nn.Module, share: float = 0.9) -> None:
                     weight.mul_(torch.rand(weight.shape, generator=g) >= share)
 
 
-def zero_channels_(model: nn.Module, share: float = 0.4) -> None:
+def zero_channels_(model: nn.Module, share: float = 0.4, head: int = WIDTH // HEADS) -> None:
     """Zero the first rows of feed-forward parts, whole heads, experts' inner channels, and channels of convolutions
     with their BatchNorm."""
     with torch.no_grad():
         for name, module in model.named_modules():
-            _zero(f".{name}", module, share)
+            _zero(f".{name}", module, share, head)
 
 
-def _zero(name: str, module: nn.Module, share: float) -> None:
+def _zero(name: str, module: nn.Module, share: float, head: int) -> None:
     weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
     if isinstance(module, nn.Linear) and any(fnmatch.fnmatch(name, p) for p in (*INNERS, *HEADED)):
         rows = len(module.weight)
-        heads = rows // (WIDTH // HEADS)
+        heads = rows // head
         headed = any(fnmatch.fnmatch(name, p) for p in HEADED)
         dead = round(heads * share) * (rows // max(1, heads)) if headed else round(rows * share)
     elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.BatchNorm2d) and isinstance(weight, Tensor):

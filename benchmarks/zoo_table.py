@@ -23,6 +23,8 @@ def failed(found: Mapping[str, Any], variants: Sequence[str]) -> bool:
 def _word(what: Mapping[str, Any]) -> str:
     if "ok" in what:
         return "yes" if max(what["error"], what.get("loaded", 0.0)) <= TOLERANCE else "**wrong**"
+    if not what:
+        return ""
     return "no" if "capture" in what else "**crash**" if "crashed" in what else "**raises**"
 
 
@@ -33,6 +35,10 @@ def _note(kinds: Mapping[str, Mapping[str, Any]], note: str) -> str:
         text = what.get("capture") or what.get("raised") or ""
         if text:
             said.append(f"{kind}: {_construct(text)}")
+        if kind == "static" and "saved" in what:
+            said.append(f"cannot be saved: {what['saved'].partition(':')[0]}")
+        if kind == "static" and isinstance(what.get("state"), str):
+            said.append(f"no `state_dict()`: {what['state'].partition(' were cut')[0]} were cut")
         if kind == "dynamo" and "ok" in what:
             pieces = ", ".join(f"{n} {p}" for p, n in what["pieces"].items())
             said.append(f"`torch.compile`: yes ({pieces}; error {what['error']:.0e})")
@@ -71,9 +77,9 @@ def table(
         "configurations (128 wide, two layers) with random weights. *90 % zeros*: all weights but embeddings and norms, at random.",
         "*40 % channels*: the first two fifths of the inner channels of feed-forward parts, of heads, and of the channels of",
         "convolutions with their BatchNorm. The rest of each graph runs eagerly here (`engine=\"eager\"`: thirty compilations by",
-        "Inductor would take most of an hour) and nothing is timed against dense programs (`guard=False`), so that *layers",
-        "sparse* says what won layer by layer, at these small sizes. *Static* is a batch of two; *dynamic* was compiled with batches",
-        "of two and three and run at one, two, three and five. The error is the largest over all of these runs, and over the same",
+        "Inductor would take most of an hour), CSR is the only encoding that is tried, and nothing is timed against dense programs",
+        "(`guard=False`), so that *layers sparse* says what won layer by layer, at these small sizes. *Static* is a batch of two; *dynamic* was compiled with batches",
+        "of two and three and run at one, two, three and five (first variant only). The error is the largest over all of these runs, and over the same",
         "runs of the saved and loaded model: max|y - y eager| / max|y eager|, float32 both.",
         "",
         f"{', '.join(f'{k} {v}' for k, v in found.items())}; {device()}.",
@@ -96,7 +102,7 @@ def table(
 
 
 def _row(name: str, task: str, variant: str, kinds: Mapping[str, Any], note: str) -> str:
-    static, dynamic = kinds.get("static", {"crashed": True}), kinds.get("dynamic", {"crashed": True})
+    static, dynamic = kinds.get("static", {"crashed": True}), kinds.get("dynamic", {})
     done = static if "ok" in static else dynamic
     errors = [max(w["error"], w.get("loaded", 0.0)) for w in kinds.values() if "ok" in w]
     cells = (
