@@ -71,3 +71,30 @@ def test_a_stacked_weight_that_is_transposed_twice_compiles(tmp_path: Path) -> N
     with torch.no_grad():
         torch.testing.assert_close(compiled(x), model(x))
     assert torch.equal(compiled.state_dict()["stacked"], model.stacked)
+
+
+class Recurrent(nn.Module):
+    """Dead rows before an operator that has no rule and takes symbolic sizes through its decomposition alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(12, 20), nn.Linear(20, 16)
+        self.lstm, self.head = nn.LSTM(16, 16, batch_first=True), nn.Linear(16, 4)
+        with torch.no_grad():
+            self.first.weight[:8] = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.lstm(self.second(self.first(x).relu()))[0][:, -1])  # type: ignore[no-any-return]
+
+
+def test_a_recurrent_network_with_a_dynamic_batch_shrinks_and_is_read_back(tmp_path: Path) -> None:
+    model = Recurrent().eval()
+    examples = torch.randn(2, 5, 12), torch.randn(3, 5, 12)
+    compiled = spcomp.compile(model, *examples, engine="eager", guard=False, cache_dir=tmp_path)
+    assert compiled.explain().decisions[0].n == 12
+    loaded = spcomp.load(compiled.save(tmp_path / "model.spc"))
+    for batch in (1, 2, 4):
+        x = torch.randn(batch, 5, 12)
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(x), model(x))
+            torch.testing.assert_close(loaded(x), model(x))
