@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -80,18 +80,33 @@ def _small(name: str) -> Callable[[], Made]:
     return made
 
 
-def resnet50() -> Made:
-    """ResNet-50 with a quarter of its channels; inner channels of every block are zeroed by their norms."""
-    from benchmarks.models import resnet50 as full
-
-    raise NotImplementedError(full)
-
-
 COMPLETE: dict[str, Callable[[], Made]] = {
     name: _small(name) for name in ("bert", "gpt2", "llama", "vit", "mixtral", "resnet")
 }
 
 
-def against_groups(left: Callable[[nn.Module, Any], Any]) -> Iterator[tuple[str, float, str]]:
-    """Sizes beside those of Torch-Pruning's dependency groups."""
-    yield from ()
+def against_groups(left: Callable[[nn.Module, Any], tuple[int, list[tuple[int, ...]]]]) -> tuple[float, str] | None:
+    """Weights of a small residual network whose blocks lose the same channels by ``SHRINK`` and by Torch-Pruning's
+    dependency groups: (ours over theirs, a note). None without ``torch_pruning``."""
+    try:
+        import torch_pruning
+    except ImportError:
+        return None
+    example = torch.randn(2, 3, 16, 16)
+    ours, theirs = ZOO["cnn resnet"].build(), ZOO["cnn resnet"].build()
+    for name, module in list(ours.named_modules()):
+        if not name.endswith(".first") or not isinstance(module, nn.Sequential):
+            continue
+        conv, norm = module[0], module[1]
+        dead = list(range(round(SHARE * len(conv.weight))))
+        with torch.no_grad():
+            for tensor in (conv.weight, norm.weight, norm.bias):
+                tensor[dead] = 0
+        groups = torch_pruning.DependencyGraph().build_dependency(theirs, example_inputs=example)
+        target = theirs.get_submodule(name)[0]  # type: ignore[index]
+        groups.get_pruning_group(target, torch_pruning.prune_conv_out_channels, idxs=dead).prune()
+    shapes = left(ours, example)[1]
+    wanted = [tuple(m.weight.shape) for m in theirs.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    sizes = [sum(torch.Size(s).numel() for s in found) for found in (shapes, wanted)]
+    alike = "the same shapes" if sorted(shapes) == sorted(wanted) else f"{sorted(shapes)} and {sorted(wanted)}"
+    return sizes[0] / sizes[1], alike
