@@ -99,14 +99,18 @@ def main() -> None:
     for name in ("bert",) if options.quick else LARGE:
         for kind in ("random", "channels"):
             found = run(name, kind, options.threads)
-            note = f"wall {found['wall']:.1f}; " + ", ".join(f"{k.partition(' ')[2]} {v:.2f}" for k, v in found["seconds"].items())
+            note = f"wall {found['wall']:.1f}; " + ", ".join(
+                f"{k.partition(' ')[2]} {v:.2f}" for k, v in found["seconds"].items()
+            )
             bench.report(f"{name} {kind}: seconds", sum(found["seconds"].values()), note, found)
             bench.report(f"{name} {kind}: extra", found["extra"], f"of {found['weights'] / 1e9:.2f} GB")
             bench.report(f"{name} {kind}: kept", found["kept"], "bytes of the layers that are left, of all weights")
     for name, make in COMPLETE.items():
         model, example = make()
         count, shapes = left(model, example)
-        bench.report(f"{name}: left", count, f"{len(shapes)} layers, {sum(torch.Size(s).numel() for s in shapes)} weights")
+        bench.report(
+            f"{name}: left", count, f"{len(shapes)} layers, {sum(torch.Size(s).numel() for s in shapes)} weights"
+        )
     groups = against_groups(left)
     if groups is None:
         print("torch-pruning is not installed: no dependency groups to compare with")

@@ -3,12 +3,11 @@
 python -m benchmarks.zoo [--quick] [--only NAMES] [--write docs/coverage.md]
 
 Two variants each: 90 % of all weights zeroed at random, and 40 % of channels and heads zeroed where a network has
-them. Each is compiled at a batch of two, and again with the batch dynamic (the program for a batch of one is tried too),
-compared with eager in float32, saved and loaded (the second variant with a batch of two alone). The rest of each graph runs eagerly (compiling it with Inductor
-would take most of an hour), CSR is the one encoding that is tried, and nothing is timed against dense programs. Where torch.export fails, ``torch.compile``
-with spcomp as its backend is tried. Each architecture has a process of its own and a time limit: what crashes or hangs
-is a row of the table. ``--quick`` takes two, one variant. ``--only`` leaves the other rows of ``--json FILE`` as they
-were.
+them. Each is compiled at a batch of two, and again with the batch dynamic (a batch of one included), with eager in float32, saved and loaded (the second variant with a batch of two alone). The rest of each graph runs
+eagerly (compiling it with Inductor would take most of an hour), CSR is the one encoding that is tried, and nothing
+is timed against dense programs. Where torch.export fails, ``torch.compile`` with spcomp as its backend is tried. Each
+architecture has a process of its own and a time limit: what crashes or hangs is a row of the table. ``--quick`` takes
+two, one variant. ``--only`` leaves the other rows of ``--json FILE`` as they were.
 """
 
 from __future__ import annotations
@@ -216,7 +215,9 @@ def main() -> None:
         bench.save(options.json)
     names = tuple(name for name in ZOO if name in bench.details)
     bench.report("architectures", len(names))
-    bench.report("exported", sum("capture" not in bench.details[n].get(variants[0], {}).get("static", {}) for n in names))
+    bench.report(
+        "exported", sum("capture" not in bench.details[n].get(variants[0], {}).get("static", {}) for n in names)
+    )
     bench.report("failed", sum(failed(bench.details[n], variants) for n in names))
     bench.report("max_error", max((bench.figures[f"{n}: error"] for n in names), default=0.0))
     if options.write is not None:

@@ -172,7 +172,9 @@ def _conv(node: fx.Node, given: dict[str, Any], facts: Knowledge) -> Known | Non
     for g in range(groups):
         own = None if wide is None else wide.map(lambda t, g=g: t.narrow(1, g * k, k))  # type: ignore[misc]
         rows = slice(g * n, (g + 1) * n)
-        some = affine(own, rank, 1, weight[rows], None if bias is None else bias[rows], not zero_padding(given), facts.live)
+        some = affine(
+            own, rank, 1, weight[rows], None if bias is None else bias[rows], not zero_padding(given), facts.live
+        )
         some = some or Known(torch.zeros((1,) * rank, dtype=torch.bool), torch.zeros((1,) * rank, dtype=weight.dtype))
         some = some.along(1, n)
         masks.append(some.mask)

@@ -27,12 +27,15 @@ def live_columns(weight: Tensor) -> Tensor:
     return _live(weight.t())
 
 
-def _live(weight: Tensor) -> Tensor:
+def _live(weight: Tensor, among: Tensor | None = None) -> Tensor:
+    """Rows that hold anything, in the columns ``among`` (indices) alone if given."""
     n, k = weight.shape
+    k = k if among is None else len(among)
     found = torch.zeros(n, dtype=torch.bool)
     start, width = 0, FIRST
     while start < k:
-        block = weight[:, start : start + width]
+        some = slice(start, start + width)
+        block = weight[:, some] if among is None else weight.index_select(1, among[some])
         open_ = (~found).nonzero().reshape(-1)
         if not len(open_):
             break
@@ -42,6 +45,11 @@ def _live(weight: Tensor) -> Tensor:
             found[open_] = (block.index_select(0, open_) != 0).any(1)
         start, width = start + width, 4 * width
     return found
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    """[n, k] of [n, k, ...]: the taps of a convolution count together."""
+    return weight if weight.dim() == 2 else (weight != 0).flatten(2).any(2)
 
 
 @dataclass(eq=False)
@@ -54,7 +62,7 @@ class Live:
     def _of(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         key = identity(weight)
         if key not in self._found:
-            matrix = weight if weight.dim() == 2 else (weight != 0).flatten(2).any(2)
+            matrix = _matrix(weight)
             self._found[key] = weight, live_rows(matrix), live_columns(matrix)
         return self._found[key]
 
@@ -71,8 +79,7 @@ class Live:
             return self.columns(weight)
         if not bool(wanted.any()):
             return torch.zeros(weight.shape[1], dtype=torch.bool)
-        some = weight[wanted]
-        return live_columns(some if some.dim() == 2 else (some != 0).flatten(2).any(2))
+        return _live(_matrix(weight).t(), wanted.nonzero().reshape(-1))
 
     def rows_of_columns(self, weight: Tensor, columns: Tensor) -> Tensor:
         """Rows that hold anything in some columns [k] (bool)."""
@@ -81,5 +88,4 @@ class Live:
             return self.rows(weight)
         if not bool(wanted.any()):
             return torch.zeros(weight.shape[0], dtype=torch.bool)
-        some = weight[:, wanted]
-        return live_rows(some if some.dim() == 2 else (some != 0).flatten(2).any(2))
+        return _live(_matrix(weight), wanted.nonzero().reshape(-1))
