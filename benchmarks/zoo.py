@@ -3,9 +3,10 @@
 python -m benchmarks.zoo [--quick] [--only NAMES] [--write docs/coverage.md]
 
 Two variants each: 90 % of all weights zeroed at random, and 40 % of channels and heads zeroed where a network has
-them. Each is compiled at a batch of two, and again with the batch dynamic (a batch of one included), with eager in float32, saved and loaded (the second variant with a batch of two alone). The rest of each graph runs
-eagerly (compiling it with Inductor would take most of an hour), CSR is the one encoding that is tried, and nothing
-is timed against dense programs. Where torch.export fails, ``torch.compile`` with spcomp as its backend is tried. Each
+them. Each is compiled at a batch of two, and again with the batch dynamic (a batch of one included), compared with
+eager in float32, saved and loaded (the second variant with a batch of two alone). The rest of each graph runs eagerly
+(compiling it with Inductor would take most of an hour), CSR is the one encoding that is tried, and nothing is timed
+against dense programs. Where torch.export fails, ``torch.compile`` with spcomp as its backend is tried. Each
 architecture has a process of its own and a time limit: what crashes or hangs is a row of the table. ``--quick`` takes
 two, one variant. ``--only`` leaves the other rows of ``--json FILE`` as they were.
 """

@@ -16,12 +16,12 @@ Written by `python -m benchmarks.zoo --write docs/coverage.md`; the figures are 
 together from several runs (`--only`) on one shared, busy machine: the seconds are of little use. Small configurations
 (128 wide, two layers) with random weights. *90 % zeros*: all weights but embeddings and norms, at random. *40 %
 channels*: the first two fifths of the inner channels of feed-forward parts, of heads, and of the channels of
-convolutions with their BatchNorm. The rest of each graph runs eagerly here (`engine="eager"`: forty compilations by Inductor would
-take most of an hour), CSR is the only encoding that is tried, and nothing is timed against dense programs
-(`guard=False`), so that *layers sparse* says what won layer by layer, at these small sizes. *Static* is a batch of two;
-*dynamic* was compiled with batches of two and three and run at one, two, three and five (first variant only). The error
-is the largest over all of these runs, and over the same runs of the saved and loaded model: max|y - y eager| / max|y
-eager|, float32 both.
+convolutions with their BatchNorm. The rest of each graph runs eagerly here (`engine="eager"`: forty compilations by
+Inductor would take most of an hour), CSR is the only encoding that is tried, and nothing is timed against dense
+programs (`guard=False`), so that *layers sparse* says what won layer by layer, at these small sizes. *Static* is a
+batch of two; *dynamic* was compiled with batches of two and three and run at one, two, three and five (first variant
+only). The error is the largest over all of these runs, and over the same runs of the saved and loaded model: max|y -
+y eager| / max|y eager|, float32 both.
 
 A decoder of `transformers` with `use_cache=True` returns an object that torch.export does not know: give the cache as
 plain tensors (*step* below; `Step` in `benchmarks/zoo_models.py`), or use `torch.compile(model, backend="spcomp")`.
