@@ -136,7 +136,7 @@ def device() -> str:
 
 def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
-    for name in ("torch", "torch-mlir", "numpy", "spcomp", "onnxruntime"):
+    for name in ("torch", "torch-mlir", "numpy", "spcomp", "transformers", "onnxruntime"):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

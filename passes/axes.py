@@ -9,7 +9,7 @@ forbids until nothing changes (Kildall, 1973; as a dependency graph between laye
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -95,19 +95,23 @@ class Product:
 
 @dataclass(frozen=True, eq=False)
 class Read:
-    """An element of ``inputs`` goes only if no result that stays multiplies it: ``needed`` [n, k]."""
+    """An element of ``inputs`` goes only if no result that stays multiplies it, or if it is ``folded`` [k].
+
+    ``read`` says which [k] some results [n] multiply.
+    """
 
     inputs: Axis
     results: Axis | None
-    needed: Bits
+    read: Callable[[Bits], Bits]
+    folded: Bits
 
     @property
     def axes(self) -> tuple[Axis, ...]:
         return (self.inputs,) if self.results is None else (self.inputs, self.results)
 
     def tighten(self, cut: dict[Axis, Bits]) -> None:
-        rows = self.needed if self.results is None else self.needed[~cut[self.results]]
-        cut[self.inputs] = cut[self.inputs] & ~rows.any(axis=0)
+        stay = np.ones(1, dtype=np.bool_) if self.results is None else ~cut[self.results]
+        cut[self.inputs] = cut[self.inputs] & (~self.read(stay) | self.folded)
 
 
 @dataclass(frozen=True, eq=False)

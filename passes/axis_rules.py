@@ -123,7 +123,19 @@ def _linear(node: fx.Node, given: dict[str, Any], r: Relating) -> None:
         r.same(x, d, node, d)
     if (axis := r.axis(x, rank - 1)) is not None:
         foldable = folded(r.facts, x, rank - 1, weight.shape[1], padded=False)
-        r.cuts.relate(Read(axis, r.axis(node, rank - 1), (weight != 0).numpy() & ~foldable))
+        r.cuts.relate(Read(axis, r.axis(node, rank - 1), _reader(r, weight), foldable))
+
+
+def _reader(r: Relating, weight: torch.Tensor) -> Callable[[Bits], Bits]:
+    """Which inputs the given rows of a weight (or all, if one bit is given) multiply."""
+    live = r.facts.live
+
+    def read(rows: Bits) -> Bits:
+        wanted = torch.from_numpy(rows).expand(weight.shape[0])
+        found: Bits = live.columns_of_rows(weight, wanted).numpy()
+        return found
+
+    return read
 
 
 def folded(facts: Knowledge, x: fx.Node, dim: int, size: int, *, padded: bool) -> Bits:
@@ -151,7 +163,7 @@ def _conv(node: fx.Node, given: dict[str, Any], r: Relating) -> None:
     inputs, results = r.axis(x, 1), r.axis(node, 1)
     if groups == 1 and inputs is not None:
         foldable = folded(r.facts, x, 1, weight.shape[1], padded=not zero_padding(given))
-        r.cuts.relate(Read(inputs, results, (weight != 0).flatten(2).any(2).numpy() & ~foldable))
+        r.cuts.relate(Read(inputs, results, _reader(r, weight), foldable))
     elif groups > 1 and (inputs is None or results is None):
         r.keep(x, 1)
         r.keep(node, 1)

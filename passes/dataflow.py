@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -103,6 +103,8 @@ class Constants:
     gm: fx.GraphModule
     storages: frozenset[int]
     opaque: frozenset[fx.Node]
+    found: dict[fx.Node, torch.Tensor | None] = field(default_factory=dict)
+    """What was asked for before: attributes do not change while an analysis runs."""
 
     @classmethod
     def of(cls, gm: fx.GraphModule) -> Constants:
@@ -118,7 +120,8 @@ class Constants:
         """The constant tensor of a ``get_attr`` node; None for anything else."""
         if not isinstance(node, fx.Node) or node.op != "get_attr" or node in self.opaque:
             return None
-        value = attribute(self.gm, node)
-        if not isinstance(value, torch.Tensor) or value.untyped_storage().data_ptr() in self.storages:
-            return None
-        return value.detach()
+        if node not in self.found:
+            value = attribute(self.gm, node)
+            constant = isinstance(value, torch.Tensor) and value.untyped_storage().data_ptr() not in self.storages
+            self.found[node] = value.detach() if constant else None
+        return self.found[node]

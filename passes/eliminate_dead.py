@@ -21,6 +21,7 @@ from spcomp.passes.base import PassContext
 from spcomp.passes.canonicalize import fold_constants
 from spcomp.passes.dataflow import arguments, escapes, is_static, same_size, shape_of
 from spcomp.passes.known import Known
+from spcomp.passes.live import Live
 from spcomp.passes.origins import Origins
 from spcomp.passes.pointwise import is_pointwise
 from spcomp.passes.propagate_sparsity import KEY, Propagated, propagate
@@ -39,13 +40,14 @@ class EliminateDead:
 
     def run(self, gm: fx.GraphModule, ctx: PassContext) -> fx.GraphModule:
         changed = False
+        live = Live()
         for _ in range(MAX_ROUNDS):
-            found = propagate(gm)
+            found = propagate(gm, live)
             again = replace_constants(gm, found, ctx.origins)
             if again:
                 fold_constants(gm, ctx.origins)
                 remove_dead_code(gm)
-                found = propagate(gm)
+                found = propagate(gm, live)
             again |= shrink(gm, found, ctx.origins)
             changed |= again
             if not again:

@@ -11,9 +11,12 @@ from torch import Tensor, fx
 
 from spcomp.passes.dataflow import Constants, arguments, is_part, is_static, shape_of
 from spcomp.passes.known import Known, common_sizes, known, reshaped
+from spcomp.passes.live import Live
 from spcomp.passes.pointwise import PRODUCTS, is_pointwise
 
 aten = torch.ops.aten
+TABLE_ROWS = 256
+"""Rows of an embedding's table that are compared at a time: most have nothing constant in the first few."""
 Result = Known | list[Known | None] | None
 Rule = Callable[[fx.Node, dict[str, Any], "Knowledge"], "Result"]
 
@@ -24,6 +27,7 @@ class Knowledge:
 
     constants: Constants
     rules: Mapping[Any, Rule]
+    live: Live = field(default_factory=Live)
     of: dict[fx.Node, Result] = field(default_factory=dict)
 
     def get(self, node: object) -> Known | None:
@@ -91,16 +95,16 @@ def _ranked(t: Tensor, rank: int) -> Tensor:
     return t.reshape((1,) * (rank - t.dim()) + tuple(t.shape))
 
 
-def affine(x: Known | None, rank: int, dim: int, weight: Tensor, bias: Tensor | None, padded: bool) -> Known | None:
+def affine(
+    x: Known | None, rank: int, dim: int, weight: Tensor, bias: Tensor | None, padded: bool, live: Live
+) -> Known | None:
     """Of a linear layer or one group of a convolution: weight [n, k, ...], the channels of x along ``dim``.
 
     A row that multiplies nothing but known channels is constant. Sums are in float64.
     """
     n, k = weight.shape[:2]
-    used = (weight != 0).flatten(2).any(2) if weight.dim() > 2 else weight != 0
-    taps = weight.double().flatten(2).sum(2) if weight.dim() > 2 else weight
     if x is None:
-        mask, value = ~used.any(1), torch.zeros(n, dtype=torch.float64)
+        mask, value = ~live.rows(weight), torch.zeros(n, dtype=torch.float64)
         shape = [1] * rank
         shape[dim] = n
         mask, value = mask.reshape(shape), value.reshape(shape)
@@ -108,12 +112,13 @@ def affine(x: Known | None, rank: int, dim: int, weight: Tensor, bias: Tensor | 
         own = x.along(dim, k)
         usable = own.mask & (own.value == 0) if padded else own.mask
         usable, values = usable.movedim(dim, -1), own.value.movedim(dim, -1)
-        mask = ((~usable).float() @ used.t().float() == 0).movedim(-1, dim)
-        live = usable & (values != 0)
-        if bool(live.any()):
-            value = torch.where(live, values.double(), 0.0) @ taps.double().t()
-        else:
-            value = torch.zeros((1,) * (rank - 1) + (n,), dtype=torch.float64)
+        mask = ~_read(weight, ~usable, live).movedim(-1, dim)
+        some = usable & (values != 0)
+        value = torch.zeros((1,) * (rank - 1) + (n,), dtype=torch.float64)
+        if bool(some.any()):
+            columns = some.reshape(-1, k).any(0)
+            taps = weight[:, columns].double().flatten(2).sum(2) if weight.dim() > 2 else weight[:, columns].double()
+            value = torch.where(some, values.double(), 0.0)[..., columns] @ taps.t()
         value = value.movedim(-1, dim)
     if bias is not None:
         shape = [1] * rank
@@ -122,12 +127,21 @@ def affine(x: Known | None, rank: int, dim: int, weight: Tensor, bias: Tensor | 
     return known(mask, value.to(weight.dtype))
 
 
+def _read(weight: Tensor, columns: Tensor, live: Live) -> Tensor:
+    """Rows [..., n] of a weight that hold anything in some columns [..., k]."""
+    flat = columns.reshape(-1, columns.shape[-1])
+    if len(flat) == 1:
+        return live.rows_of_columns(weight, flat[0]).reshape(*columns.shape[:-1], -1)
+    used = (weight != 0).flatten(2).any(2) if weight.dim() > 2 else weight != 0
+    return columns.float() @ used.t().float() != 0
+
+
 def _linear(node: fx.Node, given: dict[str, Any], facts: Knowledge) -> Known | None:
     weight, bias = facts.constants(given["weight"]), facts.constants(given["bias"])
     shape = shape_of(given["input"])
     if weight is None or shape is None or weight.dim() != 2 or (given["bias"] is not None and bias is None):
         return None
-    return affine(facts.get(given["input"]), len(shape), len(shape) - 1, weight, bias, padded=False)
+    return affine(facts.get(given["input"]), len(shape), len(shape) - 1, weight, bias, False, facts.live)
 
 
 def zero_padding(given: dict[str, Any]) -> bool:
@@ -158,7 +172,9 @@ def _conv(node: fx.Node, given: dict[str, Any], facts: Knowledge) -> Known | Non
     for g in range(groups):
         own = None if wide is None else wide.map(lambda t, g=g: t.narrow(1, g * k, k))  # type: ignore[misc]
         rows = slice(g * n, (g + 1) * n)
-        some = affine(own, rank, 1, weight[rows], None if bias is None else bias[rows], not zero_padding(given))
+        some = affine(
+            own, rank, 1, weight[rows], None if bias is None else bias[rows], not zero_padding(given), facts.live
+        )
         some = some or Known(torch.zeros((1,) * rank, dtype=torch.bool), torch.zeros((1,) * rank, dtype=weight.dtype))
         some = some.along(1, n)
         masks.append(some.mask)
@@ -228,7 +244,12 @@ def _embedding(node: fx.Node, given: dict[str, Any], facts: Knowledge) -> Known 
     if table is None or shape is None or not len(table):
         return None
     sizes = [1] * (len(shape) - 1) + [table.shape[1]]
-    return known((table == table[0]).all(0).reshape(sizes), table[0].reshape(sizes))
+    same = torch.ones(table.shape[1], dtype=torch.bool)
+    for start in range(0, len(table), TABLE_ROWS):
+        same &= (table[start : start + TABLE_ROWS] == table[0]).all(0)
+        if not bool(same.any()):
+            return None
+    return known(same.reshape(sizes), table[0].reshape(sizes))
 
 
 def _matmul(node: fx.Node, given: dict[str, Any], facts: Knowledge) -> Known | None:

@@ -91,7 +91,7 @@ class Origins:
     def put(self, source: torch.Tensor, what: Hashable, made: torch.Tensor, select: Select | None) -> torch.Tensor:
         """Remember ``made``; the earlier one, where the same was made before."""
         made = self._made.setdefault((identity(source), what), (source, made))[1]
-        self._of.setdefault(identity(made), (made, Origin(source, select)))
+        self._record(made, Origin(source, select))
         return made
 
     def computed(self, source: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
@@ -99,8 +99,18 @@ class Origins:
         flat = made.detach().contiguous().reshape(-1).view(torch.uint8)
         digest = hashlib.blake2b(flat.numpy().data, digest_size=16).digest()
         made = self._made.setdefault((digest, tuple(made.shape), made.stride(), made.dtype), (source, made))[1]
-        self._of.setdefault(identity(made), (made, Origin(source, None)))
+        self._record(made, Origin(source, None))
         return made
+
+    def _record(self, made: torch.Tensor, origin: Origin) -> None:
+        """Where a constant came from, unless that goes back to itself, as a matrix transposed twice does."""
+        back: torch.Tensor | None = origin.source
+        while back is not None:
+            if identity(back) == identity(made):
+                return
+            found = self._of.get(identity(back))
+            back = None if found is None else found[1].source
+        self._of.setdefault(identity(made), (made, origin))
 
     def claim(self, name: str, tensor: torch.Tensor, of: str) -> bool:
         """Take a name for a tensor that is made of the one named ``of``; False where it means another one already."""

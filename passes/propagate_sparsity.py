@@ -26,6 +26,7 @@ from spcomp.passes.base import PassContext
 from spcomp.passes.dataflow import Constants, is_static, shape_of
 from spcomp.passes.known import Known
 from spcomp.passes.known_rules import Knowledge
+from spcomp.passes.live import Live
 
 KNOWN_RULES = {**known_rules.RULES, **known_rules_parts.RULES}
 AXIS_RULES = {**axis_rules.RULES, **axis_rules_parts.RULES}
@@ -51,10 +52,11 @@ class Propagated:
         return any(self.kept(node, d) is not None for d in range(len(shape_of(node) or ())))
 
 
-def propagate(gm: fx.GraphModule) -> Propagated:
-    """Analyse a graph of undecomposed ATen with fake values; nothing is changed."""
+def propagate(gm: fx.GraphModule, live: Live | None = None) -> Propagated:
+    """Analyse a graph of undecomposed ATen with fake values; nothing is changed. ``live`` is shared between
+    graphs."""
     constants = Constants.of(gm)
-    facts = Knowledge(constants, KNOWN_RULES)
+    facts = Knowledge(constants, KNOWN_RULES, Live() if live is None else live)
     for node in gm.graph.nodes:
         facts.learn(node)
     cuts = Cuts()

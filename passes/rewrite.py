@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from spcomp.passes.dataflow import is_mutable, shape_of
+from spcomp.passes.dataflow import is_mutable, same_size, shape_of
 from spcomp.passes.origins import Origins, identity
 
 
@@ -59,20 +60,30 @@ def fake_mode(gm: fx.GraphModule) -> FakeTensorMode | None:
 
 
 def refresh(gm: fx.GraphModule, changed: set[fx.Node]) -> None:
-    """Bring ``meta["val"]`` up to date, of ``changed`` nodes and of everything that depends on them."""
+    """Bring ``meta["val"]`` up to date, of ``changed`` nodes and of all that looks different because of them."""
     mode = fake_mode(gm)
     dirty = set(changed)
     for node in gm.graph.nodes:
         if node.op != "call_function" or not (node in dirty or any(s in dirty for s in node.all_input_nodes)):
             continue
-        dirty.add(node)
         args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), lambda n: n.meta.get("val"))
         if mode is None:
-            node.meta["val"] = node.target(*args, **kwargs)
+            made = node.target(*args, **kwargs)
         else:
-            with mode, torch.no_grad():
-                node.meta["val"] = node.target(*args, **kwargs)
+            with mode, enable_python_dispatcher(), torch.no_grad():
+                made = node.target(*args, **kwargs)
+        if not _looks_like(made, node.meta.get("val")):
+            dirty.add(node)
+        node.meta["val"] = made
         node.meta.pop("tensor_meta", None)
+
+
+def _looks_like(a: Any, b: Any) -> bool:
+    """Whether two values are tensors of one shape, layout and dtype: what is computed of them stays as it was."""
+    if not isinstance(a, torch.Tensor) or not isinstance(b, torch.Tensor) or a.dim() != b.dim():
+        return False
+    sizes = zip((*a.shape, *a.stride()), (*b.shape, *b.stride()), strict=True)
+    return a.dtype == b.dtype and all(same_size(one, other) for one, other in sizes)
 
 
 def remove_dead_code(gm: fx.GraphModule) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import fx
+from torch._dispatch.python import enable_python_dispatcher
 from torch._dynamo.source import ConstantSource
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
@@ -52,7 +53,8 @@ def refake(
     for node in gm.graph.nodes:
         node.meta.pop("val", None)
         node.meta.pop("tensor_meta", None)
-    FakeTensorProp(gm, mode).propagate_dont_convert_inputs(*inputs)
+    with enable_python_dispatcher():  # as torch.export has it: some ops take symbolic sizes there alone
+        FakeTensorProp(gm, mode).propagate_dont_convert_inputs(*inputs)
     for node in gm.graph.nodes:
         if node.op == "placeholder" and "val" not in node.meta:
             node.meta["val"] = None
