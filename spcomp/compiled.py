@@ -165,7 +165,7 @@ class CompiledModule(nn.Module):
                 if isinstance(weight, torch.Tensor):
                     seen[id(weight) if weight.is_mkldnn else weight.untyped_storage().data_ptr()] = _nbytes(weight)
                 seen[id(kernel)] = kernel.extra_nbytes
-        return sum(seen.values())
+        return sum(seen.values()) + sum({id(r): r.nbytes for r in parts.state.restored.values()}.values())
 
     @property
     def dense_nbytes(self) -> int:

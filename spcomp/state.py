@@ -10,10 +10,10 @@ import torch
 from spcomp.passes.base import Site
 from spcomp.passes.origins import Origins, Select, identity, pick
 
-MAX_PATCH = 1 / 32
-"""What of a cut tensor is not zero and is read by nothing is kept up to this share of its elements."""
-FEW = 4096
-"""... or this many elements."""
+MAX_KEPT = 1 / 16
+"""What was cut and is not zero is kept beside, up to this share of the bytes of the whole state, ..."""
+FEW_BYTES = 1 << 16
+"""... or this many bytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,16 +32,19 @@ class Held:
 class Restored:
     """A constant of the model of which the compiled model keeps a part, in another order or other numbers.
 
-    ``patch``: flat indices and values
-    of what no piece holds. All else is zero.
+    ``patch``: flat indices and values of what no piece holds; all else is zero. ``whole``: the constant itself, where
+    that is less than a patch.
     """
 
     size: tuple[int, ...]
     dtype: torch.dtype
     pieces: tuple[Held, ...]
     patch: tuple[torch.Tensor, torch.Tensor] | None = None
+    whole: torch.Tensor | None = None
 
     def __call__(self, known: Callable[[str], torch.Tensor]) -> torch.Tensor:
+        if self.whole is not None:
+            return self.whole
         out = torch.zeros(self.size, dtype=self.dtype)
         flat = out.view(-1)
         for piece in self.pieces:
@@ -53,7 +56,9 @@ class Restored:
 
     @property
     def nbytes(self) -> int:
-        return 0 if self.patch is None else sum(t.nbytes for t in self.patch)
+        """What is kept for this alone."""
+        indices = [step.index for piece in self.pieces for step in piece.select]
+        return sum(t.nbytes for t in (*indices, *(self.patch or ()), self.whole) if t is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,35 +92,41 @@ def state_of(
         for piece in origins.roots(tensor) if origins.made(tensor) else ():
             if piece.select is not None:
                 pieces.setdefault(identity(piece.root), []).append(Held(name, piece.select, piece.rows))
-    names: dict[str, str] = {}
-    restored: dict[str, Restored] = {}
-    lost = []
-    for name, tensor in state.items():
-        key = identity(tensor)
-        if key in known:
-            names[name] = known[key]
-        elif key in read:
-            found = Restored(tuple(tensor.shape), tensor.dtype, tuple(pieces.get(key, ())))
-            patched = _patched(found, tensor.detach(), held)
-            if patched is None:
-                lost.append(name)
-            else:
-                names[name] = name
-                restored[name] = patched
-    return State(names, restored, tuple(lost))
+    found: dict[tuple[object, ...], Restored] = {}
+    left = max(FEW_BYTES, int(MAX_KEPT * sum({identity(t): t.nbytes for t in state.values()}.values())))
+    cut = {identity(t): t.detach() for t in state.values() if identity(t) in read and identity(t) not in known}
+    lacking = {key: _lacking(t, pieces.get(key, ()), held) for key, t in cut.items()}
+    for key in sorted(cut, key=lambda k: _cost(cut[k], lacking[k])):
+        if _cost(cut[key], lacking[key]) > left:
+            break
+        found[key] = _patched(cut[key], pieces.get(key, ()), held, lacking[key])
+        left -= _cost(cut[key], lacking[key])
+    there = known.keys() | found.keys()
+    names = {name: known.get(identity(t), name) for name, t in state.items() if identity(t) in there}
+    restored = {name: found[identity(t)] for name, t in state.items() if identity(t) in found}
+    return State(names, restored, tuple(name for name, t in state.items() if identity(t) in cut.keys() - found.keys()))
 
 
-def _patched(found: Restored, tensor: torch.Tensor, held: Mapping[str, torch.Tensor]) -> Restored | None:
-    """With what it lacks; None if that is too much."""
-    limit = max(FEW, int(MAX_PATCH * tensor.numel()))
-    kept = sum(int(p.of(held[p.name]).count_nonzero()) for p in found.pieces)
-    if int(tensor.count_nonzero()) - kept > limit:
-        return None
-    made = found(held.__getitem__)
+def _lacking(tensor: torch.Tensor, pieces: Sequence[Held], held: Mapping[str, torch.Tensor]) -> int:
+    """Elements that are not zero and in no piece."""
+    return int(tensor.count_nonzero()) - sum(int(p.of(held[p.name]).count_nonzero()) for p in pieces)
+
+
+def _cost(tensor: torch.Tensor, lacking: int) -> int:
+    """Bytes of what is lacking, by itself or as the whole."""
+    return min(max(0, lacking) * (8 + tensor.element_size()), tensor.nbytes)
+
+
+def _patched(tensor: torch.Tensor, pieces: Sequence[Held], held: Mapping[str, torch.Tensor], lacking: int) -> Restored:
+    """What gives a constant back: pieces of what is kept, and what those lack."""
+    plain = Restored(tuple(tensor.shape), tensor.dtype, tuple(pieces))
+    if pieces and lacking == 0:
+        return plain
+    made = plain(held.__getitem__)
     differ = (made != tensor) & ~(made.isnan() & tensor.isnan()) if tensor.is_floating_point() else made != tensor
     where = differ.reshape(-1).nonzero().reshape(-1)
-    if len(where) > limit:
-        return None
     if not len(where):
-        return found
-    return Restored(found.size, found.dtype, found.pieces, (where, tensor.reshape(-1)[where].clone()))
+        return plain
+    if len(where) * (8 + tensor.element_size()) >= tensor.nbytes:
+        return Restored(plain.size, plain.dtype, (), None, tensor.clone())
+    return Restored(plain.size, plain.dtype, plain.pieces, (where, tensor.reshape(-1)[where].clone()))

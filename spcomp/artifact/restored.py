@@ -34,7 +34,9 @@ def _write(pool: Pool, at: str, made: Restored) -> dict[str, Any]:
         for i, p in enumerate(made.pieces)
     ]
     patch = None if made.patch is None else [pool.add(f"{at}/patch{i}", t) for i, t in enumerate(made.patch)]
-    return {"size": list(made.size), "dtype": str(made.dtype).removeprefix("torch."), "pieces": pieces, "patch": patch}
+    whole = None if made.whole is None else pool.add(f"{at}/whole", made.whole)
+    dtype = str(made.dtype).removeprefix("torch.")
+    return {"size": list(made.size), "dtype": dtype, "pieces": pieces, "patch": patch, "whole": whole}
 
 
 def read_state(data: Mapping[str, Any], references: Mapping[str, Any], views: Views) -> State:
@@ -64,7 +66,11 @@ def _read(name: str, data: Mapping[str, Any], references: Mapping[str, Any], vie
         if where.dtype != torch.int64 or where.shape != values.shape or not _within(where, math.prod(size)):
             raise bad(f"the state of {name}", "a patch outside of it")
         patch = (where, values)
-    return Restored(size, TORCH_DTYPES.get(data["dtype"]) or _plain(name, data["dtype"]), tuple(pieces), patch)
+    dtype = TORCH_DTYPES.get(data["dtype"]) or _plain(name, data["dtype"])
+    whole = None if data["whole"] is None else views.get(references[data["whole"]])
+    if whole is not None and (whole.dtype != dtype or tuple(whole.shape) != size):
+        raise bad(f"the state of {name}", "a tensor of another shape or dtype")
+    return Restored(size, dtype, tuple(pieces), patch, whole)
 
 
 def _plain(name: str, dtype: str) -> torch.dtype:
