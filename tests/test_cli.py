@@ -103,7 +103,7 @@ def test_layers_are_chosen_one_by_one(models: str) -> None:
     chosen = ("--layer", "0=dense", "--layer", "*=csr", "--layer", "0=bitmap")
     result = run("compile", f"{models}:with_example", *chosen, *EAGER)
     assert result.exit_code == 0, result.stderr
-    assert re.search(r"^0: dense: .*layers keeps it dense$", result.stdout, re.MULTILINE)
+    assert re.search(r"0: dense: .*layers keeps it dense", " ".join(result.stdout.split()))
     explained = run("explain", f"{models}:with_example", "--json", "--layer", "2=dense")
     assert json.loads(explained.stdout)["layers"][1]["reason"].endswith("layers keeps it dense")
 
