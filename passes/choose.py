@@ -27,7 +27,7 @@ CLOSE = 1.02
 """Within this factor of the fastest, fewer bytes win."""
 SECOND = 1.1
 """A second copy of the weight in another encoding must be worth at least this factor on average."""
-CODE = 1.5
+CODE = 2.0
 """Generated code, which is two to four times as large as what it is made of, must be worth at least this factor on
 average over the row counts that it serves, unless the budget is above 1: who allows more bytes than dense has wants
 speed. Where nothing else serves a form of the weight, code has nobody to be compared with."""
