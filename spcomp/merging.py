@@ -57,7 +57,8 @@ def _kind(sites: Sequence[Site]) -> object:
 
 def _structure(site: Site) -> tuple[object, ...]:
     facts = site.facts
-    return tuple(sorted(facts.group_max.items())), round(10 * facts.block_occupancy(8, 8))
+    tight = sorted((m, n) for (axis, m), n in facts.group_max.items() if axis == 1 and 2 * n <= m)
+    return tuple(tight), round(10 * facts.block_occupancy(8, 8))
 
 
 def together(sites: Sequence[Site]) -> Site:

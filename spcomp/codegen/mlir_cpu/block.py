@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from spcomp.codegen.mlir_cpu.csr import load_weight, prefetch
+from spcomp.codegen.mlir_cpu.csr import load_weight, prefetch, sum_nonzeros
 from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
 
 UNROLL = 8
@@ -99,25 +99,11 @@ def _row(
     for r in range(kept):
         sums = block.results[r * tiles : (r + 1) * tiles]
         if rest:
-            sums = _rest(f, f.add(f.mul(row, f.idx(rows)), f.idx(r)), x0, sums, padded_k, tiles, dtype)
+            own = f.add(f.mul(row, f.idx(rows)), f.idx(r))
+            span = f.load_index("%rest_start", own, "i32"), f.load_index("%rest_start", f.add(own, f.idx(1)), "i32")
+            sums = sum_nonzeros(f, "%rest_values", "%rest_columns", "i16", span, x0, sums, padded_k, dtype)
         for t in range(tiles):
             f.vstore(sums[t], "%ys", f.add(out, f.idx((t * padded_n + r) * LANES)))
-
-
-def _rest(f: Function, row: str, x0: str, sums: list[str], padded_k: int, tiles: int, dtype: str) -> list[str]:
-    """One row's nonzeros outside of blocks, added to its sums."""
-    begin = f.load_index("%rest_start", row, "i32")
-    end = f.load_index("%rest_start", f.add(row, f.idx(1)), "i32")
-    with f.loop(begin, end, carried=[(s, VEC) for s in sums], hint="p") as nonzero:
-        column = f.load_index("%rest_columns", nonzero.index, "i16")
-        x_at = f.add(x0, f.mul(column, f.idx(LANES)))
-        weight = load_weight(f, "%rest_values", nonzero.index, dtype)
-        new = [
-            f.fma(weight, f.vload("%xs", f.add(x_at, f.idx(t * padded_k * LANES))), nonzero.carried[t])
-            for t in range(tiles)
-        ]
-        f.yield_(new, [VEC] * tiles)
-    return list(nonzero.results)
 
 
 def _columns(

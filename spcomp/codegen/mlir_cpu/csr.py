@@ -71,18 +71,34 @@ def _block(
         sums = [f.splat("0.0") if first else f.vload("%ys", a) for a in at]
         prefetch(f, "%values", begin, 2, dtype)
         prefetch(f, "%columns", begin, 1, index)
-        with f.loop(begin, end, carried=[(s, VEC) for s in sums], hint="p") as nonzero:
-            column = f.load_index("%columns", nonzero.index, index)
-            x_at = f.add(x0, f.mul(column, f.idx(LANES)))
-            weight = load_weight(f, "%values", nonzero.index, dtype)
-            new = [
-                f.fma(weight, f.vload("%xs", f.add(x_at, f.idx(t * padded_k * LANES))), nonzero.carried[t])
-                for t in range(tiles)
-            ]
-            f.yield_(new, [VEC] * tiles)
-        for a, total in zip(at, nonzero.results, strict=True):
+        totals = sum_nonzeros(f, "%values", "%columns", index, (begin, end), x0, sums, padded_k, dtype)
+        for a, total in zip(at, totals, strict=True):
             f.vstore(total, "%ys", a)
         f.yield_([end], ["index"])
+
+
+def sum_nonzeros(
+    f: Function,
+    values: str,
+    columns: str,
+    index: str,
+    span: tuple[str, str],
+    x0: str,
+    sums: list[str],
+    padded_k: int,
+    dtype: str,
+) -> list[str]:
+    """The nonzeros in ``span`` of one row times their columns of x, added to the row's sums (one a tile)."""
+    with f.loop(*span, carried=[(s, VEC) for s in sums], hint="p") as nonzero:
+        column = f.load_index(columns, nonzero.index, index)
+        x_at = f.add(x0, f.mul(column, f.idx(LANES)))
+        weight = load_weight(f, values, nonzero.index, dtype)
+        new = [
+            f.fma(weight, f.vload("%xs", f.add(x_at, f.idx(t * padded_k * LANES))), carried)
+            for t, carried in enumerate(nonzero.carried)
+        ]
+        f.yield_(new, [VEC] * len(sums))
+    return list(nonzero.results)
 
 
 def prefetch(f: Function, buffer: str, at: str, lines: int, element: str) -> None:
