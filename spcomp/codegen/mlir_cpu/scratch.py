@@ -14,15 +14,18 @@ def scratch(nbytes: int) -> int:
     """Address of at least ``nbytes`` bytes, page aligned, valid until this thread asks again."""
     held: tuple[int, int, torch.Tensor] | None = getattr(_local, "held", None)
     if held is None or held[1] < nbytes:
-        memory = torch.empty(nbytes + ALIGNMENT, dtype=torch.uint8, device="cpu")
+        memory = torch.empty((nbytes + ALIGNMENT) // 8 + 1, dtype=torch.int64, device="cpu")
         address = -(-memory.data_ptr() // ALIGNMENT) * ALIGNMENT
         held = (address, nbytes, memory)
         _local.held = held
+    _local.asked = nbytes
     return held[0]
 
 
 def touch() -> None:
-    """Read this thread's scratch memory, so that it is in the caches."""
+    """Read what this thread asked for last, so that it is in the caches; not all that it ever asked for."""
     held: tuple[int, int, torch.Tensor] | None = getattr(_local, "held", None)
     if held is not None:
-        held[2].sum()
+        address, _, memory = held
+        first = (address - memory.data_ptr()) // 8
+        memory[first : first + -(-_local.asked // 8)].sum()
