@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -18,6 +18,7 @@ from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.quad import Quad
+from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.split import Split
 from spcomp.encodings.transposed import Transposed
@@ -26,7 +27,7 @@ from spcomp.encodings.window import Window
 from spcomp.kernel import Backend
 from spcomp.passes.base import Site
 from spcomp.passes.infer_sparsity import positive_zeros
-from spcomp.passes.told import CSR_COLUMNS, SPLITS, told
+from spcomp.passes.told import CSR_COLUMNS, SORTED_COLUMNS, SPLITS, told
 from spcomp.plan import KernelCall, KernelKey, RowRange, Schedule
 from spcomp.sparsity.bits import as_matrix, weight_bits
 from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, SparsityFacts
@@ -41,6 +42,8 @@ KEEP = 3
 """Encodings measured for a layer, of those that serve all its row counts; beside them the likeliest at each one."""
 NEAR = 1.6
 """Candidates predicted slower than this many times the best are not measured."""
+CODED = ("baked_cpu",)
+"""Backends whose kernels are code that holds the weight; its packed form only restores it."""
 CLUSTERED = 0.8
 """Share of the blocks with a nonzero that chance would give, below which it was not chance."""
 FEWEST_ZERO_INPUTS = 0.4
@@ -120,11 +123,11 @@ def points_of(domains: Iterable[RowRange], pixels: int = 1) -> list[int]:
     return sorted(found)
 
 
-def encodings_for(facts: SparsityFacts) -> list[Encoding]:
-    """Encodings worth a thought for a weight with these facts; none for a weight without zeros."""
+def encodings_for(facts: SparsityFacts, only: frozenset[str] | None = None) -> list[Encoding]:
+    """Encodings worth a thought for a weight with these facts, of ``only`` these; none for a weight without zeros."""
     if facts.nonzeros == facts.elements:
         return []
-    found: list[Encoding] = [Csr(columns) for columns in CSR_COLUMNS if columns < 2 * facts.shape[1] or columns == 64]
+    found = _by_rows(facts, only)
     found += [Block(r, c) for r, c in BLOCK_SHAPES if r > 1 and facts.block_occupancy(r, c) > 0.5]
     found += [Split(r, c) for r, c in SPLITS if facts.block_occupancy(r, c) <= 0.5 and _clustered(facts, r, c)]
     if facts.dtype == "bfloat16":
@@ -138,7 +141,16 @@ def encodings_for(facts: SparsityFacts) -> list[Encoding]:
     found += [Window(width) for most, width in WINDOW_WIDTHS if 0 < facts.density <= most]
     if BITMAP_DENSITY[0] <= facts.density <= BITMAP_DENSITY[1]:
         found.append(Bitmap())
-    return [e for e in found if e.refuses(facts) is None]
+    return [e for e in found if e.refuses(facts) is None and (only is None or e.name in only)]
+
+
+def _by_rows(facts: SparsityFacts, only: frozenset[str] | None) -> list[Encoding]:
+    """Sorted rows are faster at every size; rows as they come remain for baked code, which needs no more of them."""
+    ordered = [SortedCsr(columns) for columns in SORTED_COLUMNS if columns < 2 * facts.shape[1]]
+    plain = [Csr(columns) for columns in CSR_COLUMNS if columns < 2 * facts.shape[1] or columns == 64]
+    if not ordered or (only is not None and "sorted_csr" not in only):
+        return [*plain]
+    return [*ordered, plain[-1]]
 
 
 def _clustered(facts: SparsityFacts, rows: int, cols: int) -> bool:
@@ -206,8 +218,6 @@ def propose(
     ``--encodings``); None is all. ``wanted``: the encoding that this layer was told to use, whatever ``only`` says.
     """
     ranked = _ranked(site, backends, target, model, points, cold_bytes, only, "", wanted)
-    if site.conv is not None and ranked:  # baked into code, all encodings are the same: the least bytes
-        ranked = [min(ranked, key=lambda item: min(c.nbytes for c in item.candidates.values()))]
     found = _likeliest(ranked, points, keep)
     if site.int8 is not None:
         quantised = _ranked(site, backends, target, model, points, cold_bytes, only, "int8", wanted)
@@ -241,7 +251,7 @@ def _ranked(
         sizes = _sizes(encoding, site, facts) if able else None
         if sizes is None:
             continue
-        item = _Ranked({}, dict.fromkeys(points, math.inf))
+        item = _Ranked(points)
         for name, backend in able.items():
             bare = Candidate(encoding, name, (), *sizes, quantize=quantize, nonzeros=facts.nonzeros)
             for m in sorted(points):
@@ -251,10 +261,21 @@ def _ranked(
                     candidate = replace(candidate, extra_nbytes=extra, fewest_rows=m)
                     item.candidates.setdefault(candidate.name, candidate)
                     seconds = model.seconds(call_for(site, candidate, RowRange(m, m), target), m, cold_bytes=cold_bytes)
-                    item.best[m] = min(item.best[m], seconds)
+                    item.seconds[candidate.name, m] = seconds
         if item.candidates:
             ranked.append(item)
-    return ranked
+    return _coded_once(ranked)
+
+
+def _coded_once(ranked: Sequence[_Ranked]) -> list[_Ranked]:
+    """Where code holds the weight, all encodings give the same: only the one of the least bytes is tried."""
+    for backend in CODED:
+        having = [(item, [c for c in item.candidates.values() if c.backend == backend]) for item in ranked]
+        having = sorted(((i, cs) for i, cs in having if cs), key=lambda pair: min(c.nbytes for c in pair[1]))
+        for item, candidates in having[1:]:
+            for candidate in candidates:
+                del item.candidates[candidate.name]
+    return [item for item in ranked if item.candidates]
 
 
 def _considered(
@@ -262,7 +283,7 @@ def _considered(
 ) -> list[Encoding]:
     """What is worth a thought, or what this layer was told to use."""
     if wanted is None:
-        found = int8_encodings_for(facts) if quantize else encodings_for(facts)
+        found = int8_encodings_for(facts) if quantize else encodings_for(facts, only)
         found += [Transposed()] if _skips(site) and not quantize else []
         return [e for e in found if only is None or e.name in only]
     if quantize:
@@ -272,10 +293,18 @@ def _considered(
 
 @dataclass(eq=False)
 class _Ranked:
-    """One encoding: its candidates by name, and the best predicted seconds at each row count."""
+    """One encoding: its candidates by name, and what is predicted for them at each row count they were offered for."""
 
-    candidates: dict[str, Candidate]
-    best: dict[int, float]
+    points: Sequence[int]
+    candidates: dict[str, Candidate] = field(default_factory=dict)
+    seconds: dict[tuple[str, int], float] = field(default_factory=dict)
+
+    @property
+    def best(self) -> dict[int, float]:
+        """The least seconds at each row count."""
+        return {
+            m: min((self.seconds.get((c, m), math.inf) for c in self.candidates), default=math.inf) for m in self.points
+        }
 
     @property
     def score(self) -> float:

@@ -14,6 +14,7 @@ from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.quad import Quad
+from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.split import Split
 from spcomp.encodings.transposed import Transposed
@@ -22,6 +23,7 @@ from spcomp.encodings.window import Window
 from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, SparsityFacts
 
 CSR_COLUMNS = (64, 128, 256)
+SORTED_COLUMNS = (128, 256)
 WIDTHS = (32, 64, 256)
 QUAD_ROWS = (1, 4)
 SPLITS = ((8, 1), (16, 1), (4, 4), (8, 8))
@@ -53,6 +55,8 @@ def _meant(facts: SparsityFacts, wanted: Wanted) -> list[Encoding]:
     match wanted.name:
         case "csr":
             return [Csr(columns) for columns in CSR_COLUMNS if columns < 2 * facts.shape[1] or columns == 64]
+        case "sorted_csr":
+            return [SortedCsr(columns) for columns in SORTED_COLUMNS]
         case "block":
             shapes = sorted(
                 (s for s in BLOCK_SHAPES if 1 < s[0] <= 16), key=lambda s: (-facts.block_occupancy(*s), -s[0] * s[1])

@@ -14,6 +14,7 @@ from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import tensor_from_bits
 from spcomp.encodings.quad import Quad
+from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.spec import BIT_DTYPES, Encoding
 from spcomp.encodings.split import Split
 from spcomp.encodings.table import ENCODINGS
@@ -100,6 +101,10 @@ def encodings(name: str) -> st.SearchStrategy[Encoding]:
     match name:
         case "csr":
             return st.sampled_from([1, 7, 32, 128, 255, 256, 257, 65535, 65536]).map(Csr)
+        case "sorted_csr":
+            return st.builds(
+                SortedCsr, st.sampled_from([1, 7, 128, 255, 256, 257, 65536]), st.sampled_from([1, 3, 128, 256])
+            )
         case "block":
             return st.one_of(
                 st.sampled_from(BLOCK_SHAPES).map(lambda shape: Block(*shape)),

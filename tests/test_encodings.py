@@ -21,6 +21,7 @@ from spcomp.encodings.gather import PackedRows
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import PackedTensor, pack
 from spcomp.encodings.quad import Quad
+from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.split import Split
 from spcomp.encodings.table import ENCODINGS, encoding_from_dict, encoding_to_dict, parse_encoding
@@ -36,6 +37,8 @@ EXAMPLES = [
     Dense(),
     Csr(),
     Csr(48),
+    SortedCsr(),
+    SortedCsr(48, 3),
     Block(8, 8),
     Block(16, 1),
     Block(3, 5),
@@ -244,6 +247,9 @@ def damaged(encoding: Encoding, buffer: str, place: Any, value: int) -> None:
         (Csr(), "counts", (0, 0), 0, "counts and block_start disagree"),
         (Csr(), "block_start", 1, -5, "falls somewhere"),
         (Csr(), "block_start", 2, 10**9, "not from 0 to"),
+        (SortedCsr(), "columns", 0, 200, "point past its 128 columns"),
+        (SortedCsr(), "order", (0, 0), 90, "every row of a window once"),
+        (SortedCsr(), "order", (1, 3), 129, "every row of a window once"),
         (Block(8, 8), "columns", 0, -1, "past the 25 block columns"),
         (Block(8, 8), "columns", 0, 25, "past the 25 block columns"),
         (Block(8, 8), "columns", 1, 0, "do not ascend"),

@@ -20,6 +20,7 @@ from spcomp.encodings.dense import Dense
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import bit_views, pack
 from spcomp.encodings.quad import Quad
+from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.transposed import Transposed
 from spcomp.encodings.window import Window
@@ -31,7 +32,8 @@ from tests.strategies import SPECIAL_BITS, same_bits
 
 pytestmark = pytest.mark.skipif(jit.available() is not None, reason=str(jit.available()))
 KEPT: list[Encoding] = [
-    Dense(), Transposed(), Csr(), Csr(48), Csr(300), Window(32), Window(64), Window(256), Bitmap(), Nm(2, 4), Nm(8, 16),
+    Dense(), Transposed(), Csr(), Csr(48), Csr(300), SortedCsr(), SortedCsr(48, 32),
+    SortedCsr(300, 256), Window(32), Window(64), Window(256), Bitmap(), Nm(2, 4), Nm(8, 16),
     Nm(1, 4), Nm(3, 8), Block(8, 8), Block(3, 5), Block(16, 1), Quad(), Quad(4),
 ]  # fmt: skip
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)

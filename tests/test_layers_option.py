@@ -124,7 +124,7 @@ def test_a_glob_that_matches_no_layer_lists_near_names() -> None:
 # --- what is proposed -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["csr", "block", "block 8x8", "window", "bitmap", "quad"])
+@pytest.mark.parametrize("text", ["csr", "sorted_csr", "block", "block 8x8", "window", "bitmap", "quad"])
 @pytest.mark.parametrize("density", [0.0, 0.1, 1.0])
 def test_only_what_was_asked_for_is_meant_and_nothing_that_refuses(text: str, density: float) -> None:
     facts = measure(torch.where(torch.rand(48, 80) < density, 1.0, 0.0))

@@ -166,7 +166,7 @@ def _tiles(call: KernelCall, m: int, most: int, l1_bytes: int) -> Work:
     density = min(1.0, call.nonzeros / max(1, call.n * call.k))
     line = size * LINE_BYTES
     match call.encoding.name:
-        case "csr":
+        case "csr" | "sorted_csr":
             columns = min(call.k, int(parameters["block_columns"]))
             visits = call.n * -(-call.k // max(1, columns)) * turns
             mean = call.stored * turns / max(1.0, visits)
@@ -175,6 +175,8 @@ def _tiles(call: KernelCall, m: int, most: int, l1_bytes: int) -> Work:
             lines = call.stored * turns * size * missed(columns * line, l1_bytes)
             lines += (1 + constant("store")) * visits * size + call.k * tiles * max(1.0, call.n / CHUNK_ROWS)
             surprises = visits * surprise(mean, density)
+            if window := int(parameters.get("window", 0)):  # only where the next length begins
+                surprises *= min(1.0, (1.0 + 4.0 * math.sqrt(mean * (1.0 - density))) / window)
         case "block" | "quad" | "split":
             rows = int(parameters["rows"])
             cols = int(parameters.get("cols", 4))

@@ -13,6 +13,7 @@ from spcomp.encodings.csr import Csr
 from spcomp.encodings.dense import Dense
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.quad import Quad
+from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.split import Split
 from spcomp.encodings.transposed import Transposed
@@ -29,13 +30,14 @@ ENCODINGS: dict[str, type[Encoding]] = {
     "transposed": Transposed,
     "quad": Quad,
     "split": Split,
+    "sorted_csr": SortedCsr,
 }
 
 _FORM = re.compile(r"(\w+)(?:\((.*)\))?", re.ASCII)
 _FIELD = re.compile(r"(\w+)\s*=\s*(-?\d{1,9})", re.ASCII)
 _HINT = (
-    "csr(block_columns=128), block(rows=8, cols=8), split(rows=8, cols=8), nm(n=2, m=4), window(width=64), "
-    "quad(rows=1), bitmap, transposed or dense"
+    "csr(block_columns=128), sorted_csr(block_columns=128), block(rows=8, cols=8), split(rows=8, cols=8), "
+    "nm(n=2, m=4), window(width=64), quad(rows=1), bitmap, transposed or dense"
 )
 
 

@@ -22,6 +22,7 @@ from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import PackedTensor
 from spcomp.encodings.quad import Quad
+from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.split import Split
 from spcomp.encodings.transposed import Transposed
 from spcomp.encodings.window import Window
@@ -29,7 +30,7 @@ from spcomp.kernel import Kernel
 from spcomp.plan import KernelCall, KernelKey, Schedule
 from spcomp.targets.host import host_cpu
 
-ANYWHERE = ("csr", "block", "split", "nm")
+ANYWHERE = ("csr", "sorted_csr", "block", "split", "nm")
 WITH_AVX512 = ("window", "bitmap", "transposed")
 INT8_FEATURES = {"quad": {"avx512_vnni"}, "bitmap": {"avx512_vnni", "avx512_vbmi2"}}
 """CPU features beyond AVX-512 that int8 kernels need."""
@@ -75,7 +76,7 @@ class MlirCpu:
         match call.encoding:
             case Quad(rows=rows):
                 return [(("tiles", t),) for t in fitting if t <= QUAD_TILES.get(rows, 0)][:1]
-            case Csr(block_columns=columns):
+            case Csr(block_columns=columns) | SortedCsr(block_columns=columns):
                 limit = max(1, L1_COLUMNS // columns)
                 return [(("tiles", t),) for t in fitting if t <= limit][:1]
             case Block(rows=rows) | Split(rows=rows):

@@ -14,6 +14,7 @@ from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import PackedTensor
+from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.split import Split
 from spcomp.errors import KernelError
 from spcomp.plan import KernelCall
@@ -28,6 +29,8 @@ def body_of(call: KernelCall, packed: PackedTensor) -> Body:
     match packed.encoding:
         case Csr() as encoding:
             return _csr(call, packed, encoding)
+        case SortedCsr() as encoding:
+            return _sorted_csr(call, packed, encoding)
         case Block() as encoding:
             return _block(call, packed, encoding)
         case Split() as encoding:
@@ -35,7 +38,9 @@ def body_of(call: KernelCall, packed: PackedTensor) -> Body:
         case Nm() as encoding:
             return _nm(call, packed, encoding)
         case other:
-            raise KernelError(f"generate a CPU kernel for {call.layer}", f"encoding {other}", "csr, block, split or nm")
+            raise KernelError(
+                f"generate a CPU kernel for {call.layer}", f"encoding {other}", "csr, sorted_csr, block, split or nm"
+            )
 
 
 def _csr(call: KernelCall, packed: PackedTensor, encoding: Csr) -> Body:
@@ -61,6 +66,35 @@ def _csr(call: KernelCall, packed: PackedTensor, encoding: Csr) -> Body:
         pointers=pointers(packed, ("values", "columns", "counts")),
         row_weights=counts.sum(axis=0),
         rows_per_unit=1,
+        at=at,
+        extra_nbytes=lambda: sum(offsets.nbytes for offsets in list(known.values())),
+    )
+
+
+def _sorted_csr(call: KernelCall, packed: PackedTensor, encoding: SortedCsr) -> Body:
+    buffers = packed.buffers
+    index, count = _INTEGERS[buffers["columns"].dtype], _INTEGERS[buffers["counts"].dtype]
+    dtype, window = MLIR_DTYPES[call.dtype], encoding.window
+    counts = buffers["counts"].numpy().astype(np.int64)
+    sums = np.add.reduceat(counts, np.arange(0, call.n, window), axis=1) if call.n else counts
+    starts = buffers["block_start"].numpy().astype(np.int64)[:-1]
+    known: dict[int, np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
+
+    def at(unit: int, _: int) -> tuple[int, ...]:
+        offsets = np.ascontiguousarray(starts + sums[:, :unit].sum(axis=1))
+        return (known.setdefault(unit, offsets).ctypes.data,)
+
+    return Body(
+        columns=call.k,
+        function=lambda tiles, columns, stride: (
+            "sorted_csr",
+            csr_text(call.n, stride, columns, call.k, encoding.block_columns, tiles, index, count, dtype, window),
+            7,
+            4,
+        ),
+        pointers=pointers(packed, ("values", "columns", "counts", "order")),
+        row_weights=sums.sum(axis=0),
+        rows_per_unit=window,
         at=at,
         extra_nbytes=lambda: sum(offsets.nbytes for offsets in list(known.values())),
     )

@@ -7,6 +7,8 @@ cache-blocked SpMM; nothing in it is gathered.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
 
 AHEAD = 1024
@@ -23,58 +25,84 @@ def csr_text(
     index: str,
     count: str,
     dtype: str = "f32",
+    window: int = 0,
 ) -> str:
     """``csr(xs, ys, values, columns, counts, start, tile_lo, tile_hi, row_lo, row_hi)``.
 
     xs [*, padded_k, 16], ys [*, padded_n, 16]; ``start`` [column blocks] is the offset of row ``row_lo``'s first
     nonzero in each column block. Tiles are taken ``tiles`` at a time: ``tile_hi - tile_lo`` must be a multiple.
+    With a ``window``, rows are sorted within windows of so many: ``sorted_csr(xs, ys, values, columns, counts, order,
+    start, tile_lo, tile_hi, window_lo, window_hi)``.
     """
+    order = (("order", "i8"),) if window else ()
     f = Function(
-        "csr",
-        (("xs", "f32"), ("ys", "f32"), ("values", dtype), ("columns", index), ("counts", count), ("start", "i64")),
-        ("tile_lo", "tile_hi", "row_lo", "row_hi"),
-    )
+        "sorted_csr" if window else "csr",
+        (
+            ("xs", "f32"), ("ys", "f32"), ("values", dtype), ("columns", index), ("counts", count), *order,
+            ("start", "i64"),
+        ),
+        ("tile_lo", "tile_hi", *(("window_lo", "window_hi") if window else ("row_lo", "row_hi"))),
+    )  # fmt: skip
     blocks = -(-k // block_columns)
+    shape = _Shape(n, padded_n, padded_k, tiles, index, count, dtype, window)
     with f.loop("%tile_lo", "%tile_hi", f.idx(tiles), hint="tile") as tile:
         x0 = f.mul(tile.index, f.idx(padded_k * LANES))
         y0 = f.mul(tile.index, f.idx(padded_n * LANES))
-        _block(f, f.idx(0), x0, y0, n, padded_n, padded_k, tiles, index, count, dtype, first=True)
+        _block(f, f.idx(0), x0, y0, shape, first=True)
         if blocks > 1:
             with f.loop(f.idx(1), f.idx(blocks), hint="block") as block:
                 x_block = f.add(x0, f.mul(block.index, f.idx(block_columns * LANES)))
-                _block(f, block.index, x_block, y0, n, padded_n, padded_k, tiles, index, count, dtype, first=False)
+                _block(f, block.index, x_block, y0, shape, first=False)
     return f.text()
 
 
-def _block(
-    f: Function,
-    block: str,
-    x0: str,
-    y0: str,
-    n: int,
-    padded_n: int,
-    padded_k: int,
-    tiles: int,
-    index: str,
-    count: str,
-    dtype: str,
-    *,
-    first: bool,
-) -> None:
+@dataclass(frozen=True)
+class _Shape:
+    """Sizes and types that every part of the function needs."""
+
+    n: int
+    padded_n: int
+    padded_k: int
+    tiles: int
+    index: str
+    count: str
+    dtype: str
+    window: int
+
+
+def _block(f: Function, block: str, x0: str, y0: str, shape: _Shape, *, first: bool) -> None:
+    """All rows times one block of columns."""
     start = f.load_index("%start", block, "i64")
-    counts0 = f.mul(block, f.idx(n))
-    with f.loop("%row_lo", "%row_hi", carried=[(start, "index")], hint="row") as row:
-        (begin,) = row.carried
-        end = f.add(begin, f.load_index("%counts", f.add(counts0, row.index), count))
-        out = f.add(y0, f.mul(row.index, f.idx(LANES)))
-        at = [f.add(out, f.idx(t * padded_n * LANES)) for t in range(tiles)]
-        sums = [f.splat("0.0") if first else f.vload("%ys", a) for a in at]
-        prefetch(f, "%values", begin, 2, dtype)
-        prefetch(f, "%columns", begin, 1, index)
-        totals = sum_nonzeros(f, "%values", "%columns", index, (begin, end), x0, sums, padded_k, dtype)
-        for a, total in zip(at, totals, strict=True):
-            f.vstore(total, "%ys", a)
-        f.yield_([end], ["index"])
+    counts0 = f.mul(block, f.idx(shape.n))
+    if not shape.window:
+        with f.loop("%row_lo", "%row_hi", carried=[(start, "index")], hint="row") as row:
+            end = _row(f, row.carried[0], f.add(counts0, row.index), row.index, x0, y0, shape, first=first)
+            f.yield_([end], ["index"])
+        return
+    with f.loop("%window_lo", "%window_hi", carried=[(start, "index")], hint="window") as window:
+        lo = f.mul(window.index, f.idx(shape.window))
+        hi = f.val(f"arith.minui {f.add(lo, f.idx(shape.window))}, {f.idx(shape.n)} : index", "i")
+        with f.loop(lo, hi, carried=[(window.carried[0], "index")], hint="place") as place:
+            at = f.add(counts0, place.index)
+            row_of = f.add(lo, f.load_index("%order", at, "i8"))
+            end = _row(f, place.carried[0], at, row_of, x0, y0, shape, first=first)
+            f.yield_([end], ["index"])
+        f.yield_([place.results[0]], ["index"])
+
+
+def _row(f: Function, begin: str, at: str, row: str, x0: str, y0: str, shape: _Shape, *, first: bool) -> str:
+    """One row, whose nonzeros start at ``begin`` and are counted by ``counts[at]``; returns where they end."""
+    end = f.add(begin, f.load_index("%counts", at, shape.count))
+    out = f.add(y0, f.mul(row, f.idx(LANES)))
+    places = [f.add(out, f.idx(t * shape.padded_n * LANES)) for t in range(shape.tiles)]
+    sums = [f.splat("0.0") if first else f.vload("%ys", place) for place in places]
+    prefetch(f, "%values", begin, 2, shape.dtype)
+    prefetch(f, "%columns", begin, 1, shape.index)
+    span = (begin, end)
+    totals = sum_nonzeros(f, "%values", "%columns", shape.index, span, x0, sums, shape.padded_k, shape.dtype)
+    for place, total in zip(places, totals, strict=True):
+        f.vstore(total, "%ys", place)
+    return end
 
 
 def sum_nonzeros(

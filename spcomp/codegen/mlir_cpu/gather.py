@@ -23,6 +23,7 @@ from spcomp.encodings.gather import OUTSIDE, PackedRows
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor
 from spcomp.encodings.quad import COLUMNS, Quad
+from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.window import Window
 from spcomp.errors import KernelError
 
@@ -56,6 +57,12 @@ def walk_of(packed: PackedTensor) -> Walk | None:
             return Walk(
                 ("values", "columns", "counts"), ("anchors",),
                 partial(_csr, csr=csr, rows=rows, columns=columns, kinds=kinds), (*kinds, "i64"),
+            )  # fmt: skip
+        case SortedCsr() as ordered:
+            kinds = tuple(_INTEGERS[packed.buffers[name].dtype] for name in ("columns", "counts"))
+            return Walk(
+                ("values", "columns", "counts", "order"), ("anchors",),
+                partial(_sorted_csr, csr=ordered, rows=rows, columns=columns, kinds=kinds), (*kinds, "i8", "i64"),
             )  # fmt: skip
         case Window():
             return Walk(
@@ -144,10 +151,39 @@ def _csr(f: Function, row: str, y0: str, bits: str, csr: Csr, rows: int, columns
             f.yield_([f.add(before.carried[0], count)], ["index"])
         start = before.results[0]
         stop = f.add(start, f.load_index("%counts", f.add(counts, row), kinds[1]))
-        left = f.add(y0, f.mul(block.index, f.idx(csr.block_columns)))
-        with f.loop(start, stop, hint="at") as at:
-            column = f.load_index("%columns", at.index, kinds[0])
-            _move(f, f.load("%values", at.index, bits), f.add(left, column), bits)
+        _move_block(f, block.index, (start, stop), y0, bits, csr.block_columns, kinds[0])
+
+
+def _move_block(
+    f: Function, block: str, span: tuple[str, str], y0: str, bits: str, block_columns: int, column_kind: str
+) -> None:
+    """The nonzeros in ``span``, whose columns count from the block's first, to their columns of y."""
+    left = f.add(y0, f.mul(block, f.idx(block_columns)))
+    with f.loop(*span, hint="at") as at:
+        column = f.load_index("%columns", at.index, column_kind)
+        _move(f, f.load("%values", at.index, bits), f.add(left, column), bits)
+
+
+def _sorted_csr(
+    f: Function, row: str, y0: str, bits: str, csr: SortedCsr, rows: int, columns: int, kinds: tuple[str, ...]
+) -> None:
+    windows = -(-rows // csr.window)
+    window, within = _split(f, row, csr.window)
+    first = f.mul(window, f.idx(csr.window))
+    past = f.val(f"arith.minui {f.add(first, f.idx(csr.window))}, {f.idx(rows)} : index", "i")
+    with f.loop(f.idx(0), f.idx(csr.by_row.blocks(columns)), hint="block") as block:
+        counts = f.mul(block.index, f.idx(rows))
+        known = f.load_index("%anchors", f.add(f.mul(block.index, f.idx(windows)), window), "i64")
+        carried = [(known, "index"), (known, "index"), (known, "index")]
+        with f.loop(first, past, carried=carried, hint="place") as place:
+            here, start, stop = place.carried
+            at = f.add(counts, place.index)
+            end = f.add(here, f.load_index("%counts", at, kinds[1]))
+            found = f.val(f"arith.cmpi eq, {f.load_index('%order', at, 'i8')}, {within} : index", "p")
+            start = f.val(f"arith.select {found}, {here}, {start} : index", "i")
+            stop = f.val(f"arith.select {found}, {end}, {stop} : index", "i")
+            f.yield_([end, start, stop], ["index"] * 3)
+        _move_block(f, block.index, (place.results[1], place.results[2]), y0, bits, csr.block_columns, kinds[0])
 
 
 def _window(f: Function, row: str, y0: str, bits: str) -> None:
