@@ -38,7 +38,7 @@ class Program:
     lifted: tuple[str, ...]
     run: Callable[..., Any]
     engine: str
-    """``"inductor"`` or ``"eager"``."""
+    """``"inductor"``, ``"direct"`` (see :mod:`spcomp.direct`) or ``"eager"``."""
     note: str = ""
     """Why it is not Inductor, where it is not."""
     hints: dict[str, int] = field(default_factory=dict)
@@ -337,7 +337,7 @@ def _run(parts: Parts, program: Program, flat: list[Any]) -> Any:
     if program.lone is not None and not torch.is_autocast_enabled("cpu"):
         with ops.without_gradients():
             return (parts.table[program.lone](*flat),)
-    with torch.no_grad(), ops.active(parts.table):
+    with ops.without_gradients(), ops.active(parts.table):
         return program.run(*[tensors[name] for name in program.lifted], *flat)
 
 

@@ -13,6 +13,7 @@ from spcomp.build import Built, assemble, build_all, compile_rest, dense_built, 
 from spcomp.capture import Captured
 from spcomp.compiled import Parts, Program
 from spcomp.dense_program import best_dense_program
+from spcomp.direct import call_directly
 from spcomp.errors import WeightError
 from spcomp.gathering import gather_where_found
 from spcomp.merging import worth_merging
@@ -86,6 +87,8 @@ def make_parts(captured: Sequence[Captured], options: Options, say: Say) -> Part
         compile_rest(lowered, tensors, options.engine)
     flats = [c.flat for c in captured]
     parts = _fastest(programs, built, sites, tensors, flats, options, say)
+    if options.guard and options.engine == "auto":
+        call_directly(parts, flats)
     release_memory()  # the dense program that lost
     parts.state = state_of(captured[0].state, set(found.read), sites, tensors, ctx.origins)
     if len(ctx.origins):

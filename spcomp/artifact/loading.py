@@ -22,6 +22,7 @@ from spcomp.artifact.saving import FORMAT, VERSION, unplain
 from spcomp.build import Built, assemble, compile_rest
 from spcomp.codegen import inductor
 from spcomp.compiled import CompiledModule, Program
+from spcomp.direct import directly
 from spcomp.errors import ArtifactError, KernelError, SpcompError
 from spcomp.options import Engine, Options
 from spcomp.passes.lay_out import make_ready
@@ -92,7 +93,7 @@ def load(
     built: list[Built] | None = None
     with ThreadPoolExecutor(BUILDERS) as pool:
         jobs = Jobs(pool, records, decisions) if reason is None else None
-        if options.engine != "eager":
+        if options.engine != "eager" and any(p.engine != "direct" for p in programs):
             say("preparing Inductor")
             if inductor.unavailable() is None:
                 inductor.prepare()
@@ -105,6 +106,10 @@ def load(
     for i, program in enumerate(programs):
         say(f"compiling the rest of program {i + 1} of {len(programs)}")
         free = unproven(program)
+        if program.engine == "direct" and options.engine == "auto" and not free:
+            program.run = directly(program.gm)
+            continue
+        program.engine = "eager"
         compile_rest(program, tensors, "eager" if free else options.engine, faked=True)
         program.note = free or program.note
     if built is not None:

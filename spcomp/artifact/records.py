@@ -26,7 +26,7 @@ from spcomp.plan import Epilogue, KernelCall, RowRange, TensorSpec
 from spcomp.record import SlotRecord
 from spcomp.signature import Constant, Signature, evaluate
 
-ENGINES = ("inductor", "eager")
+ENGINES = ("inductor", "direct", "eager")
 _LARGEST = 1 << 48
 
 
@@ -50,7 +50,10 @@ def read_program(data: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -
         raise bad("a program", f"{len(output.args[0])} outputs of the graph, another number in its structure")
     if data["engine"] not in ENGINES or not isinstance(data["note"], str):
         raise bad("a program", f"the engine {str(data['engine'])[:40]!r}")
-    return Program(signature, gm, tuple(lifted), gm, "eager", hints=hints)
+    program = Program(signature, gm, tuple(lifted), gm, "eager", hints=hints)
+    if data["engine"] == "direct":
+        program.engine, program.note = "direct", data["note"]
+    return program
 
 
 def read_signature(data: Any) -> Signature:
