@@ -114,8 +114,7 @@ _active: ContextVar[KernelTable | None] = ContextVar("spcomp_kernel_table", defa
 class active:
     """Ops called in this block (in this thread) find their kernels in ``table``.
 
-    A kernel reads its input as the dtype that it was made for, so autocast is off in here. Named as ``torch.no_grad``
-    is; a generator would take a microsecond more.
+    A kernel reads its input as the dtype that it was made for, so autocast is off in here. A generator would be slower.
     """
 
     __slots__ = ("_autocast", "_table", "_token")
@@ -291,7 +290,7 @@ _AS_IT_IS: nullcontext[None] = nullcontext()
 
 
 def without_gradients() -> AbstractContextManager[None]:
-    """``torch.no_grad()`` where there are any: two calls into torch less where there are none."""
+    """``torch.no_grad()``, where there are any."""
     return torch.no_grad() if torch.is_grad_enabled() else _AS_IT_IS
 
 
