@@ -112,10 +112,7 @@ _active: ContextVar[KernelTable | None] = ContextVar("spcomp_kernel_table", defa
 
 
 class active:
-    """Ops called in this block (in this thread) find their kernels in ``table``.
-
-    A kernel reads its input as the dtype that it was made for, so autocast is off in here. A generator would be slower.
-    """
+    """Ops called in this block (in this thread) find their kernels in ``table``; autocast is off. No generator: slower."""
 
     __slots__ = ("_autocast", "_table", "_token")
 
