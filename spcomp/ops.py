@@ -112,7 +112,7 @@ _active: ContextVar[KernelTable | None] = ContextVar("spcomp_kernel_table", defa
 
 
 class active:
-    """Ops called in this block (in this thread) find their kernels in ``table``; autocast is off. No generator: slower."""
+    """Ops called in this block (in this thread) find their kernels in ``table``; autocast is off in it."""
 
     __slots__ = ("_autocast", "_table", "_token")
 
