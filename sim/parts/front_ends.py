@@ -79,7 +79,7 @@ class Weights:
     """[N]: values that the array is given for each row, padding included."""
     value_bytes: Counts
     metadata_bytes: Counts
-    """[N]; bytes of offsets of the whole matrix are laid to the first row."""
+    """[N]; bytes that belong to no row (offsets, padding rows) are laid to the first."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -102,9 +102,10 @@ def read_weights(encoding: Encoding, arrays: Mapping[str, NDArray[Any]], shape: 
     slots, stored = _slots(encoding, bits, shape, nonzero)
     item = matrix.dtype.itemsize
     metadata = _metadata(encoding, bits, shape, nonzero)
-    total = sum(v.nbytes for k, v in bits.items() if k != "values")
-    metadata[:1] += total - int(metadata.sum())
-    return Weights(as_float(matrix, dtype), nonzero, stored, slots, slots * item, metadata)
+    value_bytes = slots * item
+    value_bytes[:1] += bits["values"].nbytes - int(value_bytes.sum())
+    metadata[:1] += sum(v.nbytes for k, v in bits.items() if k != "values") - int(metadata.sum())
+    return Weights(as_float(matrix, dtype), nonzero, stored, slots, value_bytes, metadata)
 
 
 def as_float(bits: NDArray[Any], dtype: str) -> NDArray[np.float64]:
@@ -123,7 +124,7 @@ def _slots(
     if isinstance(encoding, Block):
         ones = {**bits, "values": np.ones_like(bits["values"])}
         stored = encoding.unpack_bits(ones, shape) != 0
-        return np.count_nonzero(stored, axis=1).astype(np.int64), stored
+        return np.repeat(np.diff(bits["row_start"]).astype(np.int64) * encoding.cols, encoding.rows)[:rows], stored
     if encoding.name == "dense":
         return np.full(rows, columns, np.int64), np.ones(shape, np.bool_)
     return np.count_nonzero(nonzero, axis=1).astype(np.int64), nonzero

@@ -1,7 +1,7 @@
 """MAC arrays with sparse front ends: cycles, traffic and counted actions of ``y[M, N] = x[M, K] @ W[N, K].T``.
 
-``expected`` knows densities only and is labelled *estimated*; ``simulate`` takes the packed arrays and the inputs, walks
-the tiles of the array in order, and computes the product. Both move the same operands the same way: weights of
+``expected`` knows densities only and is labelled *estimated*; ``simulate`` takes the packed arrays and the inputs,
+walks the tiles of the array in order, and computes the product. Both move the same operands the same way: weights of
 ``output_partitions * rows`` outputs stay in registers while ``token_tile`` tokens pass, the sums of the tile stay in
 accumulators, a buffer feeds both operands at ``buffer_read_bytes_per_cycle``, and a tile takes as long as its
 arithmetic or its operands, whichever is longer. What stays in the buffer is chosen by :func:`plan_traffic`.

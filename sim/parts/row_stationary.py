@@ -1,9 +1,9 @@
 """Cycles of a row-stationary array (Eyeriss) on a convolution, in closed form.
 
-A row of a filter stays in each PE, a column of PEs adds up the rows of a filter, and as many filters or channels are laid
-one above the other as fit; PEs beside each other compute neighbouring output columns, or other filters where the output
-is too narrow. Every utilized PE multiplies once a cycle, so cycles are products over utilized PEs. Where the inputs
-are compressed, zeros are skipped, but the scratchpads give no more than ``skip_width`` words a cycle.
+A row of a filter stays in each PE, a column of PEs adds up the rows of a filter, and as many filters or channels are
+laid one above the other as fit; PEs beside each other compute neighbouring output columns, or other filters where the
+output is too narrow. Every utilized PE multiplies once a cycle, so cycles are products over utilized PEs. Zero inputs
+are skipped, but the scratchpads give no more than ``skip_width`` words a cycle.
 
 Source: Chen et al., Eyeriss, ISCA 2016, and the mappings of the Sparseloop artifact (MICRO 2022, table 7).
 """
@@ -53,7 +53,7 @@ def utilized_pes(layer: ConvLayer, rows: int = 12, columns: int = 14) -> int:
 def row_stationary_cycles(
     layer: ConvLayer, input_density: float = 1.0, skip_width: int = 2, rows: int = 12, columns: int = 14
 ) -> int:
-    """Cycles, ``input_density`` below 1 where zeros of the inputs are skipped.
+    """Cycles, with ``input_density`` of the inputs nonzero.
 
     Raises:
         InputError: a filter taller than the array, or a density outside 0 to 1.
