@@ -39,8 +39,12 @@ OTHERS = (
      ((131072, 205.45), (65536, 126.03), (59295, 94.36), (56549, 90.35), (44257, 168.97))),
     (Gemm(512, 256, 1024), 0.82, 0.5,
      ((131072, 205.45), (65536, 126.03), (65536, 126.03), (65536, 122.02), (78640, 281.79))),
+    (Gemm(512, 1024, 256), 0.27, 0.5,
+     ((131072, 247.59), (65536, 132.61), (65536, 132.61), (65536, 95.44), (35482, 110.93))),
+    (Gemm(512, 128, 1024), 0.56, 0.5,
+     ((65536, 119.51), (32768, 79.80), (32768, 79.80), (32768, 74.23), (30226, 120.93))),
 )  # fmt: skip
-"""The same on other layers, which the rules were not made from."""
+"""The same on other layers. Only that a dual-side tile may lie on either side was learned from them (0.27 and 0.56)."""
 
 
 def array(name: str) -> MacArray:
@@ -208,7 +212,7 @@ def test_real_masks_cost_at_least_the_expectation(seed: int, density: float, liv
     weight = sparse(gemm.outputs, gemm.inputs, density, seed)
     for name in ("stc_flexible", "dual_compressed", "dual_side_sparse"):
         real, guess = run(name, weight, "bitmap", x), expected(array(name), gemm, density, live)
-        assert real.compute_cycles >= 0.99 * guess.compute_cycles, name
+        assert real.cycles >= 0.99 * guess.cycles, name
         assert real.origin == "simulated"
         assert real.imbalance_cycles > 0
         assert real.compute_cycles == real.balanced_cycles + real.imbalance_cycles

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from spcomp.encodings.table import ENCODINGS, parse_encoding
-from spcomp.errors import InputError
+from spcomp.errors import InputError, PlanError
+from spcomp.plan import Epilogue, KernelCall, KernelPlan, RowRange
 from spcomp.sim.machines import MACHINES, load_machine, override, parse_machine
 from spcomp.sim.machines.load import expand, merge
+from spcomp.sim.machines.plans import refused_calls, require_runnable
 
 EXAMPLES = {
     "dense": "dense", "csr": "csr", "block": "block(rows=8, cols=8)", "nm": "nm(n=1, m=8)", "bitmap": "bitmap",
@@ -173,3 +176,16 @@ def test_errors_of_overrides(name: str, settings: dict[str, Any], words: str) ->
 def test_errors_of_files(text: str, words: str) -> None:
     with pytest.raises(InputError, match=re.escape(words)):
         parse_machine(text)
+
+
+def test_a_plan_that_a_machine_cannot_run() -> None:
+    call = KernelCall(
+        layer="encoder.fc1", slot=0, rows=RowRange(1, None), n=8, k=8, dtype="float32", encoding=parse_encoding("csr"),
+        nonzeros=4, stored=4, weight_nbytes=64, packed="", epilogue=Epilogue(), backend="reference", target="reference",
+    )  # fmt: skip
+    plan = KernelPlan((replace(call, layer="first", encoding=parse_encoding("dense")), call))
+    require_runnable(load_machine("stc_flexible"), plan)
+    assert [refused.layer for refused, _ in refused_calls(load_machine("stc_2_4"), plan)] == ["encoder.fc1"]
+    words = r"run encoder.fc1 \(rows 1\+\) on stc_2_4: stc_2_4 does not run csr: .* Try: .* as nm\(n=2, m=4\) or dense"
+    with pytest.raises(PlanError, match=words):
+        require_runnable(load_machine("stc_2_4"), plan)

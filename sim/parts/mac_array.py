@@ -4,12 +4,13 @@
 walks the tiles of the array in order, and computes the product. Both move the same operands the same way: weights of
 ``output_partitions * rows`` outputs stay in registers while ``token_tile`` tokens pass, the sums of the tile stay in
 accumulators, a buffer feeds both operands at ``buffer_read_bytes_per_cycle``, and a tile takes as long as its
-arithmetic or its operands, whichever is longer. What stays in the buffer is chosen by :func:`plan_traffic`.
+arithmetic or its operands, whichever is longer. What stays in the buffer is chosen by :func:`plan_traffic`, and of
+:func:`tilings` the fastest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
@@ -98,13 +99,20 @@ def expected(config: MacArray, gemm: Gemm, weight_density: float, input_density:
     for name, value in (("weight_density", weight_density), ("input_density", input_density)):
         if not 0 <= value <= 1:
             raise InputError(f"expect {name}={value}", "no share", "a number from 0 to 1")
-    dual_side = config.front_end == "dual_side"
-    work, traffic, compute, slots, macs = (_expect_dual if dual_side else _expect_stationary)(
-        config,
-        gemm,
-        Fraction(weight_density).limit_denominator(10**6),
-        Fraction(input_density).limit_denominator(10**6),
-    )
+    shares = [Fraction(value).limit_denominator(10**6) for value in (weight_density, input_density)]
+    return min((_expected(tiled, gemm, *shares) for tiled in tilings(config)), key=lambda result: result.cycles)
+
+
+def tilings(config: MacArray) -> Iterator[MacArray]:
+    """The array as it is, and a dual-side one with its tile lying on the other side: registers and sums fit it too."""
+    yield config
+    if config.front_end == "dual_side" and config.rows == config.lanes and config.output_tile != config.token_tile:
+        yield config.model_copy(update={"output_tile": config.token_tile, "token_tile": config.output_tile})
+
+
+def _expected(config: MacArray, gemm: Gemm, density: Fraction, input_density: Fraction) -> ArrayResult:
+    find = _expect_dual if config.front_end == "dual_side" else _expect_stationary
+    work, traffic, compute, slots, macs = find(config, gemm, density, input_density)
     buffer = ceil(work.read_bytes / config.buffer_read_bytes_per_cycle)
     return ArrayResult(
         "estimated", max(compute, buffer), compute, buffer, ceil(slots / config.macs), macs, slots, work, traffic,
@@ -137,8 +145,8 @@ def simulate(
     weights = read_weights(encoding, arrays, (outputs, x.shape[1]), dtype)
     gemm = Gemm(outputs, x.shape[1], x.shape[0])
     run = _run_dual if config.front_end == "dual_side" else _run_stationary
-    made = run(config, gemm, encoding, weights, x, dtype)
-    return replace(made, output=multiply(weights, x))
+    tried = (run(tiled, gemm, encoding, weights, x, dtype) for tiled in tilings(config))
+    return replace(min(tried, key=lambda result: result.cycles), output=multiply(weights, x))
 
 
 def multiply(weights: Weights, x: NDArray[np.float64]) -> NDArray[np.float64]:
