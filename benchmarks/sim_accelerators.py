@@ -50,8 +50,8 @@ UNSEEN: tuple[Row, ...] = (
 )  # fmt: skip
 """(outputs, inputs, tokens), weight density, input density, (cycles, uJ) of each of ARRAYS.
 
-Sparseloop, MICRO 2022 artifact, figure 15: one layer, from which the rules were made, and three more. Of those only that
-a dual-side tile may lie on either side was learned.
+Sparseloop, MICRO 2022 artifact, figure 15: one layer, from which the rules were made, and three more. Of those only
+that a dual-side tile may lie on either side was learned.
 """
 EYERISS = (
     (ConvLayer(96, 3, 11, 11, 56, 56, 4), 1.0, 2838528),

@@ -316,7 +316,8 @@ def _result(
 
 def _by_tile(values: NDArray[np.int64], tile: int) -> NDArray[np.int64]:
     """Sums of ``tile`` neighbours."""
-    return _groups(values, tile).sum(axis=1)
+    sums: NDArray[np.int64] = _groups(values, tile).sum(axis=1)
+    return sums
 
 
 def _groups(values: NDArray[np.int64], size: int) -> NDArray[np.int64]:
