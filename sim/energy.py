@@ -160,6 +160,18 @@ def _converted(count: Count, entry: Entry, asked: str) -> Fraction:
     raise InputError(asked, f"it counts {count.of}s, and the table has {entry.unit}", f'Count(..., "{entry.of}")')
 
 
+def area_mm2(parts: Mapping[str, int], table: EnergyTable) -> float:
+    """The area of so many of each part, in mm2.
+
+    Raises:
+        InputError: a part whose area the table does not have.
+    """
+    for name in parts:
+        if name not in table.area_mm2:
+            raise InputError(f"add up the area of {name}", f"{table.name} has none", nearest(name, table.area_mm2))
+    return float(sum((table.area_mm2[name].value * count for name, count in parts.items()), Fraction(0)))
+
+
 def tables() -> tuple[str, ...]:
     """The names of all tables."""
     files = resources.files("spcomp.sim").joinpath("energy_tables").iterdir()

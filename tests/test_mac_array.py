@@ -157,6 +157,15 @@ def test_a_zero_weight_is_skipped_even_for_infinity() -> None:
     np.testing.assert_array_equal(found.output, linear(x, weight, None, "none").numpy())
 
 
+def test_cycles_do_not_depend_on_computing_the_product() -> None:
+    weight, x, encoding = pruned(2, 4, 64, 96, 0), sparse(50, 96, 0.5, 1), parse_encoding("nm(n=2, m=4)")
+    arrays = pack(weight, encoding).arrays()
+    for name in ("stc_2_4", "dual_side_sparse"):
+        first, second = (simulate(array(name), encoding, arrays, x.numpy(), 64, functional=f) for f in (True, False))
+        assert second.output is None
+        assert (first.cycles, first.macs, first.counts) == (second.cycles, second.macs, second.counts)
+
+
 def test_int8_weights() -> None:
     weight = torch.from_numpy(np.random.default_rng(0).integers(-3, 4, (64, 64)).astype(np.int8))
     x = torch.ones(8, 64)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spcomp.errors import InputError
-from spcomp.sim.energy import KINDS, SCOPES, UNITS, Count, charge, load_table, parse_table, tables
+from spcomp.sim.energy import KINDS, SCOPES, UNITS, Count, area_mm2, charge, load_table, parse_table, tables
 from spcomp.sim.energy_dram import dram_counts
 from spcomp.sim.parts.dram import Dram, preset
 
@@ -133,3 +133,12 @@ def test_destination_error() -> None:
     config = preset("HBM2_2400")
     with pytest.raises(InputError, match=r"bits go to 'hots'\. Try: host"):
         dram_counts(Dram(config).drain(), config, "hots")
+
+
+def test_area() -> None:
+    """The artifact's own total for the flexible array: 3.14 mm2."""
+    table = load_table("sparseloop_stc")
+    parts = {"mac": 1024, "register": 1024, "accumulator": 4, "buffer": 1}
+    assert area_mm2(parts, table) == pytest.approx(3.14, abs=0.005)
+    with pytest.raises(InputError, match=r"sparseloop_stc has none\. Try: mac "):
+        area_mm2({"macs": 1}, table)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from math import comb
 from typing import Any, TypeAlias
 
@@ -68,26 +69,74 @@ def expected_chunks(size: int, density: float, chunk: int) -> tuple[float, float
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """A packed weight as the front end reads it: positions, and the bytes of each row."""
+    """A packed weight as the front end reads it: positions, and the bytes of each row. Decoded where asked for."""
 
-    values: NDArray[np.float64]
-    """[N, K]; what the buffers unpack to."""
-    nonzero: Mask
-    stored: Mask | None
-    """[N, K]: the positions that have a slot; None where slots have no position of their own (N:M)."""
-    slots: Counts
-    """[N]: values that the array is given for each row, padding included."""
-    value_bytes: Counts
-    metadata_bytes: Counts
-    """[N]; bytes that belong to no row (offsets, padding rows) are laid to the first."""
+    encoding: Encoding
+    bits: Mapping[str, NDArray[Any]]
+    """The buffers, ``values`` as raw bits."""
+    shape: tuple[int, int]
+    """(N, K)."""
+    dtype: str
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.values.shape[0], self.values.shape[1]
+    @cached_property
+    def matrix(self) -> NDArray[Any]:
+        """[N, K]: raw bits."""
+        return self.encoding.unpack_bits(self.bits, self.shape)
+
+    @cached_property
+    def values(self) -> NDArray[np.float64]:
+        """[N, K]: numbers."""
+        return as_float(self.matrix, self.dtype)
+
+    @cached_property
+    def nonzero(self) -> Mask:
+        """[N, K]."""
+        mask: Mask = self.matrix != 0
+        return mask
+
+    @cached_property
+    def nonzeros(self) -> int:
+        return int(np.count_nonzero(self.bits["values"]))
+
+    @cached_property
+    def stored(self) -> Mask:
+        """[N, K]: the positions that have a slot; of a block that is stored, all."""
+        if not isinstance(self.encoding, Block):
+            return self.nonzero
+        ones = {**self.bits, "values": np.ones_like(self.bits["values"])}
+        mask: Mask = self.encoding.unpack_bits(ones, self.shape) != 0
+        return mask
+
+    @cached_property
+    def slots(self) -> Counts:
+        """[N]: values that the array is given for each row, padding included."""
+        rows, columns = self.shape
+        if isinstance(self.encoding, Nm):
+            return np.full(rows, self.bits["values"].shape[1], np.int64)
+        if isinstance(self.encoding, Block):
+            blocks = np.diff(self.bits["row_start"]).astype(np.int64)
+            return np.repeat(blocks * self.encoding.cols, self.encoding.rows)[:rows]
+        if self.encoding.name == "dense":
+            return np.full(rows, columns, np.int64)
+        return np.count_nonzero(self.nonzero, axis=1).astype(np.int64)
+
+    @cached_property
+    def value_bytes(self) -> Counts:
+        """[N]; bytes that belong to no row (of padding rows) are laid to the first."""
+        made: Counts = self.slots * self.bits["values"].itemsize
+        made[:1] += self.bits["values"].nbytes - int(made.sum())
+        return made
+
+    @cached_property
+    def metadata_bytes(self) -> Counts:
+        """[N]; offsets of the whole matrix are laid to the first row."""
+        made = _metadata(self.encoding, self.bits, self.shape, self.slots)
+        made[:1] += sum(v.nbytes for k, v in self.bits.items() if k != "values") - int(made.sum())
+        return made
 
 
 def read_weights(encoding: Encoding, arrays: Mapping[str, NDArray[Any]], shape: tuple[int, int], dtype: str) -> Weights:
-    """Decode packed buffers (``PackedTensor.arrays()``: numpy views, bfloat16 as uint16).
+    """Take packed buffers (``PackedTensor.arrays()``: numpy views, bfloat16 as uint16).
 
     Raises:
         InputError: buffers that are not those of this encoding, shape and dtype.
@@ -97,15 +146,7 @@ def read_weights(encoding: Encoding, arrays: Mapping[str, NDArray[Any]], shape: 
     bits = {k: v.view(BIT_DTYPES[dtype]) if k == "values" else v for k, v in arrays.items()}
     if wrong := encoding.check(bits, shape, dtype):
         raise InputError(f"read a {encoding} of shape {shape}", wrong, "the arrays of the PackedTensor")
-    matrix = encoding.unpack_bits(bits, shape)
-    nonzero = matrix != 0
-    slots, stored = _slots(encoding, bits, shape, nonzero)
-    item = matrix.dtype.itemsize
-    metadata = _metadata(encoding, bits, shape, nonzero)
-    value_bytes = slots * item
-    value_bytes[:1] += bits["values"].nbytes - int(value_bytes.sum())
-    metadata[:1] += sum(v.nbytes for k, v in bits.items() if k != "values") - int(metadata.sum())
-    return Weights(as_float(matrix, dtype), nonzero, stored, slots, value_bytes, metadata)
+    return Weights(encoding, bits, shape, dtype)
 
 
 def as_float(bits: NDArray[Any], dtype: str) -> NDArray[np.float64]:
@@ -115,29 +156,14 @@ def as_float(bits: NDArray[Any], dtype: str) -> NDArray[np.float64]:
     return bits.view(np.dtype(dtype)).astype(np.float64)
 
 
-def _slots(
-    encoding: Encoding, bits: Mapping[str, Any], shape: tuple[int, int], nonzero: Mask
-) -> tuple[Counts, Mask | None]:
-    rows, columns = shape
-    if isinstance(encoding, Nm):
-        return np.full(rows, bits["values"].shape[1], np.int64), None
-    if isinstance(encoding, Block):
-        ones = {**bits, "values": np.ones_like(bits["values"])}
-        stored = encoding.unpack_bits(ones, shape) != 0
-        return np.repeat(np.diff(bits["row_start"]).astype(np.int64) * encoding.cols, encoding.rows)[:rows], stored
-    if encoding.name == "dense":
-        return np.full(rows, columns, np.int64), np.ones(shape, np.bool_)
-    return np.count_nonzero(nonzero, axis=1).astype(np.int64), nonzero
-
-
-def _metadata(encoding: Encoding, bits: Mapping[str, Any], shape: tuple[int, int], nonzero: Mask) -> Counts:
+def _metadata(encoding: Encoding, bits: Mapping[str, Any], shape: tuple[int, int], slots: Counts) -> Counts:
     """Bytes that belong to one row each."""
     rows = shape[0]
     made = np.zeros(rows, np.int64)
     if isinstance(encoding, Nm):
         made[:] = bits["control"].shape[1] * bits["control"].itemsize
     elif isinstance(encoding, Csr):
-        made += np.count_nonzero(nonzero, axis=1) * bits["columns"].itemsize
+        made += slots * bits["columns"].itemsize
         made += bits["counts"].shape[0] * bits["counts"].itemsize
     elif isinstance(encoding, Block):
         made[:: encoding.rows] = np.diff(bits["row_start"]) * bits["columns"].itemsize
@@ -146,13 +172,13 @@ def _metadata(encoding: Encoding, bits: Mapping[str, Any], shape: tuple[int, int
     return made
 
 
-def real_steps(config: MacArray, encoding: Encoding, weights: Weights) -> Counts:
+def real_steps(config: MacArray, weights: Weights) -> Counts:
     """[row tiles]: steps that all rows of a tile take together through their inputs.
 
     Dense and N:M weights have no choice. Others: each window takes as many steps as the fullest row of the tile needs,
     and at least one.
     """
-    rows, columns = weights.shape
+    (rows, columns), encoding = weights.shape, weights.encoding
     tile = config.rows * config.output_partitions
     tiles = -(-rows // tile)
     if isinstance(encoding, Nm):
@@ -161,7 +187,6 @@ def real_steps(config: MacArray, encoding: Encoding, weights: Weights) -> Counts
         return np.full(tiles, -(-groups // together), np.int64)
     if encoding.name == "dense":
         return np.full(tiles, -(-columns // config.lanes), np.int64)
-    assert weights.stored is not None
     counts = window_counts(weights.stored, config.window_columns)
     padded = np.zeros((tiles * tile, counts.shape[1]), np.int64)
     padded[:rows] = counts

@@ -127,6 +127,7 @@ def simulate(
     inputs: NDArray[Any],
     outputs: int,
     dtype: str = "float32",
+    functional: bool = True,
 ) -> ArrayResult:
     """Run a packed weight on real inputs.
 
@@ -135,6 +136,7 @@ def simulate(
         inputs: x [M, K], in numbers that float64 holds.
         outputs: N.
         dtype: of the weight; inputs and outputs move in words of its size.
+        functional: compute the product, too; cycles and counts are the same without.
 
     Raises:
         InputError: inputs that are no matrix, or buffers that do not fit the encoding.
@@ -145,8 +147,9 @@ def simulate(
     weights = read_weights(encoding, arrays, (outputs, x.shape[1]), dtype)
     gemm = Gemm(outputs, x.shape[1], x.shape[0])
     run = _run_dual if config.front_end == "dual_side" else _run_stationary
-    tried = (run(tiled, gemm, encoding, weights, x, dtype) for tiled in tilings(config))
-    return replace(min(tried, key=lambda result: result.cycles), output=multiply(weights, x))
+    tried = (run(tiled, gemm, weights, x, dtype) for tiled in tilings(config))
+    best = min(tried, key=lambda result: result.cycles)
+    return replace(best, output=multiply(weights, x)) if functional else best
 
 
 def multiply(weights: Weights, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -236,13 +239,11 @@ def _bitmap_bits(rows: int, columns: int, density: Fraction, chunk: int, tile: i
     return Bitmap(of_chunks + columns * ceil(rows / tile), of_chunks)
 
 
-def _run_stationary(
-    config: MacArray, g: Gemm, encoding: Encoding, weights: Weights, x: NDArray[np.float64], dtype: str
-) -> ArrayResult:
+def _run_stationary(config: MacArray, g: Gemm, weights: Weights, x: NDArray[np.float64], dtype: str) -> ArrayResult:
     item = ITEM_BYTES[dtype]
     compressed = config.front_end == "dual_compressed"
     row_tile = config.rows * config.output_partitions
-    steps = real_steps(config, encoding, weights)
+    steps = real_steps(config, weights)
     value_bytes, metadata = _by_tile(weights.value_bytes, row_tile), _by_tile(weights.metadata_bytes, row_tile)
     token_bytes = np.count_nonzero(x, axis=1) * item if compressed else np.full(g.tokens, g.inputs * item)
     token_metadata = np.full(g.tokens, ceil(g.inputs / 8) if compressed else 0)
@@ -264,13 +265,11 @@ def _run_stationary(
         register_write_bits=meta * again * 8, register_read_bits=meta * g.tokens * 8,
         sums=int(steps.sum()) * g.tokens * row_tile, sums_held=g.outputs * g.tokens,
     )  # fmt: skip
-    macs = int(np.count_nonzero(weights.nonzero)) * g.tokens
+    macs = weights.nonzeros * g.tokens
     return _result(config, work, traffic, compute, fed, slots * g.tokens, macs, dtype)
 
 
-def _run_dual(
-    config: MacArray, g: Gemm, encoding: Encoding, weights: Weights, x: NDArray[np.float64], dtype: str
-) -> ArrayResult:
+def _run_dual(config: MacArray, g: Gemm, weights: Weights, x: NDArray[np.float64], dtype: str) -> ArrayResult:
     item, nonzero = ITEM_BYTES[dtype], x != 0
     w_chunks = chunk_counts(weights.nonzero, config.output_tile, config.rows)
     x_chunks = chunk_counts(nonzero, config.token_tile, config.lanes)
