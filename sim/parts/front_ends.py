@@ -118,7 +118,8 @@ class Weights:
             return np.repeat(blocks * self.encoding.cols, self.encoding.rows)[:rows]
         if self.encoding.name == "dense":
             return np.full(rows, columns, np.int64)
-        return np.count_nonzero(self.nonzero, axis=1).astype(np.int64)
+        counts: Counts = np.count_nonzero(self.nonzero, axis=1).astype(np.int64)
+        return counts
 
     @cached_property
     def value_bytes(self) -> Counts:
