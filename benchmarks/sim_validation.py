@@ -1,4 +1,5 @@
-"""The simulator against others: DRAM against Ramulator 2, caches against cachegrind and pycachesim; and how fast it is.
+"""The simulator against others: DRAM against Ramulator 2, caches against cachegrind and pycachesim, sparse accelerators
+against Sparseloop, a GPU against a real one; and how fast it is.
 
 python -m benchmarks.sim_validation [--quick] [--only SECTIONS] [--json FILE]
 
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import sim_accelerators
 from benchmarks.harness import Benchmark, Target, arguments
 from spcomp.sim.parts.cache import CacheLevel, Caches
 from spcomp.sim.parts.dram import Dram, preset
@@ -39,6 +41,7 @@ TARGETS = {
     "pycachesim_error": Target(0, "<="),
     "cache_stream_maccess_s": Target(20),
     "cache_gather_maccess_s": Target(20),
+    **sim_accelerators.TARGETS,
 }
 
 
@@ -195,6 +198,8 @@ SECTIONS: dict[str, Callable[[Benchmark, Any], None]] = {
     "cachegrind": cachegrind,
     "pycachesim": pycachesim,
     "cache_speed": cache_speed,
+    "sparse": sim_accelerators.sparse,
+    "gpu": sim_accelerators.gpu,
 }
 
 

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 MAX_LINES = 350
 TORCH_FREE = (
     "spcomp", "spcomp.sim", "spcomp.sim.parts.dram", "spcomp.sim.parts.cache", "spcomp.sim.trace", "spcomp.plan",
+    "spcomp.sim.energy_dram", "spcomp.sim.machines", "spcomp.sim.parts.gpu", "spcomp.sim.parts.mac_array",
     "spcomp.kernel", "spcomp.encodings.spec", "spcomp.sparsity.facts", "spcomp.sparsity.pattern", "spcomp.errors",
     "spcomp.cli",
 )  # fmt: skip
