@@ -1,6 +1,6 @@
 """Timelines as Chrome's trace JSON, which ui.perfetto.dev opens.
 
-Source: "Trace Event Format" of the Chromium project: complete events (``X``), counters (``C``), names of tracks (``M``).
+Source: Chromium's "Trace Event Format": complete events (``X``), counters (``C``), names of tracks (``M``).
 Its times are microseconds; the exact femtoseconds stand in ``args``.
 """
 

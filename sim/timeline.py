@@ -45,5 +45,13 @@ class Timeline:
     def count(self, counter: str, time_fs: int, value: int) -> None:
         self.samples.append(Sample(counter, time_fs, value))
 
+    def extend(self, other: Timeline) -> None:
+        """Add another one behind the end of this one."""
+        shift = max(self._ends.values(), default=0)
+        for s in other.slices:
+            self.add(s.track, s.name, s.begin_fs + shift, s.end_fs + shift)
+        for c in other.samples:
+            self.count(c.counter, c.time_fs + shift, c.value)
+
     def busy_fs(self, track: str) -> int:
         return sum(s.end_fs - s.begin_fs for s in self.slices if s.track == track)

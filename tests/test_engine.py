@@ -186,7 +186,7 @@ def test_a_deadlock_names_who_waits_for_what() -> None:
     with pytest.raises(
         SimulationError,
         match=r"a deadlock at 15000 fs: 'a' waits since 0 fs to get from 'right' \(empty, 0 of 3 items\); 'b' waits "
-        r"since 0 fs to get from 'left' \(empty, 0 of 2 items\); 'c' waits since 15000 fs to put into 'nobody' \(full, 2",
+        r"since 0 fs to get from 'left' \(empty, 0 of 2 items\); 'c' waits since 15000 fs to put into 'nobody' \(full",
     ):
         engine.run()
 

@@ -16,7 +16,10 @@ from typer.testing import CliRunner, Result
 from spcomp.cli import app
 from spcomp.errors import InputError
 from spcomp.sim.parts.systolic import DATAFLOWS, SystolicArray
+from spcomp.sim.parts.systolic_machine import run_layer
+from spcomp.sim.parts.systolic_memory import BandwidthMemory
 from spcomp.sim.parts.systolic_report import compute_report
+from spcomp.sim.parts.systolic_tiles import Scratchpads
 from spcomp.sim.topology import Layer, parse_topology, read_topology
 
 RESNET18 = Path(__file__).parents[1] / "examples" / "topologies" / "resnet18.csv"
@@ -139,6 +142,24 @@ def test_the_command_prints_what_the_library_counts(tmp_path: Path) -> None:
     assert "cycles in all, 0 of them stalls" in table.stdout
 
 
+def test_the_command_runs_a_memory(tmp_path: Path) -> None:
+    path, trace = tmp_path / "t.csv", tmp_path / "t.json"
+    path.write_text(CONVS)
+    arguments = ("--topology", str(path), "--array", "8x8", "--bandwidth", "2.5", "--latency", "7")
+    found = json.loads(run(*arguments, "--scratchpads", "4,4,2", "--json", "--trace", str(trace)).stdout)
+    pads = Scratchpads(4096, 4096, 2048)
+    for layer, had in zip(parse_topology(CONVS), found["layers"], strict=True):
+        wanted = run_layer(SystolicArray(8, 8), layer, BandwidthMemory(2.5, 7), pads)
+        assert had.items() >= wanted.counters().items()
+        assert had["stall_cycles"] > 0
+    events = [e for e in json.loads(trace.read_text())["traceEvents"] if e["ph"] == "X" and e["name"] == "compute"]
+    assert sum(e["args"]["end_fs"] - e["args"]["begin_fs"] for e in events) == 10**6 * sum(
+        layer["compute_cycles"] for layer in found["layers"]
+    )
+    dram = json.loads(run("--topology", str(path), "--dram", "DDR4_2400R", "--mhz", "500", "--json").stdout)
+    assert all(layer["memory_cycles"] > 0 for layer in dram["layers"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -146,6 +167,14 @@ def test_the_command_prints_what_the_library_counts(tmp_path: Path) -> None:
         (["--array", "0x8"], "build a systolic array of 0x8: a side out of range"),
         (["--dataflow", "rs"], "dataflow is 'rs'. Try: ws, os, is"),
         (["--mode", "fast"], "mode is 'fast'. Try: exact, scalesim"),
+        (["--bandwidth", "0"], "build a memory: 0.0 bytes a cycle and a latency of 0 cycles"),
+        (["--bandwidth", "4", "--dram", "HBM2_2400"], "both --bandwidth and --dram. Try: one of them"),
+        (["--latency", "4"], "read --latency: no memory to go with it. Try: --bandwidth 16"),
+        (["--trace", "t.json"], "read --trace: no memory to go with it"),
+        (["--bandwidth", "4", "--scratchpads", "64,64"], "read the scratchpads '64,64': not three sizes in KiB"),
+        (["--bandwidth", "4", "--scratchpads", "0,64,64"], "build scratchpads: ifmap_bytes is 0"),
+        (["--bandwidth", "4", "--mode", "scalesim"], "run 'conv1' with a memory: mode 'scalesim', which counts no"),
+        (["--dram", "HBM2_2400", "--mhz", "0"], "make a clock: 0.0 MHz. Try: more than 0 MHz"),
         (["--csv", "nowhere/out.csv"], "write nowhere/out.csv: No such file or directory"),
     ],
 )
