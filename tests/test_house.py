@@ -18,10 +18,9 @@ ROOT = Path(__file__).parent.parent
 MAX_LINES = 350
 TORCH_FREE = (
     "spcomp", "spcomp.sim", "spcomp.sim.parts.dram", "spcomp.sim.parts.cache", "spcomp.sim.trace",
-    "spcomp.sim.topology", "spcomp.sim.engine", "spcomp.sim.parts.systolic", "spcomp.sim.parts.systolic_machine", "spcomp.sim.parts.noc",
-    "spcomp.plan", "spcomp.kernel",
-    "spcomp.encodings.spec", "spcomp.sparsity.facts", "spcomp.sparsity.pattern", "spcomp.errors",
-    "spcomp.cli",
+    "spcomp.sim.topology", "spcomp.sim.engine", "spcomp.sim.parts.systolic", "spcomp.sim.parts.systolic_machine",
+    "spcomp.sim.parts.noc", "spcomp.plan", "spcomp.kernel", "spcomp.encodings.spec", "spcomp.sparsity.facts",
+    "spcomp.sparsity.pattern", "spcomp.errors", "spcomp.cli",
 )  # fmt: skip
 
 

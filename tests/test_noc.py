@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 
 from spcomp.errors import InputError, SimulationError
 from spcomp.sim.parts.noc import Network, Noc, NocResult, crossbar, mesh, ring, torus
@@ -19,10 +21,15 @@ ARRAYS = ("arrival_cycle", "completion_cycle", "hops", "ejected_flits")
 
 
 def run(
-    network: Network, source: object, target: object, flits: object, arrival: object = None, **sizes: int
+    network: Network,
+    source: ArrayLike,
+    target: ArrayLike,
+    flits: ArrayLike,
+    arrival: ArrayLike | None = None,
+    **sizes: int,
 ) -> NocResult:
     noc = Noc(network, **sizes)
-    noc.feed(source, target, flits, arrival)  # type: ignore[arg-type]
+    noc.feed(source, target, flits, arrival)
     return noc.drain()
 
 
@@ -37,7 +44,7 @@ def test_routes_are_shortest_and_use_the_links_of_the_graph(network: Network) ->
         for b in range(network.nodes):
             path = list(network.path(a, b))
             assert len(path) - 1 == lengths[a][b]
-            assert all(network.graph.has_edge(u, v) for u, v in zip(path, path[1:], strict=False))
+            assert all(network.graph.has_edge(u, v) for u, v in pairwise(path))
     assert sorted(network.graph.edges) == list(network.links)
 
 
@@ -85,9 +92,8 @@ def test_two_flows_over_one_link_get_half_each() -> None:
 def test_flows_that_share_nothing_do_not_see_each_other() -> None:
     both = run(mesh(4, 4), [0, 12] * 50, [3, 15] * 50, 4)
     alone = run(mesh(4, 4), [0] * 50, [3] * 50, 4)
-    assert (
-        both.completion_cycle[::2].tolist() == both.completion_cycle[1::2].tolist() == alone.completion_cycle.tolist()
-    )
+    for flow in (both.completion_cycle[::2], both.completion_cycle[1::2]):
+        assert flow.tolist() == alone.completion_cycle.tolist()
 
 
 def test_a_crossbar_waits_for_its_targets_only() -> None:
@@ -119,7 +125,7 @@ def test_every_packet_arrives_once_and_not_too_early(case: tuple[Network, int, i
     crossed: Counter[tuple[int, int]] = Counter()
     for a, b, size in zip(source.tolist(), target.tolist(), flits.tolist(), strict=True):
         path = list(network.path(a, b))
-        crossed.update(dict.fromkeys(zip(path, path[1:], strict=False), size))
+        crossed.update(dict.fromkeys(pairwise(path), size))
     assert {link: n for link, n in found.link_flits.items() if n} == crossed
     assert found.flit_hops == crossed.total()
     assert found.ejected_flits.tolist() == np.bincount(target, flits, network.nodes).tolist()
@@ -172,16 +178,16 @@ def test_feeding_goes_on_after_a_drain() -> None:
     assert noc.drain().cycles == 7
     noc.feed([2], [0], 5)
     assert noc.drain().completion_cycle.tolist() == [7, 14]
-    with pytest.raises(InputError, match="arrivals that go back. Try: packets sorted"):
+    with pytest.raises(InputError, match=r"arrivals that go back. Try: packets sorted"):
         noc.feed([0], [1], 1, [13])
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(InputError, match="build a mesh 0x4: 0 nodes. Try: 1 to 1024 nodes"):
+    with pytest.raises(InputError, match=r"build a mesh 0x4: 0 nodes. Try: 1 to 1024 nodes"):
         mesh(0, 4)
-    with pytest.raises(InputError, match="build a torus 4x4: buffer_packets=1. Try: at least 2"):
+    with pytest.raises(InputError, match=r"build a torus 4x4: buffer_packets=1. Try: at least 2"):
         Noc(torus(4, 4), buffer_packets=1)
-    with pytest.raises(InputError, match="build a mesh 2x2: router_cycles=0, max_flits=16"):
+    with pytest.raises(InputError, match=r"build a mesh 2x2: router_cycles=0, max_flits=16"):
         Noc(mesh(2, 2), router_cycles=0)
     noc = Noc(mesh(2, 2))
     for arguments, words in (

@@ -165,12 +165,10 @@ class Noc:
                 for link, row in zip(self.network.links, self._ports, strict=False)
                 if row[at.HEAD] != at.NONE
             ]
-            found = f"a deadlock at cycle {int(self._registers[at.CYCLE])}: packets wait behind the links "
-            raise SimulationError(
-                f"run a {self.network.name}",
-                found + ", ".join(full),
-                "mesh(), torus(), ring() or crossbar() as they are",
-            )
+            cycle = int(self._registers[at.CYCLE])
+            found = f"a deadlock at cycle {cycle}: packets wait behind the links {', '.join(full)}"
+            hint = "mesh(), torus(), ring() or crossbar() as they are"
+            raise SimulationError(f"run a {self.network.name}", found, hint)
 
     def _check(self, sources: Array, targets: Array, sizes: Array, when: Array) -> None:
         asked = f"feed a {self.network.name} {sources.size} packets"
