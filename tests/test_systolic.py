@@ -58,6 +58,14 @@ c1, 9, 12, 3, 2, 5, 20, 1,
 c2, 14, 14, 1, 1, 32, 24, 2,
 """
 CONV_CYCLES_8X8 = {"ws": [429, 1187, 1031], "os": [399, 1319, 1103], "is": [1199, 1679, 1471]}
+CONV_READS_8X8 = {
+    "ws": ((2304, 6930, 6144), (288, 600, 768), (2560, 6160, 6144)),
+    "os": ((2304, 6930, 6144), (2304, 6000, 6144), (512, 1540, 1536)),
+    "is": ((2304, 2310, 2048), (2304, 6000, 6144), (2560, 6160, 6144)),
+}
+"""Its reads of ifmap and filter, and writes of sums (os: those to DRAM; the others count idle slots)."""
+CONV_IMAGES, CONV_FILTERS = (1024, 540, 1568), (288, 600, 768)
+"""Its reads from DRAM, the same in all dataflows."""
 sides = st.integers(1, 70)
 
 
@@ -83,6 +91,17 @@ def test_equals_scale_sim_on_convolutions(dataflow: str) -> None:
     array = SystolicArray(8, 8, dataflow, "scalesim")
     found = [array.cycles(layer.m, layer.k, layer.n) for layer in parse_topology(CONVS)]
     assert found == CONV_CYCLES_8X8[dataflow]
+
+
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+def test_equals_scale_sim_in_what_is_read(dataflow: str) -> None:
+    """At the scratchpads, and at DRAM where everything fits; its writes of sums to DRAM are not followed."""
+    for k, layer in enumerate(parse_topology(CONVS)):
+        run = run_layer(SystolicArray(8, 8, dataflow), layer, BandwidthMemory(10))
+        inputs, filters, sums = (figures[k] for figures in CONV_READS_8X8[dataflow])
+        assert (run.sram_reads["ifmap"], run.sram_reads["filter"]) == (inputs, filters)
+        assert (run.dram_read_bytes["ifmap"], run.dram_read_bytes["filter"]) == (CONV_IMAGES[k], CONV_FILTERS[k])
+        assert run.sram_writes["ofmap"] == sums
 
 
 @given(sides, sides, sides, st.integers(1, 20), st.integers(1, 20), st.sampled_from(DATAFLOWS))
