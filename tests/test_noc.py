@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from spcomp.errors import InputError, SimulationError
 from spcomp.sim.parts.noc import Network, Noc, NocResult, crossbar, mesh, ring, torus
+from tests.noc_reference import slow_ends
 
 NETWORKS = (mesh(4, 3), mesh(1, 1), mesh(6, 1), torus(4, 4), torus(5, 3), torus(2, 4), ring(7), ring(2), crossbar(6))
 ARRAYS = ("arrival_cycle", "completion_cycle", "hops", "ejected_flits")
@@ -134,6 +135,16 @@ def test_every_packet_arrives_once_and_not_too_early(case: tuple[Network, int, i
     assert found.cycles >= busiest
     again = run(network, source, target, flits, arrival, router_cycles=router_cycles, buffer_packets=slots)
     assert same(found, again)
+
+
+@given(traffic)
+@settings(deadline=None, max_examples=40)
+def test_equals_the_slow_network(case: tuple[Network, int, int, int, int, float]) -> None:
+    network, seed, count, router_cycles, slots, gap = case
+    parts = packets(network, seed, min(count, 120), gap)
+    found = run(network, *parts, router_cycles=router_cycles, buffer_packets=slots)
+    wanted = slow_ends(network, list(zip(*(p.tolist() for p in parts), strict=True)), router_cycles, slots)
+    assert found.completion_cycle.tolist() == wanted
 
 
 @given(traffic, st.integers(1, 5))

@@ -84,6 +84,7 @@ class Noc:
         self._inputs = np.full((nodes, 1 + max(map(len, into))), at.NONE, np.int64)
         for node, queues in enumerate(into):
             self._inputs[node, : 1 + len(queues)] = [len(queues), *queues]
+        self._wanted = np.zeros(self._inputs.shape[1], np.int64)
         self._waiting = np.zeros(nodes, np.int64)
         self._registers = np.zeros(2, np.int64)
         self._packets = np.zeros((0, at.PACKET_FIELDS), np.int64)
@@ -157,7 +158,7 @@ class Noc:
     def _run(self, first: int, limit: int) -> None:
         verdict = at.run(
             len(self.network.links), self.buffer_packets, self.router_cycles, self._ports, self._packets, first,
-            self._size, self._inputs, self.network.port, self._waiting, self._registers, limit,
+            self._size, self._inputs, self.network.port, self._waiting, self._registers, self._wanted, limit,
         )  # fmt: skip
         if verdict == at.STUCK:
             full = [

@@ -32,7 +32,7 @@ def enqueue(ports, packets, waiting, q, p):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def run(links, slots, router_cycles, ports, packets, first, last, inputs, port_of, waiting, registers, limit):
+def run(links, slots, router_cycles, ports, packets, first, last, inputs, port_of, waiting, registers, wanted, limit):
     """Inject packets[first:last], then run all cycles before ``limit`` in which there is something to do.
 
     ports[:links] are links and the buffers behind them, the others ejection ports and injection queues.
@@ -51,18 +51,14 @@ def run(links, slots, router_cycles, ports, packets, first, last, inputs, port_o
                     ports[q, HELD] -= 1
                 else:
                     following = min(following, ports[q, READ_UNTIL])
+        served = 0
         for node in range(nodes):
             if waiting[node]:
-                serve(links, slots, router_cycles, ports, packets, inputs, port_of, waiting, registers, node, now)
-        for q in range(ports.shape[0]):
-            if ports[q, HEAD] != NONE:
-                ready = max(packets[ports[q, HEAD], AT], ports[q, READ_UNTIL])
-                if ready > now:
-                    following = min(following, ready)
-            if ports[q, READ_UNTIL] > now:
-                following = min(following, ports[q, READ_UNTIL])
-            if ports[q, FREE_FROM] > now:
-                following = min(following, ports[q, FREE_FROM])
+                served += serve(
+                    links, slots, router_cycles, ports, packets, inputs, port_of, waiting, registers, wanted, node, now
+                )
+        # while packets move, the next cycle is worth a look; else the next one in which something ends or begins
+        following = now + 1 if served else next_change(ports, packets, now, following)
         if following == FAR and registers[LEFT] > 0:
             registers[CYCLE] = now
             return STUCK
@@ -71,18 +67,36 @@ def run(links, slots, router_cycles, ports, packets, first, last, inputs, port_o
     return DONE
 
 
+@njit(inline="always")
+def next_change(ports, packets, now, following):
+    """The first cycle after ``now`` in which a packet, a queue or an output becomes ready."""
+    for q in range(ports.shape[0]):
+        if ports[q, HEAD] != NONE:
+            ready = max(packets[ports[q, HEAD], AT], ports[q, READ_UNTIL])
+            if ready > now:
+                following = min(following, ready)
+        if ports[q, READ_UNTIL] > now:
+            following = min(following, ports[q, READ_UNTIL])
+        if ports[q, FREE_FROM] > now:
+            following = min(following, ports[q, FREE_FROM])
+    return following
+
+
 @njit(cache=True, nogil=True, _nrt=False)
-def serve(links, slots, router_cycles, ports, packets, inputs, port_of, waiting, registers, node, now):
+def serve(links, slots, router_cycles, ports, packets, inputs, port_of, waiting, registers, wanted, node, now):
     """Let one packet go to each output of a node that is free: of the inputs that ask, the next one in turn."""
     count = inputs[node, 0]
+    for k in range(count):
+        wanted[k] = asks(ports, packets, inputs, port_of, node, k, now)
     served = 0
     for k in range(count):
-        out = asks(ports, packets, inputs, port_of, node, k, now)
+        out = wanted[k]
         if out == NONE or ports[out, FREE_FROM] > now:
             continue
-        for step in range(count):
-            turn = (ports[out, LAST_INPUT] + 1 + step) % count
-            if asks(ports, packets, inputs, port_of, node, turn, now) != out:
+        turn = ports[out, LAST_INPUT]
+        for _ in range(count):
+            turn = turn + 1 if turn + 1 < count else 0
+            if wanted[turn] != out:
                 continue
             q = inputs[node, 1 + turn]
             if out < links:
@@ -92,6 +106,7 @@ def serve(links, slots, router_cycles, ports, packets, inputs, port_of, waiting,
                     continue
             move(links, router_cycles, ports, packets, waiting, registers, q, out, now)
             ports[out, LAST_INPUT] = turn
+            wanted[turn] = NONE
             served += 1
             break
     return served
