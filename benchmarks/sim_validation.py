@@ -1,5 +1,5 @@
-"""The simulator against others: DRAM against Ramulator 2, caches against cachegrind and pycachesim, sparse accelerators
-against Sparseloop, a GPU against a real one; and how fast it is.
+"""The simulator against others: DRAM against Ramulator 2, caches against cachegrind and pycachesim, systolic arrays
+against SCALE-Sim, sparse accelerators against Sparseloop, a GPU against a real one; and how fast it is.
 
 python -m benchmarks.sim_validation [--quick] [--only SECTIONS] [--json FILE]
 
@@ -27,9 +27,21 @@ from benchmarks import sim_accelerators
 from benchmarks.harness import Benchmark, Target, arguments
 from spcomp.sim.parts.cache import CacheLevel, Caches
 from spcomp.sim.parts.dram import Dram, preset
+from spcomp.sim.parts.noc import Network, Noc, mesh, torus
+from spcomp.sim.parts.systolic import DATAFLOWS, SystolicArray
+from spcomp.sim.parts.systolic_array import step_product
+from spcomp.sim.parts.systolic_machine import run_layer
+from spcomp.sim.parts.systolic_memory import BandwidthMemory
+from spcomp.sim.topology import read_topology
 from spcomp.sim.trace import INSTRUCTION, read_trace
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
+RESNET18 = Path(__file__).parents[1] / "examples" / "topologies" / "resnet18.csv"
+RESNET18_WS_32X32 = (
+    121939, 108359, 108359, 108359, 108359, 63215, 110879, 7479, 110879, 110879, 83519, 137087, 10207, 137087, 137087,
+    164735, 274175, 20223, 274175, 274175, 48639,
+)  # fmt: skip
+"""Total cycles, as SCALE-Sim 3.0.0 reports them."""
 THREE_LEVELS = ("32k,8,64", "1m,16,64", "32m,16,64")
 TARGETS = {
     "dram_cycles_error_reads": Target(1e-3, "<="),
@@ -42,6 +54,9 @@ TARGETS = {
     "cache_stream_maccess_s": Target(20),
     "cache_gather_maccess_s": Target(20),
     **sim_accelerators.TARGETS,
+    "systolic_cycles_error": Target(0, "<="),
+    "systolic_resnet18_s": Target(2, "<="),
+    "systolic_stepped_error": Target(0, "<="),
 }
 
 
@@ -181,6 +196,66 @@ def cache_speed(bench: Benchmark, options: Any) -> None:
         bench.report(f"cache_{name}_maccess_s", n / seconds / 1e6, f"{' '.join(THREE_LEVELS)}, {n} reads of 8 bytes")
 
 
+def systolic(bench: Benchmark, options: Any) -> None:
+    """ResNet-18 layer by layer, counted as SCALE-Sim counts; then exactly, and with a memory."""
+    start = time.perf_counter()
+    layers = read_topology(RESNET18)
+    array = SystolicArray(32, 32, "ws", "scalesim")
+    found = [array.cycles(layer.m, layer.k, layer.n) for layer in layers]
+    seconds = time.perf_counter() - start
+    exact = SystolicArray(32, 32)
+    worst = 0.0
+    for layer, ours, theirs in zip(layers, found, RESNET18_WS_32X32, strict=True):
+        error = abs(ours - theirs) / theirs
+        worst = max(worst, error)
+        real = exact.cycles(layer.m, layer.k, layer.n)
+        print(f"  {layer.name:<20} cycles {ours:>7} theirs {theirs:>7} error {error:.1e}  exact {real:>7}")
+    bench.report("systolic_cycles_error", worst, "worst of 21 layers of ResNet-18, ws 32x32, SCALE-Sim 3.0.0")
+    bench.report("systolic_resnet18_s", seconds, "reading the topology included")
+    start = time.perf_counter()
+    for layer in layers[:5] if options.quick else layers:
+        run_layer(exact, layer, BandwidthMemory(32))
+    count = 5 if options.quick else len(layers)
+    bench.report("systolic_memory_s", time.perf_counter() - start, f"{count} layers, step by step, 32 bytes a cycle")
+
+
+def systolic_stepped(bench: Benchmark, options: Any) -> None:
+    """The array that moves numbers against the closed form: cycles, and the product."""
+    g = np.random.default_rng(0)
+    worst = 0.0
+    count = 30 if options.quick else 200
+    for k in range(count):
+        m, inner, n = (int(v) for v in g.integers(1, 50, 3))
+        rows, cols = (int(v) for v in g.integers(1, 17, 2))
+        array = SystolicArray(rows, cols, DATAFLOWS[k % 3])
+        left, right = g.integers(-99, 99, (m, inner)), g.integers(-99, 99, (inner, n))
+        stepped = step_product(array, left, right)
+        wanted = array.cycles(m, inner, n)
+        wrong = not np.array_equal(stepped.output, left @ right) or stepped.macs != m * inner * n
+        worst = max(worst, abs(stepped.cycles - wanted) / wanted, float(wrong))
+    bench.report("systolic_stepped_error", worst, f"{count} products, arrays up to 16x16; 1 for a wrong number")
+
+
+def noc_speed(bench: Benchmark, options: Any) -> None:
+    """Packets a second on one core: uniform random traffic at a tenth of a flit per node and cycle, and all at once."""
+    n = 20_000 if options.quick else 100_000
+    g = np.random.default_rng(0)
+    for network in (mesh(8, 8), torus(8, 8)):
+        ends = g.integers(0, network.nodes, (2, n))
+        for name, load in (("light", 0.1), ("full", None)):
+            last = 0 if load is None else int(4 * n / (network.nodes * load))
+            arrival = np.sort(g.integers(0, last + 1, n))
+            seconds = best(lambda e=ends, a=arrival, v=network: pass_packets(v, e, a), options.quick)
+            key = f"noc_{network.name.replace(' ', '_')}_{name}_kpackets_s"
+            bench.report(key, n / seconds / 1e3, f"{n} packets of 4 flits")
+
+
+def pass_packets(network: Network, ends: NDArray[np.int64], arrival: NDArray[np.int64]) -> None:
+    noc = Noc(network)
+    noc.feed(ends[0], ends[1], 4, arrival)
+    noc.drain()
+
+
 def best(call: Callable[[], object], quick: bool) -> float:
     """Seconds of the fastest run; one run before does not count."""
     call()
@@ -200,6 +275,9 @@ SECTIONS: dict[str, Callable[[Benchmark, Any], None]] = {
     "cache_speed": cache_speed,
     "sparse": sim_accelerators.sparse,
     "gpu": sim_accelerators.gpu,
+    "systolic": systolic,
+    "systolic_stepped": systolic_stepped,
+    "noc_speed": noc_speed,
 }
 
 

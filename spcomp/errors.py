@@ -66,3 +66,7 @@ class RecipeError(SpcompError, ValueError):
 
 class StateError(SpcompError, RuntimeError):
     """An operation on a compiled module that its state does not allow."""
+
+
+class SimulationError(SpcompError, RuntimeError):
+    """A simulated machine cannot go on: its parts wait for each other."""

@@ -189,10 +189,13 @@ class Dram:
 
     def drain(self) -> DramResult:
         """Run until every request is done, and say what happened so far. Feeding may go on afterwards."""
-        empty = np.zeros(0, np.int64)
-        for low, high in self._fronts():
-            self._run(Places(empty, empty, empty, empty), empty.astype(np.bool_), empty, empty, self._size, low, high)
+        self._run_dry()
         return self.result()
+
+    def finish_fs(self) -> int:
+        """Run until every request is done: when the last burst has ended. Feeding may go on afterwards."""
+        self._run_dry()
+        return max(0, int(self._registers[:, at.C_LAST_DONE].max())) * self.config.cycle_fs
 
     def result(self) -> DramResult:
         """What happened so far; requests that are still queued have no issue and completion cycle yet."""
@@ -228,6 +231,11 @@ class Dram:
             commands=commands,
             commands_dropped=int(total[at.C_COMMANDS]) - kept,
         )
+
+    def _run_dry(self) -> None:
+        empty = np.zeros(0, np.int64)
+        for low, high in self._fronts():
+            self._run(Places(empty, empty, empty, empty), empty.astype(np.bool_), empty, empty, self._size, low, high)
 
     def _fronts(self) -> tuple[tuple[int, int], ...]:
         """Channels that take their requests from one stream."""

@@ -16,6 +16,7 @@ from spcomp.cli.console import print_error
 from spcomp.cli.demo import demo_command
 from spcomp.cli.explain import explain_command
 from spcomp.cli.sim import sim_app
+from spcomp.cli.sim_systolic import systolic_command
 from spcomp.cli.what_if import what_if_command
 from spcomp.cost.cache import default_folder
 from spcomp.errors import SpcompError
@@ -56,6 +57,7 @@ app.command("explain")(explain_command)
 app.command("what-if")(what_if_command)
 app.command("benchmark")(benchmark_command)
 app.command("demo")(demo_command)
+sim_app.command("systolic")(systolic_command)
 app.add_typer(sim_app, name="sim")
 
 

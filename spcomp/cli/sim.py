@@ -1,4 +1,4 @@
-"""``spcomp sim dram | cache``: one simulated part on a trace of addresses."""
+"""``spcomp sim dram | cache``: one simulated part on a trace of addresses. ``systolic`` is in :mod:`sim_systolic`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.table import Table
 from spcomp.cli.console import stdout
 from spcomp.errors import InputError
 
-sim_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Simulate one part of a machine on a trace.")
+sim_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Simulate one part of a machine.")
 
 TraceFile = Annotated[
     Path,
