@@ -18,6 +18,8 @@ from spcomp.passes.origins import Origins
 from spcomp.plan import Epilogue, RowRange
 from spcomp.sparsity.facts import SparsityFacts
 
+_MISSING = object()
+
 
 @dataclass(frozen=True)
 class Norm:
@@ -196,8 +198,8 @@ def attribute(gm: fx.GraphModule, node: fx.Node, after: str = "capture") -> Any:
     """The value of a ``get_attr`` node."""
     value: Any = gm
     for part in str(node.target).split("."):
-        if not hasattr(value, part):
+        value = getattr(value, part, _MISSING)
+        if value is _MISSING:
             raise PassError(f"verify the graph after {after}", f"{node.name} reads {node.target}, which is not there",
                             "report this graph as a bug")  # fmt: skip
-        value = getattr(value, part)
     return value
