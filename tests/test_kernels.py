@@ -37,9 +37,9 @@ ENCODINGS: list[Encoding] = [
 ]  # fmt: skip
 DTYPES = ("float32", "bfloat16", "float16")
 SERVED = (
-    ("csr", "block", "split", "nm", "window", "bitmap", "transposed")
+    ("csr", "block", "split", "nm", "nm_rest", "window", "bitmap", "transposed")
     if host_cpu().target == "cpu-avx512"
-    else ("csr", "block", "split", "nm")
+    else ("csr", "block", "split", "nm", "nm_rest")
 )
 
 
@@ -168,7 +168,9 @@ def test_without_torch_mlir_there_are_no_capabilities(monkeypatch: pytest.Monkey
 def test_encodings_without_a_kernel_are_refused() -> None:
     call, packed = call_of(Dense(), fitting(Dense(), 8, 8), schedule=(("tiles", 1),))
     assert BACKEND.schedules(call, 8) == []
-    with pytest.raises(KernelError, match=r"CPU kernel for layer: encoding dense\(\). Try: csr, block, split or nm"):
+    with pytest.raises(
+        KernelError, match=r"CPU kernel for layer: encoding dense\(\). Try: csr, block, split, nm or nm_rest"
+    ):
         BACKEND.build(call, packed, None)
     call, packed = call_of(Csr(64), fitting(Csr(64), 8, 8), schedule=(("tokens", 1),))
     with pytest.raises(KernelError, match=r"row kernel for layer: encoding csr.*Try: nm"):

@@ -8,7 +8,7 @@ from spcomp.encodings.pack import PackedTensor, bit_views, tensor_from_bits
 
 OUTSIDE = "index out of range in self"
 """What torch says for a number that is no row's; an ``IndexError``."""
-NEAREST = ("dense", "csr", "bitmap", "block", "split", "quad", "window", "nm", "transposed")
+NEAREST = ("dense", "csr", "bitmap", "block", "split", "quad", "window", "nm", "nm_rest", "transposed")
 """Encodings by how close together they keep a row's values, closest first."""
 
 

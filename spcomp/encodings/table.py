@@ -12,6 +12,7 @@ from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.dense import Dense
 from spcomp.encodings.nm import Nm
+from spcomp.encodings.nm_rest import NmRest
 from spcomp.encodings.quad import Quad
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.split import Split
@@ -29,13 +30,14 @@ ENCODINGS: dict[str, type[Encoding]] = {
     "transposed": Transposed,
     "quad": Quad,
     "split": Split,
+    "nm_rest": NmRest,
 }
 
 _FORM = re.compile(r"(\w+)(?:\((.*)\))?", re.ASCII)
 _FIELD = re.compile(r"(\w+)\s*=\s*(-?\d{1,9})", re.ASCII)
 _HINT = (
-    "csr(block_columns=128), block(rows=8, cols=8), split(rows=8, cols=8), nm(n=2, m=4), window(width=64), "
-    "quad(rows=1), bitmap, transposed or dense"
+    "csr(block_columns=128), block(rows=8, cols=8), split(rows=8, cols=8), nm(n=2, m=4), nm_rest(n=2, m=4), "
+    "window(width=64), quad(rows=1), bitmap, transposed or dense"
 )
 
 
