@@ -149,6 +149,8 @@ class PassContext:
     """Those of them whose rows are gathered from a slot, once layers are planned: memory -> slot."""
     origins: Origins = field(default_factory=Origins)
     """Constants that passes made of the model's own."""
+    orders: dict[tuple[object, ...], tuple[tuple[torch.Tensor, ...], torch.Tensor | None]] = field(default_factory=dict)
+    """Weights around hidden features, by memory -> themselves, and the order that pays for them."""
     packed: dict[tuple[str, str], PackedTensor] = field(default_factory=dict)
     """By (content digest, encoding): tied and repeated weights are packed once."""
 
