@@ -41,6 +41,8 @@ LOOKS = (aten._assert_tensor_metadata.default, aten.sym_size.int)
 """Ops that see sizes and dtypes alone."""
 DENSEST = 0.5
 """Above, in every weight, no order makes blocks that are worth it."""
+USED = 0.75
+"""Share of the slots of an N:M that are taken, from which on it was no chance."""
 FEWEST = 32
 """Features; with fewer there is nothing to gain."""
 
@@ -107,8 +109,13 @@ class PermuteHidden:
         if not any(f.nonzeros > DENSEST * _stored(f) for f in better):
             return False
         read = zip(before[makers:], after[makers:], strict=True)
-        lost = ((old.group_max[1, m], new.group_max[1, m], m) for old, new in read for m in NM_GROUPS)
-        return not any(2 * old <= m and new > old for old, new, m in lost)
+        return not any(new.group_max[1, m] > n for old, new in read for n, m in _promised(old))
+
+
+def _promised(facts: SparsityFacts) -> list[tuple[int, int]]:
+    """N:M that hold and are mostly used: a group has no more than N nonzeros, and on average not much less."""
+    held = ((facts.group_max[1, m], m) for m in NM_GROUPS)
+    return [(n, m) for n, m in held if n < m and facts.density > USED * n / m]
 
 
 def _stored(facts: SparsityFacts) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import spcomp
 from spcomp.capture import Example, capture
 from spcomp.passes.base import PassContext, attribute, run_passes
-from spcomp.passes.permute_hidden import PermuteHidden
+from spcomp.passes.permute_hidden import PermuteHidden, _promised
 from spcomp.passes.pipelines import CANONICAL, COLLECT, SHRINK
 from spcomp.sparsity.measure import measure
 from spcomp.sparsity.order import row_order, support
@@ -126,6 +126,16 @@ def test_left_alone_where_it_does_not_pay(kind: str) -> None:
             shuffled(model)
             model.fc2.weight.copy_(torch.where(torch.arange(384) % 4 < 2, torch.randn(256, 384), 0.0))
     assert permuted(graph(model, x)) == set()
+
+
+def test_an_n_of_m_that_chance_left_is_no_promise() -> None:
+    g = torch.Generator().manual_seed(0)
+    anywhere = torch.where(torch.rand(512, 512, generator=g) < 0.1, 1.0, 0.0)
+    facts = measure(anywhere)
+    assert 2 * facts.group_max[1, 16] <= 16
+    assert _promised(facts) == []
+    pruned = torch.where(torch.arange(512) % 4 < 2, torch.randn(512, 512, generator=g), 0.0)
+    assert (2, 4) in _promised(measure(pruned))
 
 
 class Seen(nn.Module):
