@@ -93,7 +93,7 @@ class PermuteHidden:
         bits = [weight_bits(w)[0] for w in (*made, *read)]
         if all(np.count_nonzero(b) > DENSEST * b.size for b in bits):
             return None
-        found = row_order([support(b if i < len(made) else b.T) for i, b in enumerate(bits)], self.group)
+        found = row_order([support(b, int(i >= len(made))) for i, b in enumerate(bits)], self.group)
         if found is None:
             return None
         order = torch.from_numpy(found)
