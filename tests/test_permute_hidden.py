@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import spcomp
 from spcomp.capture import Example, capture
+from spcomp.errors import StateError
 from spcomp.passes.base import PassContext, attribute, run_passes
 from spcomp.passes.permute_hidden import PermuteHidden, _promised
 from spcomp.passes.pipelines import CANONICAL, COLLECT, SHRINK
@@ -198,6 +199,8 @@ def test_compiled_state_update_and_load(tmp_path: Path) -> None:
         state = made.state_dict()
         assert state.keys() == model.state_dict().keys()
         assert all(same_bits(state[name], tensor) for name, tensor in model.state_dict().items())
+    with pytest.raises(StateError, match="a model that was cut or reordered before it was saved"):
+        restored.update_weights(other)
     compiled.update_weights(other)
     with torch.no_grad():
         torch.testing.assert_close(compiled(x), other(x), rtol=1e-4, atol=1e-4)
