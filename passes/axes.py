@@ -164,10 +164,10 @@ class Cuts:
         while queue:
             relation = queue.popleft()
             waiting.discard(id(relation))
-            before = {axis: int(self.cut[axis].sum()) for axis in relation.axes}
+            before = {axis: np.count_nonzero(self.cut[axis]) for axis in relation.axes}
             relation.tighten(self.cut)
             for axis, count in before.items():
-                if int(self.cut[axis].sum()) == count:
+                if np.count_nonzero(self.cut[axis]) == count:
                     continue
                 for other in self._touching[axis]:
                     if id(other) not in waiting:

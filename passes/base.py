@@ -18,6 +18,8 @@ from spcomp.passes.origins import Origins
 from spcomp.plan import Epilogue, RowRange
 from spcomp.sparsity.facts import SparsityFacts
 
+_MISSING = object()
+
 
 @dataclass(frozen=True)
 class Norm:
@@ -147,6 +149,8 @@ class PassContext:
     """Those of them whose rows are gathered from a slot, once layers are planned: memory -> slot."""
     origins: Origins = field(default_factory=Origins)
     """Constants that passes made of the model's own."""
+    orders: dict[tuple[object, ...], tuple[tuple[torch.Tensor, ...], torch.Tensor | None]] = field(default_factory=dict)
+    """Weights around hidden features, by memory -> themselves, and the order that pays for them."""
     packed: dict[tuple[str, str], PackedTensor] = field(default_factory=dict)
     """By (content digest, encoding): tied and repeated weights are packed once."""
 
@@ -196,8 +200,8 @@ def attribute(gm: fx.GraphModule, node: fx.Node, after: str = "capture") -> Any:
     """The value of a ``get_attr`` node."""
     value: Any = gm
     for part in str(node.target).split("."):
-        if not hasattr(value, part):
+        value = getattr(value, part, _MISSING)
+        if value is _MISSING:
             raise PassError(f"verify the graph after {after}", f"{node.name} reads {node.target}, which is not there",
                             "report this graph as a bug")  # fmt: skip
-        value = getattr(value, part)
     return value

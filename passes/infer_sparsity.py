@@ -54,4 +54,5 @@ def positive_zeros(weight: torch.Tensor) -> torch.Tensor:
     weight = weight.detach()
     bits = weight.view({4: torch.int32, 2: torch.int16}[weight.element_size()])
     negative = torch.iinfo(bits.dtype).min
-    return weight + 0.0 if bool((bits == negative).any()) else weight
+    least = int(bits.min()) if bits.numel() else 0  # the bits of -0.0 are those of the least integer
+    return weight + 0.0 if least == negative else weight

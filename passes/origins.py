@@ -11,9 +11,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Literal
 
 import torch
+
+from spcomp.passes.slices import taken
 
 
 def identity(tensor: torch.Tensor) -> tuple[object, ...]:
@@ -34,7 +37,7 @@ class Step:
         match self.kind:
             case "keep":
                 assert self.index is not None
-                return tensor.index_select(self.numbers[0][0], self.index)
+                return taken(tensor, [(self.numbers[0][0], self.index)])
             case "permute":
                 order, shape = self.numbers
                 return tensor.permute(order).reshape(shape)
@@ -47,9 +50,13 @@ Select = tuple[Step, ...]
 
 
 def pick(select: Select, tensor: torch.Tensor) -> torch.Tensor:
-    """All steps, one after the other."""
-    for step in select:
-        tensor = step(tensor)
+    """All steps, one after the other; cuts that follow each other are one."""
+    for kind, steps in groupby(select, lambda step: step.kind):
+        if kind == "keep":
+            tensor = taken(tensor, [(s.numbers[0][0], s.index) for s in steps if s.index is not None])
+            continue
+        for step in steps:
+            tensor = step(tensor)
     return tensor
 
 

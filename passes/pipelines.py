@@ -10,6 +10,7 @@ from spcomp.passes.find_tables import FindTables
 from spcomp.passes.flatten import Flatten
 from spcomp.passes.infer_sparsity import InferSparsity
 from spcomp.passes.lower import Lower
+from spcomp.passes.permute_hidden import PermuteHidden
 
 CANONICAL: tuple[Pass, ...] = (
     Flatten(),  # first: every later pass sees one flat tuple of outputs
@@ -18,6 +19,7 @@ CANONICAL: tuple[Pass, ...] = (
 SHRINK: tuple[Pass, ...] = (
     *CANONICAL,
     EliminateDead(),  # before facts are measured: what is gone is no zero any more
+    PermuteHidden(),  # of what is left: dead features would be in the way
 )
 COLLECT: tuple[Pass, ...] = (
     InferSparsity(),  # facts before anyone asks about them

@@ -17,6 +17,7 @@ from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
+from spcomp.encodings.nm_rest import NmRest
 from spcomp.encodings.quad import Quad
 from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.spec import Encoding
@@ -30,7 +31,7 @@ from spcomp.passes.infer_sparsity import positive_zeros
 from spcomp.passes.told import CSR_COLUMNS, SORTED_COLUMNS, SPLITS, told
 from spcomp.plan import KernelCall, KernelKey, RowRange, Schedule
 from spcomp.sparsity.bits import as_matrix, weight_bits
-from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, SparsityFacts
+from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, NM_RESTS, SparsityFacts
 
 BUCKETS = (RowRange(1, 1), RowRange(2, 15), RowRange(16, 127), RowRange(128, None))
 """Row buckets, tuned at both edges."""
@@ -46,6 +47,8 @@ CODED = ("baked_cpu",)
 """Backends whose kernels are code that holds the weight; its packed form only restores it."""
 CLUSTERED = 0.8
 """Share of the blocks with a nonzero that chance would give, below which it was not chance."""
+NEARLY = 0.5
+"""Share of the nonzeros that chance would leave beyond N of M, below which it was not chance."""
 FEWEST_ZERO_INPUTS = 0.4
 """Share of zero inputs from which on skipping their columns is worth a try."""
 WINDOW_WIDTHS = ((0.6, 32), (0.6, 64), (0.2, 256))
@@ -138,6 +141,11 @@ def encodings_for(facts: SparsityFacts, only: frozenset[str] | None = None) -> l
         if 1 <= n < m and n <= (16 if m <= 4 else 8) and not any(share <= n / m for share in shares):
             found.append(Nm(n, m))  # 4:8 is no news where 2:4 holds: the same slots, wider indices
             shares.add(n / m)
+    found += [
+        NmRest(n, m)
+        for n, m in NM_RESTS
+        if facts.rests[n, m] < NEARLY * _by_chance(facts.density, n, m) * facts.elements
+    ]
     found += [Window(width) for most, width in WINDOW_WIDTHS if 0 < facts.density <= most]
     if BITMAP_DENSITY[0] <= facts.density <= BITMAP_DENSITY[1]:
         found.append(Bitmap())
@@ -151,6 +159,12 @@ def _by_rows(facts: SparsityFacts, only: frozenset[str] | None) -> list[Encoding
     if not ordered or (only is not None and "sorted_csr" not in only):
         return [*plain]
     return [*ordered, plain[-1]]
+
+
+def _by_chance(density: float, n: int, m: int) -> float:
+    """Nonzeros beyond the first n of their group of m, for each element, if nonzeros lay anywhere."""
+    held = (math.comb(m, c) * density**c * (1 - density) ** (m - c) * (c - n) for c in range(n + 1, m + 1))
+    return sum(held) / m
 
 
 def _clustered(facts: SparsityFacts, rows: int, cols: int) -> bool:

@@ -13,6 +13,7 @@ from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
+from spcomp.encodings.nm_rest import NmRest
 from spcomp.encodings.quad import Quad
 from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.spec import Encoding
@@ -20,7 +21,7 @@ from spcomp.encodings.split import Split
 from spcomp.encodings.transposed import Transposed
 from spcomp.encodings.wanted import Wanted
 from spcomp.encodings.window import Window
-from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, SparsityFacts
+from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, NM_RESTS, SparsityFacts
 
 CSR_COLUMNS = (64, 128, 256)
 SORTED_COLUMNS = (128, 256)
@@ -69,6 +70,8 @@ def _meant(facts: SparsityFacts, wanted: Wanted) -> list[Encoding]:
             fitting = [(share, m, n) for share, m, n in tight if n <= (16 if m <= 4 else 8)]
             _, m, n = min(fitting, default=(0.5, 4, 2))
             return [Nm(n, m)]
+        case "nm_rest":
+            return [NmRest(n, m, 100) for n, m in NM_RESTS]
         case "window":
             return [Window(width) for width in WIDTHS]
         case "quad":

@@ -50,7 +50,8 @@ def repack(parts: Parts, model: nn.Module) -> Parts:
         return _again(parts, state)
     if parts.state.lost or parts.state.restored:
         raise StateError(
-            "update the weights", "a model that was cut before it was saved: what it was cut from is not in the file",
+            "update the weights",
+            "a model that was cut or reordered before it was saved: what it was made of is not in the file",
             "spcomp.compile again (with shrink=False, if weights will change often)",
         )  # fmt: skip
     missing = [n for r in parts.slots for n in _names(r) if n is not None and n not in state]

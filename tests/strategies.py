@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
+from spcomp.encodings.nm_rest import NmRest
 from spcomp.encodings.pack import tensor_from_bits
 from spcomp.encodings.quad import Quad
 from spcomp.encodings.sorted_csr import SortedCsr
@@ -19,7 +20,7 @@ from spcomp.encodings.spec import BIT_DTYPES, Encoding
 from spcomp.encodings.split import Split
 from spcomp.encodings.table import ENCODINGS
 from spcomp.encodings.window import WIDTHS, Window
-from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS
+from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, NM_RESTS
 
 DTYPES = tuple(BIT_DTYPES)
 SPECIAL_BITS: dict[str, list[int]] = {
@@ -114,6 +115,10 @@ def encodings(name: str) -> st.SearchStrategy[Encoding]:
             return st.builds(Split, st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 25, 50, 100]))
         case "nm":
             return st.sampled_from([Nm(n, m) for m in NM_GROUPS for n in range(1, min(m, 9))])
+        case "nm_rest":
+            return st.builds(
+                lambda nm, most: NmRest(*nm, most), st.sampled_from(NM_RESTS), st.sampled_from([1, 10, 100])
+            )
         case "window":
             return st.sampled_from(WIDTHS).map(Window)
         case "quad":

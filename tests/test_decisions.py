@@ -214,13 +214,14 @@ def test_debug_dir_has_graphs_and_sources(tmp_path: Path) -> None:
         "00-flatten.py",
         "01-canonicalize.py",
         "02-eliminate-dead.py",
-        "03-infer-sparsity.py",
-        "04-collect.py",
-        "05-find-tables.py",
-        "06-infer-activations.py",
-        "07-lower.py",
+        "03-permute-hidden.py",
+        "04-infer-sparsity.py",
+        "05-collect.py",
+        "06-find-tables.py",
+        "07-infer-activations.py",
+        "08-lower.py",
     ]
-    lowered = (tmp_path / "new" / "dump" / "07-lower.py").read_text()
+    lowered = (tmp_path / "new" / "dump" / "08-lower.py").read_text()
     assert lowered.count("torch.ops.spcomp.linear_v1") == 2
     sources = list((tmp_path / "new" / "dump" / "kernels").glob("*.mlir"))
     assert {p.name.split("-")[0] for p in sources} == {"0", "2"}

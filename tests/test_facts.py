@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spcomp.encodings.pack import tensor_from_bits
 from spcomp.errors import WeightError
 from spcomp.sparsity import measure as measuring
-from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, SparsityFacts
+from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, NM_RESTS, SparsityFacts
 from spcomp.sparsity.measure import measure
 from tests.strategies import SPECIAL_BITS, bit_matrices, weights
 
@@ -29,6 +29,10 @@ def slow_blocks(mask: NDArray[np.bool_], rows: int, cols: int) -> int:
     )
 
 
+def slow_rest(mask: NDArray[np.bool_], n: int, m: int) -> int:
+    return sum(max(0, int(line[i : i + m].sum()) - n) for line in mask for i in range(0, len(line), m))
+
+
 def expect_facts(facts: SparsityFacts, bits: NDArray[Any]) -> None:
     mask = bits != 0
     assert facts.shape == bits.shape
@@ -38,6 +42,7 @@ def expect_facts(facts: SparsityFacts, bits: NDArray[Any]) -> None:
     slow = {(axis, m): slow_group_max(mask if axis else mask.T, m) for axis in (1, 0) for m in NM_GROUPS}
     assert facts.group_max == slow
     assert facts.block_counts == {shape: slow_blocks(mask, *shape) for shape in BLOCK_SHAPES}
+    assert facts.rests == {rest: slow_rest(mask, *rest) for rest in NM_RESTS}
 
 
 @given(bit_matrices())

@@ -38,9 +38,9 @@ ENCODINGS: list[Encoding] = [
 ]  # fmt: skip
 DTYPES = ("float32", "bfloat16", "float16")
 SERVED = (
-    ("csr", "sorted_csr", "block", "split", "nm", "window", "bitmap", "transposed")
+    ("csr", "sorted_csr", "block", "split", "nm", "nm_rest", "window", "bitmap", "transposed")
     if host_cpu().target == "cpu-avx512"
-    else ("csr", "sorted_csr", "block", "split", "nm")
+    else ("csr", "sorted_csr", "block", "split", "nm", "nm_rest")
 )
 
 
@@ -172,7 +172,7 @@ def test_encodings_without_a_kernel_are_refused() -> None:
     call, packed = call_of(Dense(), fitting(Dense(), 8, 8), schedule=(("tiles", 1),))
     assert BACKEND.schedules(call, 8) == []
     with pytest.raises(
-        KernelError, match=r"CPU kernel for layer: encoding dense\(\). Try: csr, sorted_csr, block, split or nm"
+        KernelError, match=r"CPU kernel for layer: encoding dense.*Try: csr, sorted_csr, block, split, nm or nm_rest"
     ):
         BACKEND.build(call, packed, None)
     call, packed = call_of(Csr(64), fitting(Csr(64), 8, 8), schedule=(("tokens", 1),))

@@ -193,7 +193,12 @@ def test_a_shrunk_graph_compiles_as_a_model_of_its_own(tmp_path: Path) -> None:
 
 
 def test_passes_print_as_their_options() -> None:
-    assert [describe(p) for p in SHRINK] == ["flatten", "canonicalize", "eliminate-dead"]
+    assert [describe(p) for p in SHRINK] == [
+        "flatten",
+        "canonicalize",
+        "eliminate-dead",
+        "permute-hidden{group=8,gain=0.2}",
+    ]
 
 
 def test_analysis_is_fast() -> None:

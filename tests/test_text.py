@@ -24,6 +24,7 @@ TEXTS = {
     "sorted_csr": csr_text(24, 32, 80, 72, 64, 2, "i8", "i8", window=16),
     "block": block_text(10, 16, 8, 4, 2, 2, "bf16"),
     "nm_tokens": nm_tokens_text(NmShape(20, 40, 2, 4), 64, 32, 2, 1),
+    "nm_rest": nm_tokens_text(NmShape(20, 40, 2, 4), 64, 32, 2, 1, rest=True),
     "nm_rows": nm_rows_text(NmShape(20, 40, 2, 4), 1, True, "relu", "f16"),
     "gemv": gemv_text(6, 40, 2),
 }

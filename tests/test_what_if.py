@@ -271,3 +271,12 @@ def test_patterns_and_grids_are_read_once() -> None:
     assert families(["2:4", NM(2, 4), " Unstructured "]) == (Family(NM(2, 4)), Family(None))
     assert grid([0.9, 0.5, 0.9]) == (0.5, 0.9)
     assert grid(0.5) == (0.5,)
+
+
+def test_layers_are_those_that_are_left_after_shrinking() -> None:
+    model = nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 32)).eval()
+    with torch.no_grad():
+        model[0].weight[20:] = 0
+        model[0].bias[20:] = 0
+    found = sites_of([capture(model, [Example.of(torch.randn(8, 64))])])
+    assert [(site.layer, site.n, site.k) for site, _ in found] == [("0", 20, 64), ("2", 32, 20)]

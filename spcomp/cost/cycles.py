@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from spcomp.encodings.nm import Nm
 from spcomp.encodings.spec import ITEM_BYTES
 from spcomp.plan import KernelCall
 
@@ -198,10 +199,17 @@ def _tiles(call: KernelCall, m: int, most: int, l1_bytes: int) -> Work:
             reach = min(call.k, {8: 2, 4: 2, 2: 4, 1: 8}.get(size, 8) * word)
             visits = call.n * call.k / reach * turns
             loads = max(size / VECTORS, (size + 1) / LOADS, (size + 5) / ISSUE)
-            cycles = call.stored * turns * (loads + constant("control"))
-            lines = call.stored * turns * size * missed(reach * line, l1_bytes)
+            slots = _slots(call)
+            cycles = slots * turns * (loads + constant("control"))
+            lines = slots * turns * size * missed(reach * line, l1_bytes)
             lines += (1 + constant("store")) * visits * size
             surprises = 0.0
+            if call.encoding.name == "nm_rest":
+                rest = call.stored - slots
+                mean = rest / max(1, call.n)
+                cycles += rest * turns * max(size / VECTORS, (size + 2) / LOADS, (size + 5) / ISSUE, FMA_LATENCY / 2)
+                lines += rest * turns * size * missed(call.k * line, l1_bytes)
+                surprises = call.n * turns * surprise(mean, mean / max(1, call.k))
     if call.encoding.name != "quad":
         cycles *= constant("ports")
     whole = -(-tiles // PANEL_TILES)
@@ -219,6 +227,14 @@ def _rest(call: KernelCall, rows: int, cols: int) -> float:
         return float(call.stored)
     blocks = (2 * call.stored - indices) / (2 * rows * cols - 4)
     return max(0.0, call.stored - blocks * rows * cols)
+
+
+def _slots(call: KernelCall) -> int:
+    """Values that an N:M and a rest hold in their slots."""
+    parameters = call.encoding.parameters()
+    nm = Nm(int(parameters["n"]), int(parameters["m"]))
+    bundles, words = nm.sizes((call.n, call.k))
+    return bundles * words * nm.slots_per_word * LANES
 
 
 def _product(call: KernelCall, cols: int) -> tuple[float, float, float]:

@@ -12,6 +12,7 @@ from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.dense import Dense
 from spcomp.encodings.nm import Nm
+from spcomp.encodings.nm_rest import NmRest
 from spcomp.encodings.quad import Quad
 from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.spec import Encoding
@@ -31,13 +32,14 @@ ENCODINGS: dict[str, type[Encoding]] = {
     "quad": Quad,
     "split": Split,
     "sorted_csr": SortedCsr,
+    "nm_rest": NmRest,
 }
 
 _FORM = re.compile(r"(\w+)(?:\((.*)\))?", re.ASCII)
 _FIELD = re.compile(r"(\w+)\s*=\s*(-?\d{1,9})", re.ASCII)
 _HINT = (
     "csr(block_columns=128), sorted_csr(block_columns=128), block(rows=8, cols=8), split(rows=8, cols=8), "
-    "nm(n=2, m=4), window(width=64), quad(rows=1), bitmap, transposed or dense"
+    "nm(n=2, m=4), nm_rest(n=2, m=4), window(width=64), quad(rows=1), bitmap, transposed or dense"
 )
 
 

@@ -13,7 +13,7 @@ from spcomp.capture import Captured
 from spcomp.passes.base import PassContext, Site, run_passes
 from spcomp.passes.collect import matches, site_key
 from spcomp.passes.conv import is_conv
-from spcomp.passes.pipelines import ANALYSE
+from spcomp.passes.pipelines import COLLECT, SHRINK
 from spcomp.plan import RowRange
 
 Calls = tuple[Counter[int], ...]
@@ -42,11 +42,12 @@ class Kind:
 
 
 def sites_of(captured: Sequence[Captured]) -> list[tuple[Site, Calls]]:
-    """Every linear layer and convolution with a constant weight, in program order, with its calls."""
+    """Every linear layer and convolution with a constant weight, in program order, with its calls. They are those that
+    ``compile`` plans: what is constant or unread is gone."""
     ctx = PassContext()
     calls: dict[tuple[object, ...], list[Counter[int]]] = {}
     for i, program in enumerate(captured):
-        gm = run_passes(ANALYSE, program.gm, ctx)
+        gm = run_passes((*SHRINK, *COLLECT), program.gm, ctx)
         for match in matches(gm):
             key = site_key(gm, match)
             counted = calls.setdefault(key, [Counter() for _ in captured])

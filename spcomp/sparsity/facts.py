@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 Axis = Literal[0, 1]
 NM_GROUPS: tuple[int, ...] = (2, 4, 8, 16)
 """Group lengths for which N:M is measured."""
+NM_RESTS: tuple[tuple[int, int], ...] = ((1, 4), (2, 4))
+"""(N, M) for which the nonzeros that fit into no group are counted."""
 BLOCK_SHAPES: tuple[tuple[int, int], ...] = (
     (1, 4), (1, 8), (1, 16), (2, 2), (4, 1), (4, 4), (8, 1), (8, 8), (16, 1), (16, 16), (32, 1), (32, 32), (64, 64),
 )  # fmt: skip
@@ -41,6 +43,9 @@ class SparsityFacts:
     """
     block_counts: dict[tuple[int, int], int]
     """(rows, cols) -> aligned blocks that hold at least one nonzero; ragged edge blocks count as blocks."""
+
+    rests: dict[tuple[int, int], int]
+    """(N, M) -> nonzeros beyond the first N of their aligned group of M along K."""
 
     @property
     def elements(self) -> int:

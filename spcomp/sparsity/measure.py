@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spcomp.sparsity.bits import matrix_shape, weight_bits
 from spcomp.sparsity.digest import in_threads, leaf_digest, root_digest
-from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, Axis, SparsityFacts
+from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, NM_RESTS, Axis, SparsityFacts
 
 if TYPE_CHECKING:
     import torch
@@ -70,6 +70,7 @@ class _Counts:
     column_nonzeros: NDArray[np.int64]
     group_max: dict[tuple[Axis, int], int]
     block_counts: dict[tuple[int, int], int]
+    rests: dict[tuple[int, int], int]
 
 
 def _tiles(shape: tuple[int, int]) -> list[_Tile]:
@@ -112,6 +113,7 @@ def _count_tile(tile: NDArray[Any]) -> _Counts:
         column_nonzeros=sums.sum(axis=0, dtype=np.int64)[:columns],
         group_max=group_max,
         block_counts=_block_counts(words),
+        rests={(n, m): _rest(words, n, m) for n, m in NM_RESTS},
     )
 
 
@@ -131,6 +133,20 @@ def _row_group_max(words: Words, m: int) -> int:
             return int(np.bitwise_count(words.view("<u2")).max())
         case _:
             raise AssertionError(f"NM_GROUPS has a group length without a counting rule: {m}")
+
+
+def _rest(words: Words, n: int, m: int) -> int:
+    """Bits beyond the first ``n`` of each aligned group of 4: how many groups have more than n, n + 1, ... of them."""
+    if m != 4:
+        raise AssertionError(f"NM_RESTS has a group length without a counting rule: {m}")
+    pairs = np.uint64(0x5555_5555_5555_5555)
+    next_pair = np.uint64(2)
+    both, one = words & (words >> np.uint64(1)) & pairs, (words | (words >> np.uint64(1))) & pairs
+    two = both | (both >> next_pair) | (one & (one >> next_pair))
+    three = (both & (one >> next_pair)) | (one & (both >> next_pair))
+    four = both & (both >> next_pair)
+    groups = np.uint64(0x1111_1111_1111_1111)
+    return sum(int(np.bitwise_count(held & groups).sum(dtype=np.int64)) for held in (two, three, four)[n - 1 :])
 
 
 def _block_counts(words: Words) -> dict[tuple[int, int], int]:
@@ -175,6 +191,7 @@ def _merge(shape: tuple[int, int], dtype: str, digest: str, tiles: list[_Tile], 
         column_nonzeros=column_nonzeros,
         group_max={(a, m): max((c.group_max[a, m] for c in counts), default=0) for a in axes for m in NM_GROUPS},
         block_counts={block: sum(c.block_counts[block] for c in counts) for block in BLOCK_SHAPES},
+        rests={rest: sum(c.rests[rest] for c in counts) for rest in NM_RESTS},
     )
 
 

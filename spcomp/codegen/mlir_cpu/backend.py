@@ -20,6 +20,7 @@ from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
+from spcomp.encodings.nm_rest import NmRest
 from spcomp.encodings.pack import PackedTensor
 from spcomp.encodings.quad import Quad
 from spcomp.encodings.sorted_csr import SortedCsr
@@ -30,7 +31,7 @@ from spcomp.kernel import Kernel
 from spcomp.plan import KernelCall, KernelKey, Schedule
 from spcomp.targets.host import host_cpu
 
-ANYWHERE = ("csr", "sorted_csr", "block", "split", "nm")
+ANYWHERE = ("csr", "sorted_csr", "block", "split", "nm", "nm_rest")
 WITH_AVX512 = ("window", "bitmap", "transposed")
 INT8_FEATURES = {"quad": {"avx512_vnni"}, "bitmap": {"avx512_vnni", "avx512_vbmi2"}}
 """CPU features beyond AVX-512 that int8 kernels need."""
@@ -87,6 +88,8 @@ class MlirCpu:
                 if m <= FEW_TOKENS and call.target == "cpu-avx512":
                     found.append((("tokens", max(t for t in (8, 4, 2, 1) if t <= max(1, m))),))
                 return found + [(("tiles", t),) for t in fitting[:1]]
+            case NmRest():
+                return [(("tiles", t),) for t in fitting[:1]]
             case Window() | Bitmap():
                 return [(("tokens", SUMMED_TOKENS),)] if m <= FEW_TOKENS and call.target == "cpu-avx512" else []
             case Transposed():

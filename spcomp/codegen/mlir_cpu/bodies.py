@@ -13,6 +13,7 @@ from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, Body, pointers
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
+from spcomp.encodings.nm_rest import NmRest
 from spcomp.encodings.pack import PackedTensor
 from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.split import Split
@@ -37,9 +38,13 @@ def body_of(call: KernelCall, packed: PackedTensor) -> Body:
             return _split(call, packed, encoding)
         case Nm() as encoding:
             return _nm(call, packed, encoding)
+        case NmRest() as encoding:
+            return _nm_rest(call, packed, encoding)
         case other:
             raise KernelError(
-                f"generate a CPU kernel for {call.layer}", f"encoding {other}", "csr, sorted_csr, block, split or nm"
+                f"generate a CPU kernel for {call.layer}",
+                f"encoding {other}",
+                "csr, sorted_csr, block, split, nm or nm_rest",
             )
 
 
@@ -160,6 +165,26 @@ def _nm(call: KernelCall, packed: PackedTensor, encoding: Nm) -> Body:
         ),
         pointers=pointers(packed, ("values", "control")),
         row_weights=np.full(units, LANES * shape.words * shape.slots_per_word, np.int64),
+        rows_per_unit=LANES,
+        at=lambda *_: (),
+    )
+
+
+def _nm_rest(call: KernelCall, packed: PackedTensor, encoding: NmRest) -> Body:
+    shape = NmShape(call.n, call.k, encoding.n, encoding.m)
+    slots, values = shape.words * shape.slots_per_word, packed.buffers["values"]
+    start = packed.buffers["rest_start"].numpy().astype(np.int64)
+    past = values.data_ptr() + -(-call.n // LANES) * LANES * slots * values.element_size()
+    return Body(
+        columns=shape.padded_columns,
+        function=lambda tiles, columns, stride: (
+            "nmrest",
+            nm_tokens_text(shape, columns, stride, tiles, WORDS[tiles], MLIR_DTYPES[call.dtype], rest=True),
+            7,
+            4,
+        ),
+        pointers=(*pointers(packed, ("values", "control")), past, *pointers(packed, ("rest_columns", "rest_start"))),
+        row_weights=LANES * slots + start[LANES::LANES] - start[:-1:LANES],
         rows_per_unit=LANES,
         at=lambda *_: (),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spcomp.codegen.mlir_cpu.csr import load_weight, prefetch
+from spcomp.codegen.mlir_cpu.csr import load_weight, prefetch, sum_nonzeros
 from spcomp.codegen.mlir_cpu.epilogue import IVEC, activate
 from spcomp.codegen.mlir_cpu.layout import store_row
 from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
@@ -58,23 +58,36 @@ class NmShape:
 
 
 def nm_tokens_text(
-    shape: NmShape, padded_k: int, padded_n: int, tiles: int, words_per_block: int, dtype: str = "f32"
+    shape: NmShape,
+    padded_k: int,
+    padded_n: int,
+    tiles: int,
+    words_per_block: int,
+    dtype: str = "f32",
+    *,
+    rest: bool = False,
 ) -> str:
     """``nm(xs, ys, values, control, tile_lo, tile_hi, row_lo, row_hi)``; rows count tiles of sixteen rows.
+
+    With ``rest``: ``nmrest(xs, ys, values, control, rest_values, rest_columns, rest_start, ...)``; what fits into no
+    slot is where a row's sums begin.
 
     xs [*, padded_k, 16], ys [*, padded_n, 16]. A word's slots are written out; ``words_per_block``
     words (a column block of x that stays in L1) are summed before the partial sums go back to memory.
     """
     f = Function(
-        "nm",
-        (("xs", "f32"), ("ys", "f32"), ("values", dtype), ("control", "i32")),
+        "nmrest" if rest else "nm",
+        (
+            ("xs", "f32"), ("ys", "f32"), ("values", dtype), ("control", "i32"),
+            *((("rest_values", dtype), ("rest_columns", "i16"), ("rest_start", "i32")) if rest else ()),
+        ),
         ("tile_lo", "tile_hi", "row_lo", "row_hi"),
-    )
+    )  # fmt: skip
     with f.loop("%tile_lo", "%tile_hi", f.idx(tiles), hint="tile") as tile:
         x0 = f.mul(tile.index, f.idx(padded_k * LANES))
         y0 = f.mul(tile.index, f.idx(padded_n * LANES))
         first = min(words_per_block, shape.words)
-        _token_rows(f, shape, tiles, x0, y0, padded_k, padded_n, f.idx(0), f.idx(first), dtype, first=True)
+        _token_rows(f, shape, tiles, x0, y0, padded_k, padded_n, f.idx(0), f.idx(first), dtype, first=True, rest=rest)
         if shape.words > first:
             with f.loop(f.idx(first), f.idx(shape.words), f.idx(words_per_block), hint="block") as block:
                 stop = f.add(block.index, f.idx(words_per_block))
@@ -96,6 +109,7 @@ def _token_rows(
     dtype: str,
     *,
     first: bool,
+    rest: bool = False,
 ) -> None:
     with (
         f.loop("%row_lo", "%row_hi", hint="rows") as row_tile,
@@ -106,6 +120,9 @@ def _token_rows(
         at = [f.add(out, f.idx(t * padded_n * LANES)) for t in range(tiles)]
         chains = max(1, 4 // tiles)
         sums = [f.splat("0.0") if first else f.vload("%ys", a) for a in at]
+        if rest:
+            span = f.load_index("%rest_start", row, "i32"), f.load_index("%rest_start", f.add(row, f.idx(1)), "i32")
+            sums = sum_nonzeros(f, "%rest_values", "%rest_columns", "i16", span, x0, sums, padded_k, dtype)
         sums += [f.splat("0.0")] * (tiles * (chains - 1))
         word0 = f.mul(row_tile.index, f.idx(shape.words))
         with f.loop(word_lo, word_hi, carried=[(s, VEC) for s in sums], hint="word") as word:
