@@ -43,6 +43,8 @@ KEEP = 3
 """Encodings measured for a layer, of those that serve all its row counts; beside them the likeliest at each one."""
 NEAR = 1.6
 """Candidates predicted slower than this many times the best are not measured."""
+MANY_NONZEROS = 0.25
+"""Density above which rows of 64 columns are long enough for eight tiles at a time."""
 CODED = ("baked_cpu",)
 """Backends whose kernels are code that holds the weight; its packed form only restores it."""
 CLUSTERED = 0.8
@@ -55,8 +57,6 @@ WINDOW_WIDTHS = ((0.6, 32), (0.6, 64), (0.2, 256))
 """(density up to which it is worth a thought, width): wide windows are less padded, and take longer a slot."""
 BITMAP_DENSITY = (0.2, 0.7)
 """Below, an index a nonzero is less than a bit an element; above, no sparse kernel is faster than a dense one."""
-
-
 QUAD_ROWS = (1, 4, 8)
 INT8_BITMAP_DENSITY = 0.97
 """Above, the bits are of no use."""
@@ -154,7 +154,8 @@ def encodings_for(facts: SparsityFacts, only: frozenset[str] | None = None) -> l
 
 def _by_rows(facts: SparsityFacts, only: frozenset[str] | None) -> list[Encoding]:
     """Sorted rows are faster at every size; rows as they come remain for baked code, which needs no more of them."""
-    ordered = [SortedCsr(columns) for columns in SORTED_COLUMNS if columns < 2 * facts.shape[1]]
+    widths = SORTED_COLUMNS[:2] if facts.density > MANY_NONZEROS else SORTED_COLUMNS[1:]
+    ordered = [SortedCsr(columns) for columns in widths if columns < 2 * facts.shape[1]]
     plain = [Csr(columns) for columns in CSR_COLUMNS if columns < 2 * facts.shape[1] or columns == 64]
     if not ordered or (only is not None and "sorted_csr" not in only):
         return [*plain]

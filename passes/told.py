@@ -24,7 +24,7 @@ from spcomp.encodings.window import Window
 from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, NM_RESTS, SparsityFacts
 
 CSR_COLUMNS = (64, 128, 256)
-SORTED_COLUMNS = (128, 256)
+SORTED_COLUMNS = (64, 128, 256)
 WIDTHS = (32, 64, 256)
 QUAD_ROWS = (1, 4)
 SPLITS = ((8, 1), (16, 1), (4, 4), (8, 8))
