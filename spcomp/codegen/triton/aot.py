@@ -72,8 +72,6 @@ def compiled(launch: Launch, part: Part) -> Compiled:
     """Compile one launch. Raises :class:`KernelError` in Triton's words."""
     source = ASTSource(fn=launch.function, **_arguments(launch))
     options = {"num_warps": launch.warps, "num_stages": launch.stages}
-    if part.target.backend == "hip":
-        options |= {"num_stages": min(launch.stages, 2)}
     try:
         made = triton.compile(source, target=part.target, options=options)
     except Exception as error:  # the compiler raises anything

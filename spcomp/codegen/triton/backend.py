@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from spcomp.codegen.triton import device
-from spcomp.codegen.triton.schedules import bitmap_share, schedules_of
+from spcomp.codegen.triton.schedules import bitmap_share, for_amd, schedules_of
 from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
@@ -43,7 +43,8 @@ class Triton:
         return frozenset(KernelKey("linear", e, dtype, TARGET) for e in SERVED for dtype in DTYPES)
 
     def schedules(self, call: KernelCall, m: int) -> Sequence[Schedule]:
-        return schedules_of(call, m, device.multiprocessors(device.home()))
+        found = schedules_of(call, m, device.multiprocessors(device.home()))
+        return found if torch.version.hip is None else list(map(for_amd, found))
 
     def extra_nbytes(self, call: KernelCall) -> int:
         """Tables beside the packed weight."""

@@ -16,7 +16,7 @@ from spcomp.plan import KernelCall
 
 SIDES = (16, 32, 64, 128)
 """Block sides that tensor cores can take."""
-ADD_BLOCK = 512
+ADD_BLOCK = 1024
 
 
 class BlocksMany(TritonKernel):

@@ -34,6 +34,7 @@ def blocks_few(
     STAGES: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
+    side: tl.constexpr = COLS if COLS < BLOCK_K else BLOCK_K
     pieces: tl.constexpr = ROWS // BLOCK_N
     all_pieces: tl.constexpr = (N + ROWS - 1) // ROWS * pieces
     block_row = tl.program_id(0) % all_pieces // pieces
@@ -72,7 +73,7 @@ def blocks_few(
             at = start + steps
             inside = at < end
             column = tl.load(columns + first + at // COLS, mask=inside, other=0) * COLS + at % COLS
-            column = tl.max_contiguous(tl.multiple_of(column, COLS), COLS)
+            column = tl.max_contiguous(tl.multiple_of(column, side), side)
             a = tl.load(x_rows + column[:, None], mask=(inside & (column < K))[:, None], other=0.0)
             w = tl.load(w_first + at[None, :] * ROWS + lanes[:, None], mask=inside[None, :], other=0.0)
             total = tl.dot(w, a, total, input_precision="ieee")

@@ -17,13 +17,21 @@ SIDES = (16, 32, 64, 128)
 FEW_ROWS = 16
 """Up to here W is streamed once, by split programs."""
 MOST_SPLITS = 8
-LEAST_K = 16
-"""Columns under which a product is no work for a tensor core."""
+DEEP = 6
+"""Stages of the pipeline of many rows: x is read where a loaded index says, and Triton gives each of the two loads half
+of what is left beside the product, so that six stages are three tiles in flight."""
+AMD_STAGES = 2
+"""64 KB of local memory hold no more, and AMD's compiler keeps what is in flight in registers."""
 
 
 def schedule(**options: int) -> Schedule:
     """Options by name, sorted."""
     return tuple(sorted(options.items()))
+
+
+def for_amd(found: Schedule) -> Schedule:
+    """The same with no more stages than AMD's memory holds."""
+    return tuple((name, min(value, AMD_STAGES) if name == "stages" else value) for name, value in found)
 
 
 def schedules_of(call: KernelCall, m: int, multiprocessors: int) -> list[Schedule]:
@@ -66,11 +74,13 @@ def _blocks_many(call: KernelCall, rows: int, cols: int) -> list[Schedule]:
         return [schedule(block_m=32, block_k=block_k, group=8, per_unit=2, warps=4 if rows < 128 else 8, stages=2)]
     block_k = max(cols, 64)
     common = {"block_k": block_k, "group": 8}
-    large = [
-        schedule(block_m=128, warps=8, per_unit=2, stages=3 if rows * block_k < 128 * 128 else 2, **common),
-        schedule(block_m=256, warps=8, per_unit=1, stages=3 if rows < 128 and block_k < 128 else 2, **common),
-    ]
-    small = schedule(block_m=64, warps=4, per_unit=3, stages=3 if block_k < 128 else 2, **common)
+    big = rows * block_k >= 128 * 128
+    small = schedule(block_m=64, warps=4, per_unit=2, stages=4 if big else DEEP, **common)
+    if big:
+        return [schedule(block_m=128, warps=8, per_unit=1, stages=4, **common), small]
+    large = [schedule(block_m=128, warps=8, per_unit=2, stages=DEEP if rows * block_k <= 64 * 64 else 4, **common)]
+    if rows <= 64 and block_k <= 64:
+        large.append(schedule(block_m=256, warps=8, per_unit=1, stages=DEEP, **common))
     return [*large, small]
 
 
@@ -101,7 +111,7 @@ def _csr(m: int) -> list[Schedule]:
         return [schedule(block_m=1, block_n=4, lanes=64, warps=4, stages=1),
                 schedule(block_m=1, block_n=8, lanes=32, warps=4, stages=1)]  # fmt: skip
     block_m = 16 if m <= FEW_ROWS else 64
-    return [schedule(block_m=block_m, block_n=1024 // block_m, lanes=4, warps=4, stages=1)]
+    return [schedule(block_m=block_m, block_n=2048 // block_m, lanes=4, warps=4, stages=1)]
 
 
 def _nm(call: KernelCall, m: int, multiprocessors: int) -> list[Schedule]:
