@@ -2,8 +2,8 @@
 
 python -m benchmarks.triton_aot [--quick] [--parts sm_90,gfx942] [--json FILE]
 
-One line a kernel and part. ``spills``: bytes a thread keeps outside registers. ``shared``: bytes of a program. Counts are
-of instructions in the text (PTX, or AMD assembly), loops not multiplied out: ``tensor`` products on tensor cores
+One line a kernel and part. ``spills``: bytes a thread keeps outside registers. ``shared``: bytes of a program. Counts
+are of instructions in the text (PTX, or AMD assembly), loops not multiplied out: ``tensor`` products on tensor cores
 (wgmma, mma, tcgen05, mfma), ``16 B`` loads of 16 bytes, cp.async included, of all ``loads`` from global memory.
 Needs Triton, no GPU.
 """
