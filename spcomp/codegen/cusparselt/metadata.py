@@ -25,9 +25,9 @@ for _bits, _pair in {
 def cutlass_form(packed: PackedTensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(values [N, K/2], metadata) of a 2:4 weight of float16, bfloat16 or int8, on the CPU.
 
-    Metadata: int16 [N, K/16], of int8 int32 [N, K/32]. N must be a multiple of 32 (int8: 16), K of 32 (int8: 64), which
-    is what the metadata's tiles and pairs of words hold. Raises :class:`KernelError` for other sizes and dtypes, and for more
-    than two nonzeros in a group.
+    Metadata: int16 [N, K/16], of int8 int32 [N, K/32]. N must be a multiple of 32 (int8: 16), K of 32 (int8: 64):
+    what the metadata's tiles and pairs of words hold. Raises :class:`KernelError` for other sizes and dtypes, and for
+    more than two nonzeros in a group.
     """
     dense = packed.unpack()
     asked = f"lay out a {packed.dtype} weight {packed.shape} for sparse tensor cores"

@@ -54,8 +54,8 @@ def blocks_many(
 
         total = tl.zeros((BLOCK_M, ROWS), dtype=tl.float32)
         for start in tl.range(0, length, BLOCK_K, num_stages=STAGES):
-            if BLOCK_K == COLS:
-                column = tl.load(columns + first + start // COLS) * COLS + steps
+            if COLS % BLOCK_K == 0:
+                column = tl.load(columns + first + start // COLS) * COLS + start % COLS + steps
                 if K % COLS == 0:
                     a = tl.load(x_tile + column[None, :])
                 else:

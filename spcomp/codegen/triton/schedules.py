@@ -41,8 +41,8 @@ def schedules_of(call: KernelCall, m: int, multiprocessors: int) -> list[Schedul
             if rows not in SIDES or cols not in SIDES:
                 return []
             if m > FEW_ROWS:
-                return _blocks_many(call, rows, cols)
-            return _blocks_few(call, rows, cols, m, multiprocessors)
+                return _blocks_many(call, rows)
+            return _blocks_few(call, rows, m, multiprocessors)
         case Bitmap():
             return _bitmap(call, m, multiprocessors)
         case Csr(block_columns=columns):
@@ -68,23 +68,18 @@ def bitmap_share(k: int, splits: int) -> tuple[int, int]:
     return share, max(1, -(-words // share))
 
 
-def _blocks_many(call: KernelCall, rows: int, cols: int) -> list[Schedule]:
+def _blocks_many(call: KernelCall, rows: int) -> list[Schedule]:
     if call.dtype == "float32":
-        block_k = max(cols, 32)
-        return [schedule(block_m=32, block_k=block_k, group=8, per_unit=2, warps=4 if rows < 128 else 8, stages=2)]
-    block_k = max(cols, 64)
-    common = {"block_k": block_k, "group": 8}
-    big = rows * block_k >= 128 * 128
-    small = schedule(block_m=64, warps=4, per_unit=2, stages=4 if big else DEEP, **common)
-    if big:
-        return [schedule(block_m=128, warps=8, per_unit=1, stages=4, **common), small]
-    large = [schedule(block_m=128, warps=8, per_unit=2, stages=DEEP if rows * block_k <= 64 * 64 else 4, **common)]
-    if rows <= 64 and block_k <= 64:
-        large.append(schedule(block_m=256, warps=8, per_unit=1, stages=DEEP, **common))
-    return [*large, small]
+        return [schedule(block_m=32, block_k=32, group=8, per_unit=2, warps=4 if rows < 128 else 8, stages=2)]
+    common = {"block_k": 64, "group": 8, "stages": DEEP}
+    usual = schedule(block_m=128, warps=8, per_unit=2, **common)
+    small = schedule(block_m=64, warps=4, per_unit=2, **common)
+    if rows == 128:
+        return [usual, small]
+    return [usual, schedule(block_m=256, warps=8, per_unit=1, **common), small]
 
 
-def _blocks_few(call: KernelCall, rows: int, cols: int, m: int, multiprocessors: int) -> list[Schedule]:
+def _blocks_few(call: KernelCall, rows: int, m: int, multiprocessors: int) -> list[Schedule]:
     block_m = 1 if m <= 1 else 16
     wide = call.dtype == "float32"
     found = []
