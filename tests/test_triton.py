@@ -145,6 +145,27 @@ def test_source(interpreter: ProcessPoolExecutor, golden: Golden, name: str, enc
     golden(f"triton_{name}.txt", text)
 
 
+@needs_triton
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("sizes", "side"), [((3, 0, 70, 1), 16), ((0, 0, 5), 32), ((64,), 64)])
+def test_experts(interpreter: ProcessPoolExecutor, sizes: tuple[int, ...], side: int, dtype: str) -> None:
+    """Every token by its own expert, whatever each one gets."""
+    for activation in ("none", "silu"):
+        error = interpreter.submit(triton_cases.experts_error, dtype, sizes, side, activation).result()
+        assert error <= TOLERANCES[dtype]
+
+
+@needs_triton
+def test_experts_must_fit() -> None:
+    from spcomp.codegen.triton.expert_layer import GroupedBlocks
+
+    call, packed = call_of(Block(16, 16), fitting(Block(16, 16), 48, 32))
+    with pytest.raises(KernelError, match="for 2 experts: a matrix of 48 rows"):
+        GroupedBlocks(call, packed, None, 2, torch.device("cpu"))
+    with pytest.raises(KernelError, match=r"for 3 experts: a bias \(16,\)"):
+        GroupedBlocks(call, packed, torch.zeros(16), 3, torch.device("cpu"))
+
+
 def test_says_what_is_missing() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")

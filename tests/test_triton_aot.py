@@ -43,6 +43,7 @@ def test_many_rows_use_warpgroup_products_and_asynchronous_copies_of_16_bytes() 
     assert found.instructions["wgmma"] >= 4
     assert found.instructions["mma"] == 0
     assert found.instructions["async16"] >= 12
+    assert found.instructions["load"] <= 20  # indices and the bias: x and W come by asynchronous copies alone
     tile_bytes = (128 + 64) * 64 * 2
     assert found.shared_bytes >= 3 * tile_bytes  # three tiles in flight
 

@@ -119,3 +119,23 @@ def infinite_rows(encoding: str) -> list[int]:
 def run_elsewhere() -> None:
     kernel = built(Case("bitmap", 1, 6, 40))
     kernel(torch.ones(1, 40, device="meta"))
+
+
+def experts_error(dtype: str, sizes: tuple[int, ...], side: int, activation: str) -> float:
+    """Experts that get so many tokens each (some none) against one reference layer each."""
+    from spcomp.codegen.triton.expert_layer import GroupedBlocks
+    from spcomp.encodings.block import Block
+
+    n, k, experts = 2 * side, 70, len(sizes)
+    weight = fitting(Block(side, side), experts * n, k, dtype=dtype)
+    call, packed = call_of(Block(side, side), weight, epilogue=Epilogue(True, activation, residual=True))
+    bias = inputs(experts, n, dtype=dtype, seed=2)
+    x, residual = inputs(sum(sizes), k, dtype=dtype, seed=3), inputs(sum(sizes), n, dtype=dtype, seed=4)
+    start = torch.tensor([0, *sizes]).cumsum(0).to(torch.int32)
+    kernel = GroupedBlocks(call, packed, bias, experts, torch.device("cpu"))
+    y = kernel(x, start, residual)
+    assert "def blocks_grouped" in kernel.source
+    parts = [
+        reference(rows, weight[e * n : (e + 1) * n], bias[e], "none") for e, rows in enumerate(x.split(list(sizes)))
+    ]
+    return relative(y, activate(torch.cat(parts) + residual.double(), activation))

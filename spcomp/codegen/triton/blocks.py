@@ -34,6 +34,7 @@ def blocks_many(
     STAGES: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
+    side: tl.constexpr = COLS if COLS < BLOCK_K else BLOCK_K
     block_rows: tl.constexpr = (N + ROWS - 1) // ROWS
     token_tiles = tl.cdiv(M, BLOCK_M)
     steps = tl.arange(0, BLOCK_K)
@@ -56,6 +57,7 @@ def blocks_many(
         for start in tl.range(0, length, BLOCK_K, num_stages=STAGES):
             if COLS % BLOCK_K == 0:
                 column = tl.load(columns + first + start // COLS) * COLS + start % COLS + steps
+                column = tl.max_contiguous(tl.multiple_of(column, side), side)
                 if K % COLS == 0:
                     a = tl.load(x_tile + column[None, :])
                 else:
@@ -64,7 +66,7 @@ def blocks_many(
             else:
                 inside = start + steps < length
                 column = tl.load(columns + first + (start + steps) // COLS, mask=inside, other=0) * COLS + steps % COLS
-                column = tl.max_contiguous(tl.multiple_of(column, COLS), COLS)
+                column = tl.max_contiguous(tl.multiple_of(column, side), side)
                 a = tl.load(x_tile + column[None, :], mask=(inside & (column < K))[None, :], other=0.0)
                 b = tl.load(w_tile + start * ROWS, mask=inside[:, None], other=0.0)
             total = tl.dot(a, b, total, input_precision="ieee")

@@ -59,6 +59,7 @@ def blocks_few(
             at = start + steps
             inside = at < end
             column = tl.load(columns + first + at // COLS, mask=inside, other=0) * COLS + at % COLS
+            column = tl.max_contiguous(tl.multiple_of(column, side), side)
             a = tl.load(x_row + column, mask=inside & (column < K), other=0.0)
             w = tl.load(w_first + at[:, None] * ROWS + lanes[None, :], mask=inside[:, None], other=0.0)
             sums += w.to(tl.float32) * a.to(tl.float32)[:, None]
