@@ -18,10 +18,13 @@ import torch
 from benchmarks.harness import Benchmark, Target, arguments
 from spcomp.codegen.triton.aot import PARTS, Compiled, compiled
 from spcomp.codegen.triton.backend import kernel_of
+from spcomp.codegen.triton.conv_layer import BlocksConv
+from spcomp.codegen.triton.expert_layer import GroupedBlocks
 from spcomp.codegen.triton.launch import Launch
 from spcomp.codegen.triton.schedules import for_amd, schedules_of
+from spcomp.conv_shape import ConvShape
 from spcomp.encodings.block import Block
-from spcomp.encodings.pack import TORCH_DTYPES, pack
+from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor, pack
 from spcomp.encodings.spec import ITEM_BYTES, Encoding
 from spcomp.encodings.table import parse_encoding
 from spcomp.plan import Epilogue, KernelCall, RowRange
@@ -39,10 +42,12 @@ class Layer:
     encoding: str
     m: int
     dtype: str = "bfloat16"
+    op: str = "linear"
+    """``experts``: eight of them; ``conv``: of 3 x 3 taps over 56 x 56 pixels."""
 
     def __str__(self) -> str:
         short = self.encoding.replace("rows=", "").replace("cols=", "").replace("n=", "").replace("m=", "")
-        return f"{short} M={self.m} {self.dtype}"
+        return f"{'' if self.op == 'linear' else self.op + ' '}{short} M={self.m} {self.dtype}"
 
 
 LAYERS = tuple(
@@ -55,9 +60,12 @@ LAYERS = tuple(
         ("nm(n=4, m=8)", (1, 16)),
     )
     for m in rows
+) + tuple(
+    Layer("block(rows=64, cols=64)", 256, dtype, op)
+    for dtype in ("bfloat16", "float16", "float32") for op in ("experts", "conv")
 )  # fmt: skip
 QUICK = tuple(layer for layer in LAYERS if layer.dtype == "bfloat16")
-WIDE = ("blocks_many", "blocks_few", "nm_rows", "csr_many", "tokens_last", "add_parts")
+WIDE = ("blocks_many", "blocks_grouped", "blocks_conv", "blocks_few", "nm_rows", "csr_many", "tokens_last", "add_parts")
 """Kernels whose data lies so that it can be read 16 bytes at a time; nonzeros of single rows start anywhere."""
 
 
@@ -65,6 +73,9 @@ def launches(layer: Layer, part: str) -> Iterator[tuple[str, Launch]]:
     """Every launch of every schedule for this part: the schedule and it."""
     encoding = parse_encoding(layer.encoding)
     call, packed = example(encoding, layer)
+    if layer.op != "linear":
+        yield from _others(layer, call, packed, part)
+        return
     seen = set()
     for schedule in schedules_of(call, layer.m, MULTIPROCESSORS):
         schedule = for_amd(schedule) if PARTS[part].target.backend == "hip" else schedule
@@ -77,7 +88,28 @@ def launches(layer: Layer, part: str) -> Iterator[tuple[str, Launch]]:
                 yield " ".join(f"{name}={value}" for name, value in schedule), launch
 
 
-def example(encoding: Encoding, layer: Layer) -> tuple[KernelCall, object]:
+def _others(layer: Layer, call: KernelCall, packed: PackedTensor, part: str) -> Iterator[tuple[str, Launch]]:
+    """Launches of what is no plain linear layer."""
+    dtype, cpu = TORCH_DTYPES[layer.dtype], torch.device("cpu")
+    if layer.op == "experts":
+        grouped = GroupedBlocks(call, packed, torch.zeros(8, N // 8, dtype=dtype), 8, cpu)
+        x, y = torch.empty(layer.m, K, dtype=dtype), torch.empty(layer.m, N // 8, dtype=dtype)
+        launch = grouped.launch(x, torch.zeros(9, dtype=torch.int32), None, y)
+        if PARTS[part].target.backend == "hip":
+            launch = replace(launch, stages=2, constants={**launch.constants, "STAGES": 2})
+        yield "", launch
+        return
+    conv = ConvShape(2, 64, 56, 56, (3, 3), padding=(1, 1))
+    call = replace(call, op="conv", conv=conv, k=conv.k, n=128)
+    for schedule in schedules_of(call, layer.m, MULTIPROCESSORS):
+        schedule = for_amd(schedule) if PARTS[part].target.backend == "hip" else schedule
+        kernel = BlocksConv(replace(call, schedule=schedule), packed, torch.zeros(128, dtype=dtype), cpu)
+        y = torch.empty(1, 128, 56, 56, dtype=dtype)
+        launch = kernel.launch(torch.empty(1, 64, 56, 56, dtype=dtype), None, y)
+        yield " ".join(f"{name}={value}" for name, value in schedule), launch
+
+
+def example(encoding: Encoding, layer: Layer) -> tuple[KernelCall, PackedTensor]:
     """A call with a few nonzeros where the encoding wants them, and its packed weight."""
     weight = torch.zeros(N, K, dtype=TORCH_DTYPES[layer.dtype])
     step = max(encoding.rows, encoding.cols) if isinstance(encoding, Block) else 16

@@ -16,6 +16,7 @@ import torch
 from spcomp.codegen.table import BACKENDS
 from spcomp.codegen.triton import device
 from spcomp.codegen.triton.schedules import schedules_of
+from spcomp.conv_shape import ConvShape
 from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
@@ -153,6 +154,23 @@ def test_experts(interpreter: ProcessPoolExecutor, sizes: tuple[int, ...], side:
     for activation in ("none", "silu"):
         error = interpreter.submit(triton_cases.experts_error, dtype, sizes, side, activation).result()
         assert error <= TOLERANCES[dtype]
+
+
+@needs_triton
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("conv", "n", "side"),
+    [
+        (ConvShape(2, 32, 9, 7, (3, 3), padding=(1, 1)), 40, 16),
+        (ConvShape(2, 5, 8, 8, (3, 2), stride=(2, 1), padding=(2, 0), dilation=(1, 2)), 17, 16),
+        (ConvShape(1, 32, 1, 20, (1, 5), padding=(0, 2)), 32, 32),
+        (ConvShape(2, 64, 4, 4, (1, 1)), 64, 64),
+    ],
+)
+def test_convolutions(interpreter: ProcessPoolExecutor, conv: ConvShape, n: int, side: int, dtype: str) -> None:
+    """Strides, padding, dilation, channels that blocks do not divide, one dimension and two."""
+    error = interpreter.submit(triton_cases.conv_error, conv, n, side, dtype, "relu").result()
+    assert error <= TOLERANCES[dtype]
 
 
 @needs_triton

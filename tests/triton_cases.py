@@ -13,6 +13,7 @@ import torch
 from spcomp.codegen.reference.backend import activate
 from spcomp.codegen.reference.backend import linear as reference
 from spcomp.codegen.triton.backend import Triton, kernel_of
+from spcomp.conv_shape import ConvShape
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.table import parse_encoding
 from spcomp.plan import Epilogue, RowRange
@@ -139,3 +140,32 @@ def experts_error(dtype: str, sizes: tuple[int, ...], side: int, activation: str
         reference(rows, weight[e * n : (e + 1) * n], bias[e], "none") for e, rows in enumerate(x.split(list(sizes)))
     ]
     return relative(y, activate(torch.cat(parts) + residual.double(), activation))
+
+
+def conv_error(conv: ConvShape, n: int, side: int, dtype: str, activation: str) -> float:
+    """A block-sparse convolution of two images, planes as they are and channels last, against the reference."""
+    from spcomp.codegen.reference.conv import conv as reference_conv
+    from spcomp.codegen.triton.conv_layer import BlocksConv
+    from spcomp.encodings.block import Block
+    from spcomp.kernel import LastKernel
+
+    weight = fitting(Block(side, side), n, conv.k, density=0.5, dtype=dtype)
+    call, packed = call_of(Block(side, side), weight, epilogue=Epilogue(True, activation, residual=True))
+    call = replace(call, op="conv", conv=conv)
+    bias = inputs(n, dtype=dtype, seed=2)
+    planes = (conv.channels, *(conv.height, conv.width)[2 - conv.dims :])
+    x, residual = inputs(2, *planes, dtype=dtype, seed=3), inputs(2, *conv.size(n), dtype=dtype, seed=4)
+    exact = reference_conv(x, weight, conv, bias, activation, None, residual)
+    errors = []
+    for schedule in Triton().schedules(call, 2 * conv.pixels):
+        kernel = BlocksConv(replace(call, schedule=schedule), packed, bias, torch.device("cpu"))
+        assert isinstance(kernel, LastKernel)
+        y = kernel(x, residual)
+        assert y.shape == exact.shape
+        assert y.is_contiguous()
+        errors.append(relative(y, exact))
+        if conv.dims == 2:
+            last = kernel.on_last(*(t.to(memory_format=torch.channels_last) for t in (x, residual)))
+            assert last.is_contiguous(memory_format=torch.channels_last)
+            assert torch.equal(last, y)
+    return max(errors)

@@ -40,7 +40,8 @@ class Triton:
     def capabilities(self) -> frozenset[KernelKey]:
         if self.unavailable() is not None:
             return frozenset()
-        return frozenset(KernelKey("linear", e, dtype, TARGET) for e in SERVED for dtype in DTYPES)
+        found = {KernelKey("linear", e, dtype, TARGET) for e in SERVED for dtype in DTYPES}
+        return frozenset(found | {KernelKey("conv", "block", dtype, TARGET) for dtype in DTYPES})
 
     def schedules(self, call: KernelCall, m: int) -> Sequence[Schedule]:
         found = schedules_of(call, m, device.multiprocessors(device.home()))

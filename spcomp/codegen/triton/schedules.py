@@ -36,10 +36,14 @@ def for_amd(found: Schedule) -> Schedule:
 
 def schedules_of(call: KernelCall, m: int, multiprocessors: int) -> list[Schedule]:
     """Empty where the call is none for these kernels."""
+    if call.op == "conv" and not isinstance(call.encoding, Block):
+        return []
     match call.encoding:
         case Block(rows=rows, cols=cols):
             if rows not in SIDES or cols not in SIDES:
                 return []
+            if call.op == "conv":
+                return _conv(call)
             if m > FEW_ROWS:
                 return _blocks_many(call, rows)
             return _blocks_few(call, rows, m, multiprocessors)
@@ -89,6 +93,12 @@ def _blocks_few(call: KernelCall, rows: int, m: int, multiprocessors: int) -> li
         block_k = 64 if wide or block_n == 32 else 128
         found.append(schedule(block_m=block_m, block_n=block_n, block_k=block_k, splits=splits, warps=4, stages=4))
     return found[::-1]
+
+
+def _conv(call: KernelCall) -> list[Schedule]:
+    if call.dtype == "float32":
+        return [schedule(block_m=32, block_k=32, warps=4, stages=2)]
+    return [schedule(block_m=128, block_k=64, warps=8, stages=4), schedule(block_m=64, block_k=32, warps=4, stages=4)]
 
 
 def _bitmap(call: KernelCall, m: int, multiprocessors: int) -> list[Schedule]:
