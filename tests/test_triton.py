@@ -184,6 +184,17 @@ def test_experts_must_fit() -> None:
         GroupedBlocks(call, packed, torch.zeros(16), 3, torch.device("cpu"))
 
 
+@needs_triton
+@pytest.mark.parametrize("name", ["experts", "conv"])
+def test_other_sources(interpreter: ProcessPoolExecutor, golden: Golden, name: str) -> None:
+    golden(f"triton_{name}.txt", interpreter.submit(triton_cases.other_source, name).result())
+
+
+@needs_triton
+def test_no_rows_no_columns(interpreter: ProcessPoolExecutor) -> None:
+    assert interpreter.submit(triton_cases.empty_shapes).result() == [(0, 6), (2, 0, 6), (0, 6), (2, 0, 6)]
+
+
 def test_says_what_is_missing() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")

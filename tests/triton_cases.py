@@ -169,3 +169,22 @@ def conv_error(conv: ConvShape, n: int, side: int, dtype: str, activation: str) 
             assert last.is_contiguous(memory_format=torch.channels_last)
             assert torch.equal(last, y)
     return max(errors)
+
+
+def other_source(name: str) -> str:
+    """The text of what is no plain linear layer."""
+    from spcomp.codegen.triton.conv_layer import BlocksConv
+    from spcomp.codegen.triton.expert_layer import GroupedBlocks
+    from spcomp.encodings.block import Block
+
+    conv = ConvShape(2, 16, 8, 8, (3, 3))
+    call, packed = call_of(Block(16, 16), fitting(Block(16, 16), 32, conv.k))
+    if name == "experts":
+        return GroupedBlocks(call, packed, None, 2, torch.device("cpu")).source
+    return BlocksConv(replace(call, op="conv", conv=conv), packed, None, torch.device("cpu")).source
+
+
+def empty_shapes() -> list[tuple[int, ...]]:
+    """Shapes of results of no rows."""
+    kernels = [built(Case("bitmap", 1, 6, 40)), built(Case("block(rows=16, cols=16)", 64, 6, 40))]
+    return [tuple(kernel(torch.zeros(*shape, 40)).shape) for kernel in kernels for shape in ((0,), (2, 0))]

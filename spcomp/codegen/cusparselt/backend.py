@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -105,10 +106,10 @@ class CuSparseLtLinear:
 
     def __call__(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
         n, k = self.call.n, self.call.k
-        rows = x.reshape(-1, k)
         shape = (*x.shape[:-1], n)
-        if rows.shape[0] == 0 or n == 0:
+        if 0 in shape:
             return x.new_empty(shape, dtype=self.result_dtype)
+        rows = x.reshape(math.prod(x.shape[:-1]), k)
         m = up(len(rows), self.rules.m)
         right = pad(rows.contiguous(), m, self.k).t()
         algorithm, split_k, mode = _remembered.get(self._key(m), UNSEARCHED)
@@ -149,10 +150,10 @@ class CutlassLinear:
 
     def __call__(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
         n = self.call.n
-        rows = x.reshape(-1, self.call.k)
         shape = (*x.shape[:-1], n)
-        if rows.shape[0] == 0 or n == 0:
+        if 0 in shape:
             return x.new_empty(shape)
+        rows = x.reshape(math.prod(x.shape[:-1]), self.call.k)
         given = pad(rows.contiguous(), up(len(rows), self.rules.m), self.k)
         name = None if self.fused == "none" else self.fused
         y = self.operators.linear(given, self.values, self.meta, bias=self.bias, activation=name)

@@ -128,7 +128,7 @@ class TritonKernel(ABC):
         y = x.new_empty((*x.shape[:-1], self.call.n), dtype=self.result_dtype)
         if y.numel() == 0:
             return y
-        rows = x.reshape(-1, self.call.k).contiguous()
+        rows = x.reshape(y.numel() // self.call.n, self.call.k).contiguous()
         other = residual[0].reshape(-1, self.call.n).contiguous() if residual else None
         with torch.cuda.device(x.device) if x.device.type == "cuda" else nullcontext():
             for launch in self.launches(rows, other, y.reshape(-1, self.call.n)):
