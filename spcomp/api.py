@@ -15,7 +15,7 @@ from spcomp.capture import Captured, Example, capture, check_model, from_exporte
 from spcomp.compiled import CompiledModule, Parts
 from spcomp.errors import InputError
 from spcomp.make import make_parts
-from spcomp.options import Engine, Options, Policy
+from spcomp.options import Engine, Options, Policy, Target
 from spcomp.signature import Constant
 
 log = logging.getLogger("spcomp")
@@ -37,6 +37,7 @@ def compile(
     guard: bool = True,
     quantize: str | None = None,
     shrink: bool = True,
+    target: Target = "auto",
     cache_dir: str | Path | None = None,
     debug_dir: str | Path | None = None,
     progress: Callable[[str], None] | None = None,
@@ -63,6 +64,8 @@ def compile(
             with a scale a row, inputs with a scale a token, both rounded. ``explain()`` gives each layer's error and
             its bound; such a layer keeps its rounded weight alone. None, the default, never rounds anything.
         shrink: take rows, columns, channels and heads that are constant or that nobody reads out of the graph.
+        target: what the compiled model runs on: ``"cpu"``, or ``"auto"``, which is the CPU. ``"cuda"`` raises
+            :class:`InputError` and says what is missing for it.
         cache_dir: where tunings are remembered (default ``$SPCOMP_CACHE_DIR`` or ``~/.cache/spcomp``; compiled kernels
             are kept in the default folder, whatever this says).
         debug_dir: dump the graph after every pass, and every kernel's source, here.
@@ -85,6 +88,7 @@ def compile(
         guard=guard,
         quantize=quantize,
         shrink=shrink,
+        target=target,
         cache_dir=None if cache_dir is None else Path(cache_dir),
         debug_dir=None if debug_dir is None else Path(debug_dir),
     )

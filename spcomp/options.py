@@ -12,11 +12,21 @@ from typing import Any, Literal, Self
 from spcomp.encodings.table import ENCODINGS
 from spcomp.encodings.wanted import Wanted, parse_wanted
 from spcomp.errors import InputError
+from spcomp.targets.cuda import cuda_missing
 
 JOIN = " + "
 """Between the names of layers that became one."""
 Policy = Literal["auto", "force", "off"]
 Engine = Literal["auto", "inductor", "eager"]
+Target = Literal["auto", "cpu", "cuda"]
+
+
+def _no_cuda() -> str:
+    """What keeps a model from being compiled for CUDA here."""
+    missing = cuda_missing()
+    if missing is not None:
+        return missing
+    return "layers are planned and timed on the CPU alone so far; their kernels can be built by the triton backend"
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,7 @@ class Options:
     that is faster; None is never lossy.
     ``layers``: pairs of a glob over module names and the only encoding that such a layer may have beside dense; the
     first glob that matches counts, and goes before include, exclude and encodings.
+    ``target``: the kind of device that the compiled model runs on; ``auto`` is the CPU.
     """
 
     policy: Policy = "auto"
@@ -46,12 +57,17 @@ class Options:
     quantize: str | None = None
     shrink: bool = True
     layers: tuple[tuple[str, str], ...] = ()
+    target: Target = "auto"
 
     def __post_init__(self) -> None:
         if self.policy not in ("auto", "force", "off"):
             raise InputError("choose a policy", f"{self.policy!r}", "'auto', 'force' or 'off'")
         if self.engine not in ("auto", "inductor", "eager"):
             raise InputError("choose an engine", f"{self.engine!r}", "'auto', 'inductor' or 'eager'")
+        if self.target not in ("auto", "cpu", "cuda"):
+            raise InputError("choose a target", f"{self.target!r}", "'auto', 'cpu' or 'cuda'")
+        if self.target == "cuda":
+            raise InputError("compile for target='cuda'", _no_cuda(), "target='auto' or 'cpu'")
         if self.quantize not in (None, "int8"):
             raise InputError("quantise", f"quantize={self.quantize!r}", "quantize='int8', or None for none at all")
         if not isinstance(self.memory_budget, int | float) or not self.memory_budget > 0:
@@ -98,6 +114,7 @@ class Options:
             "quantize": self.quantize,
             "shrink": self.shrink,
             "layers": [list(pair) for pair in self.layers],
+            "target": self.target,
         }
 
     @classmethod
@@ -114,4 +131,5 @@ class Options:
             quantize=data.get("quantize"),
             shrink=bool(data.get("shrink", False)),
             layers=tuple((glob, text) for glob, text in data.get("layers", ())),
+            target=data.get("target", "auto"),
         )

@@ -1,0 +1,1 @@
+"""2:4 weights on sparse tensor cores: cuSPARSELt and CUTLASS, as torch ships them."""

@@ -1,0 +1,105 @@
+"""`Triton`: the backend of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from spcomp.codegen.triton import device
+from spcomp.codegen.triton.schedules import bitmap_share, for_amd, schedules_of
+from spcomp.encodings.bitmap import Bitmap
+from spcomp.encodings.block import Block
+from spcomp.encodings.csr import Csr
+from spcomp.encodings.nm import Nm
+from spcomp.encodings.pack import PackedTensor
+from spcomp.errors import KernelError
+from spcomp.kernel import Kernel
+from spcomp.plan import KernelCall, KernelKey, Schedule
+
+if TYPE_CHECKING:
+    from spcomp.codegen.triton.launch import TritonKernel
+
+TARGET = "cuda"
+DTYPES = ("float16", "bfloat16", "float32")
+"""Sums are float32; float32 is multiplied as such, never as TF32."""
+SERVED = ("block", "bitmap", "csr", "nm")
+
+
+@dataclass(frozen=True)
+class Triton:
+    """Sparse linear layers on CUDA and ROCm devices."""
+
+    name: str = "triton"
+
+    def unavailable(self) -> str | None:
+        return device.unavailable()
+
+    def capabilities(self) -> frozenset[KernelKey]:
+        if self.unavailable() is not None:
+            return frozenset()
+        found = {KernelKey("linear", e, dtype, TARGET) for e in SERVED for dtype in DTYPES}
+        return frozenset(found | {KernelKey("conv", "block", dtype, TARGET) for dtype in DTYPES})
+
+    def schedules(self, call: KernelCall, m: int) -> Sequence[Schedule]:
+        found = schedules_of(call, m, device.multiprocessors(device.home()))
+        return found if torch.version.hip is None else list(map(for_amd, found))
+
+    def extra_nbytes(self, call: KernelCall) -> int:
+        """Tables beside the packed weight."""
+        s = dict(call.schedule)
+        match call.encoding:
+            case Block() as block:
+                return 4 * block.grid((call.n, call.k))[0] if "group" in s else 0
+            case Bitmap():
+                return 4 * call.n * bitmap_share(call.k, s.get("splits", 1))[1]
+            case Csr() as csr:
+                return 4 * csr.blocks(call.k) * (call.n + 1) + 4 * call.n
+            case _:
+                return 0
+
+    def build(
+        self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, scale: torch.Tensor | None = None
+    ) -> Kernel:
+        asked = f"build the kernel of {call.layer} for {call.target}"
+        if (reason := self.unavailable()) is not None:
+            raise KernelError(asked, reason, "target='cpu', or a machine with a GPU")
+        if call.quantize or call.epilogue.scale or call.op != "linear":
+            raise KernelError(
+                asked, f"op {call.op}, quantize {call.quantize!r}, {call.epilogue}", "a plain linear layer"
+            )
+        return kernel_of(call, packed, bias, device.home())
+
+
+def kernel_of(
+    call: KernelCall,
+    packed: PackedTensor,
+    bias: torch.Tensor | None,
+    where: torch.device,
+    result_dtype: torch.dtype | None = None,
+) -> TritonKernel:
+    """The kernel of a call with a schedule, its weight on ``where``; results in ``result_dtype`` (None: the call's).
+
+    On the CPU it runs in Triton's interpreter alone, but can be compiled ahead of time. Raises :class:`KernelError`.
+    """
+    from spcomp.codegen.triton.block_layer import BlocksFew, BlocksMany
+    from spcomp.codegen.triton.row_layers import BitmapRows, CsrRows, NmRows
+
+    if call.dtype not in DTYPES or not call.schedule:
+        found = f"dtype {call.dtype}, schedule {dict(call.schedule)}"
+        raise KernelError(f"build the kernel of {call.layer}", found, f"one of {', '.join(DTYPES)}, and a schedule")
+    match call.encoding:
+        case Block():
+            kind: Callable[..., TritonKernel] = BlocksMany if "group" in dict(call.schedule) else BlocksFew
+        case Bitmap():
+            kind = BitmapRows
+        case Csr():
+            kind = CsrRows
+        case Nm():
+            kind = NmRows
+        case _:
+            found = f"the encoding {call.encoding}"
+            raise KernelError(f"build the kernel of {call.layer}", found, f"one of {', '.join(SERVED)}")
+    return kind(call, packed, bias, where, result_dtype)

@@ -1,0 +1,75 @@
+"""`BlocksConv`: a block-sparse convolution."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import torch
+
+from spcomp.codegen.triton.conv import blocks_conv
+from spcomp.codegen.triton.finish import activate, finish
+from spcomp.codegen.triton.launch import Constants, Launch, ceil_div, text_of
+from spcomp.encodings.block import Block
+from spcomp.encodings.pack import PackedTensor
+from spcomp.errors import KernelError
+from spcomp.plan import KernelCall
+
+
+class BlocksConv:
+    """Schedule ``block_m`` (pixels), ``block_k``, ``warps``, ``stages``. It works with the channels last; planes as
+    they are get turned before and after."""
+
+    last_served = True
+
+    def __init__(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, where: torch.device) -> None:
+        if call.conv is None or not isinstance(packed.encoding, Block) or call.epilogue.scale:
+            found = f"op {call.op} in {packed.encoding}, {call.epilogue}"
+            raise KernelError(
+                f"build the kernel of {call.layer}", found, "a convolution in blocks, its scale folded in"
+            )
+        self.call, self.conv, self.encoding = call, call.conv, packed.encoding
+        self.buffers = {name: b.to(where) for name, b in packed.buffers.items()}
+        self.bias = None if bias is None else bias.detach().to(where).contiguous()
+
+    @property
+    def source(self) -> str:
+        return "\n\n".join(text_of(t) for t in (blocks_conv, finish, activate))
+
+    @property
+    def extra_nbytes(self) -> int:
+        return 0 if self.bias is None else self.bias.nbytes
+
+    def launch(self, x: torch.Tensor, residual: torch.Tensor | None, y: torch.Tensor) -> Launch:
+        """x [B, C, H, W], y and residual [B, n, ...], all with the channels last."""
+        conv, s = self.conv, dict(self.call.schedule)
+        m = len(x) * conv.pixels
+        constants: Constants = {
+            "N": self.call.n, "C": conv.channels, "HEIGHT": conv.height, "WIDTH": conv.width,
+            "OUT_HEIGHT": conv.output[0], "OUT_WIDTH": conv.output[1], "TAPS_DOWN": conv.kernel[0],
+            "TAPS": conv.kernel[1], "STRIDE_H": conv.stride[0], "STRIDE_W": conv.stride[1],
+            "PAD_H": conv.padding[0], "PAD_W": conv.padding[1], "DILATION_H": conv.dilation[0],
+            "DILATION_W": conv.dilation[1], "ROWS": self.encoding.rows, "COLS": self.encoding.cols,
+            "BLOCK_M": s["block_m"], "BLOCK_K": s["block_k"], "STAGES": s["stages"],
+            "ACTIVATION": self.call.epilogue.activation,
+        }  # fmt: skip
+        grid = (ceil_div(m, s["block_m"]) * ceil_div(self.call.n, self.encoding.rows),)
+        b = self.buffers
+        arguments = (x, b["values"], b["columns"], b["row_start"], self.bias, residual, y, m)
+        return Launch(blocks_conv, grid, arguments, constants, s["warps"], s["stages"])
+
+    def on_last(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
+        """x [B, C, H, W] (and a residual) -> [B, n, H', W'], all in ``torch.channels_last``."""
+        high, wide = self.conv.output
+        y = x.new_empty(len(x), high, wide, self.call.n).permute(0, 3, 1, 2)
+        if y.numel():
+            other = residual[0].contiguous(memory_format=torch.channels_last) if residual else None
+            with torch.cuda.device(x.device) if x.device.type == "cuda" else nullcontext():
+                self.launch(x.contiguous(memory_format=torch.channels_last), other, y).run()
+        return y
+
+    def __call__(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
+        conv = self.conv
+        planes = x.reshape(len(x), conv.channels, conv.height, conv.width)
+        others = tuple(r.reshape(len(x), self.call.n, *conv.output) for r in residual)
+        y = self.on_last(planes, *others).contiguous()
+        return y.reshape(len(x), *conv.size(self.call.n))

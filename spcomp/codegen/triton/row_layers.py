@@ -1,0 +1,168 @@
+"""Linear layers of which single elements are zero: bitmaps, compressed rows, N:M."""
+
+from __future__ import annotations
+
+import torch
+
+from spcomp.codegen.triton.bitmap import bitmap_rows, expanded, ones
+from spcomp.codegen.triton.block_layer import adding
+from spcomp.codegen.triton.csr import csr_many, csr_one, tokens_last
+from spcomp.codegen.triton.finish import activate, finish
+from spcomp.codegen.triton.launch import Constants, Launch, TritonKernel, ceil_div
+from spcomp.codegen.triton.nm import nm_rows
+from spcomp.codegen.triton.schedules import bitmap_share
+from spcomp.codegen.triton.split import add_parts
+from spcomp.encodings.csr import Csr
+from spcomp.encodings.nm import Nm
+from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor
+from spcomp.errors import KernelError
+from spcomp.plan import KernelCall
+
+MOST_NONZEROS = (1 << 31) - 1
+"""What kernels address with 32 bits."""
+TURN = 64
+"""Side of the tiles in which x is turned."""
+
+
+class BitmapRows(TritonKernel):
+    """Schedule ``block_m`` (1, or the tokens of a tile), ``block_n``, ``unroll``, ``splits``, ``warps``, ``stages``."""
+
+    templates = (bitmap_rows, expanded, ones, add_parts, finish, activate)
+
+    def __init__(
+        self,
+        call: KernelCall,
+        packed: PackedTensor,
+        bias: torch.Tensor | None,
+        device: torch.device,
+        result_dtype: torch.dtype | None = None,
+    ) -> None:
+        countable(call, packed)
+        masks = packed.buffers["masks"].view(torch.int32)
+        self.words = masks.shape[1]
+        self.share, _ = bitmap_share(call.k, dict(call.schedule)["splits"])
+        made = {"part_start": part_starts(packed.buffers["masks"], packed.buffers["row_start"], self.share)}
+        buffers = {"values": packed.buffers["values"], "masks": masks}
+        super().__init__(call, buffers, made, bias, device, result_dtype)
+
+    def launches(self, x: torch.Tensor, residual: torch.Tensor | None, y: torch.Tensor) -> list[Launch]:
+        call, s = self.call, self.schedule
+        splits = len(self.made["part_start"])
+        constants: Constants = {
+            "N": call.n, "K": call.k, "WORDS": self.words, "SHARE": self.share, "BLOCK_M": s["block_m"],
+            "BLOCK_N": s["block_n"], "UNROLL": s["unroll"], "SPLITS": splits, "ACTIVATION": call.epilogue.activation,
+        }  # fmt: skip
+        grid = (ceil_div(call.n, s["block_n"]) * ceil_div(len(x), s["block_m"]), splits)
+        whole = splits == 1
+        parts = y if whole else self.scratch.floats(splits * y.numel(), self.device)
+        ending = (self.bias, residual) if whole else (None, None)
+        p = self.packed
+        arguments = (x, p["values"], p["masks"], self.made["part_start"], *ending, parts, len(x))
+        found = [Launch(bitmap_rows, grid, arguments, constants, s["warps"], s["stages"])]
+        return found if whole else [*found, adding(call, parts, self.bias, residual, y, splits)]
+
+
+class CsrRows(TritonKernel):
+    """Schedule ``block_m`` (1, or the tokens of a tile), ``block_n``, ``lanes`` (of one row; with many tokens: nonzeros
+    in flight), ``warps``, ``stages``."""
+
+    templates = (csr_one, csr_many, tokens_last, finish, activate)
+
+    def __init__(
+        self,
+        call: KernelCall,
+        packed: PackedTensor,
+        bias: torch.Tensor | None,
+        device: torch.device,
+        result_dtype: torch.dtype | None = None,
+    ) -> None:
+        countable(call, packed)
+        counts = packed.buffers["counts"].to(torch.int64)
+        ends = counts.cumsum(1) + packed.buffers["block_start"][:-1, None]
+        starts = torch.cat([packed.buffers["block_start"][:-1, None], ends], dim=1)
+        longest = torch.argsort(counts.sum(0), descending=True, stable=True)
+        made = {"row_start": starts.to(torch.int32), "order": longest.to(torch.int32)}
+        buffers = {name: packed.buffers[name] for name in ("values", "columns")}
+        super().__init__(call, buffers, made, bias, device, result_dtype)
+
+    def launches(self, x: torch.Tensor, residual: torch.Tensor | None, y: torch.Tensor) -> list[Launch]:
+        call, s = self.call, self.schedule
+        assert isinstance(call.encoding, Csr)
+        common: Constants = {
+            "N": call.n, "COLUMN_BLOCKS": len(self.made["row_start"]), "BLOCK_COLUMNS": call.encoding.block_columns,
+            "BLOCK_N": s["block_n"], "ACTIVATION": call.epilogue.activation,
+        }  # fmt: skip
+        tables = (self.packed["values"], self.packed["columns"], self.made["row_start"], self.made["order"])
+        row_tiles = ceil_div(call.n, s["block_n"])
+        if s["block_m"] == 1:
+            constants: Constants = {**common, "K": call.k, "BLOCK_L": s["lanes"]}
+            grid = (row_tiles * len(x),)
+            return [Launch(csr_one, grid, (x, *tables, self.bias, residual, y), constants, s["warps"], s["stages"])]
+        token_tiles = ceil_div(len(x), s["block_m"])
+        padded = token_tiles * s["block_m"]
+        floats = ceil_div(padded * call.k * x.element_size(), 4)
+        turned = self.scratch.floats(floats, self.device).view(TORCH_DTYPES[call.dtype])
+        grid = (ceil_div(call.k, TURN) * ceil_div(padded, TURN),)
+        sizes: Constants = {"K": call.k, "BLOCK_K": TURN, "BLOCK_M": TURN}
+        first = Launch(tokens_last, grid, (x, turned, len(x), padded // 16), sizes, 4)
+        constants = {**common, "BLOCK_M": s["block_m"], "UNROLL": s["lanes"]}
+        arguments = (turned, *tables, self.bias, residual, y, len(x), padded // 16)
+        return [first, Launch(csr_many, (row_tiles * token_tiles,), arguments, constants, s["warps"], s["stages"])]
+
+
+class NmRows(TritonKernel):
+    """Schedule ``block_m`` (1, or the tokens of a tile), ``block_n``, ``block_k``, ``splits``, ``warps``,
+    ``stages``."""
+
+    templates = (nm_rows, add_parts, finish, activate)
+
+    def __init__(
+        self,
+        call: KernelCall,
+        packed: PackedTensor,
+        bias: torch.Tensor | None,
+        device: torch.device,
+        result_dtype: torch.dtype | None = None,
+    ) -> None:
+        buffers = {"values": packed.buffers["values"], "control": packed.buffers["control"].view(torch.int32)}
+        super().__init__(call, buffers, {}, bias, device, result_dtype)
+
+    def launches(self, x: torch.Tensor, residual: torch.Tensor | None, y: torch.Tensor) -> list[Launch]:
+        call, s = self.call, self.schedule
+        nm = call.encoding
+        assert isinstance(nm, Nm)
+        splits = s["splits"]
+        constants: Constants = {
+            "N": call.n, "K": call.k, "WORDS": nm.sizes((call.n, call.k))[1], "SLOTS_OF_GROUP": nm.n, "GROUP": nm.m,
+            "BITS": nm.bits_per_index, "PER_WORD": nm.slots_per_word, "BLOCK_M": s["block_m"],
+            "BLOCK_N": s["block_n"], "BLOCK_K": s["block_k"], "SPLITS": splits, "STAGES": s["stages"],
+            "ACTIVATION": call.epilogue.activation,
+        }  # fmt: skip
+        grid = (ceil_div(call.n, s["block_n"]) * ceil_div(len(x), s["block_m"]), splits)
+        whole = splits == 1
+        parts = y if whole else self.scratch.floats(splits * y.numel(), self.device)
+        ending = (self.bias, residual) if whole else (None, None)
+        arguments = (x, self.packed["values"], self.packed["control"], *ending, parts, len(x))
+        found = [Launch(nm_rows, grid, arguments, constants, s["warps"], s["stages"])]
+        return found if whole else [*found, adding(call, parts, self.bias, residual, y, splits)]
+
+
+def countable(call: KernelCall, packed: PackedTensor) -> None:
+    """Raise :class:`KernelError` for more nonzeros than 32 bits count."""
+    if packed.buffers["values"].numel() > MOST_NONZEROS:
+        found = f"{packed.buffers['values'].numel()} nonzeros, and its kernels count to {MOST_NONZEROS}"
+        raise KernelError(f"build the kernel of {call.layer}", found, "a block encoding, or splitting the layer")
+
+
+def part_starts(masks: torch.Tensor, row_start: torch.Tensor, share: int) -> torch.Tensor:
+    """masks uint8 [N, 4 * words], row_start int64 [N + 1] -> int32 [parts, N]: each row's first nonzero in every part
+    of ``share`` words of 32 columns."""
+    bits = torch.zeros(256, dtype=torch.int64)
+    for i in range(8):
+        bits += (torch.arange(256) >> i) & 1
+    parts = max(1, ceil_div(masks.shape[1], 4 * share))
+    starts = [row_start[:-1]]
+    for part in range(parts - 1):
+        inside = masks[:, part * 4 * share : (part + 1) * 4 * share]
+        starts.append(starts[-1] + bits[inside.to(torch.int64)].sum(1))
+    return torch.stack(starts).to(torch.int32)

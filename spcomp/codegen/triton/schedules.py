@@ -1,0 +1,130 @@
+"""The schedules worth trying for a call at M rows, the likeliest first. No Triton here.
+
+Likeliest by arithmetic (bytes in flight, registers, programs for every multiprocessor), not by measurement: no figure
+here was taken on a GPU yet.
+"""
+
+from __future__ import annotations
+
+from spcomp.encodings.bitmap import Bitmap
+from spcomp.encodings.block import Block
+from spcomp.encodings.csr import Csr
+from spcomp.encodings.nm import Nm
+from spcomp.plan import KernelCall, Schedule
+
+SIDES = (16, 32, 64, 128)
+"""Sides of blocks that tensor cores take."""
+FEW_ROWS = 16
+"""Up to here W is streamed once, by split programs."""
+MOST_SPLITS = 8
+DEEP = 6
+"""Stages of the pipeline of many rows: x is read where a loaded index says, and Triton gives each of the two loads half
+of what is left beside the product, so that six stages are three tiles in flight."""
+AMD_STAGES = 2
+"""64 KB of local memory hold no more, and AMD's compiler keeps what is in flight in registers."""
+
+
+def schedule(**options: int) -> Schedule:
+    """Options by name, sorted."""
+    return tuple(sorted(options.items()))
+
+
+def for_amd(found: Schedule) -> Schedule:
+    """The same with no more stages than AMD's memory holds."""
+    return tuple((name, min(value, AMD_STAGES) if name == "stages" else value) for name, value in found)
+
+
+def schedules_of(call: KernelCall, m: int, multiprocessors: int) -> list[Schedule]:
+    """Empty where the call is none for these kernels."""
+    if call.op == "conv" and not isinstance(call.encoding, Block):
+        return []
+    match call.encoding:
+        case Block(rows=rows, cols=cols):
+            if rows not in SIDES or cols not in SIDES:
+                return []
+            if call.op == "conv":
+                return _conv(call)
+            if m > FEW_ROWS:
+                return _blocks_many(call, rows)
+            return _blocks_few(call, rows, m, multiprocessors)
+        case Bitmap():
+            return _bitmap(call, m, multiprocessors)
+        case Csr(block_columns=columns):
+            return _csr(m) if columns >= min(call.k, 1 << 14) else []
+        case Nm(n=n):
+            return _nm(call, m, multiprocessors) if n <= 8 else []
+        case _:
+            return []
+
+
+def splits_for(programs: int, wanted: int, most: int = MOST_SPLITS) -> int:
+    """Parts of K, a power of two, for about ``wanted`` programs in all."""
+    parts = 1
+    while parts < most and programs * parts * 2 <= wanted:
+        parts *= 2
+    return parts
+
+
+def bitmap_share(k: int, splits: int) -> tuple[int, int]:
+    """(mask words of 32 columns in a part, parts that are not empty) of rows of ``k`` columns cut in ``splits``."""
+    words = 2 * -(-k // 64)
+    share = max(1, -(-words // splits))
+    return share, max(1, -(-words // share))
+
+
+def _blocks_many(call: KernelCall, rows: int) -> list[Schedule]:
+    if call.dtype == "float32":
+        return [schedule(block_m=32, block_k=32, group=8, per_unit=2, warps=4 if rows < 128 else 8, stages=2)]
+    common = {"block_k": 64, "group": 8, "stages": DEEP}
+    usual = schedule(block_m=128, warps=8, per_unit=2, **common)
+    small = schedule(block_m=64, warps=4, per_unit=2, **common)
+    if rows == 128:
+        return [usual, small]
+    return [usual, schedule(block_m=256, warps=8, per_unit=1, **common), small]
+
+
+def _blocks_few(call: KernelCall, rows: int, m: int, multiprocessors: int) -> list[Schedule]:
+    block_m = 1 if m <= 1 else 16
+    wide = call.dtype == "float32"
+    found = []
+    for block_n in sorted({min(rows, 16), min(rows, 32)}):
+        programs = -(-call.n // rows) * (rows // block_n)
+        splits = splits_for(programs, 6 * multiprocessors)
+        block_k = 64 if wide or block_n == 32 else 128
+        found.append(schedule(block_m=block_m, block_n=block_n, block_k=block_k, splits=splits, warps=4, stages=4))
+    return found[::-1]
+
+
+def _conv(call: KernelCall) -> list[Schedule]:
+    if call.dtype == "float32":
+        return [schedule(block_m=32, block_k=32, warps=4, stages=2)]
+    return [schedule(block_m=128, block_k=64, warps=8, stages=4), schedule(block_m=64, block_k=32, warps=4, stages=4)]
+
+
+def _bitmap(call: KernelCall, m: int, multiprocessors: int) -> list[Schedule]:
+    found = []
+    for block_n in (16, 8) if m <= 1 else (32,) if m <= FEW_ROWS else (64,):
+        block_m = 1 if m <= 1 else 16 if m <= FEW_ROWS else 64
+        programs = -(-call.n // block_n) * -(-max(m, 1) // block_m)
+        splits = splits_for(programs, 8 * multiprocessors)
+        found.append(schedule(block_m=block_m, block_n=block_n, unroll=4, splits=splits, warps=4, stages=1))
+    return found
+
+
+def _csr(m: int) -> list[Schedule]:
+    if m <= 1:
+        return [schedule(block_m=1, block_n=4, lanes=64, warps=4, stages=1),
+                schedule(block_m=1, block_n=8, lanes=32, warps=4, stages=1)]  # fmt: skip
+    block_m = 16 if m <= FEW_ROWS else 64
+    return [schedule(block_m=block_m, block_n=2048 // block_m, lanes=4, warps=4, stages=1)]
+
+
+def _nm(call: KernelCall, m: int, multiprocessors: int) -> list[Schedule]:
+    block_m = 1 if m <= 1 else 16 if m <= FEW_ROWS else 64
+    block_n = 32 if m <= FEW_ROWS else 64
+    programs = -(-call.n // block_n) * -(-max(m, 1) // block_m)
+    splits = splits_for(programs, 6 * multiprocessors)
+    block_k = 64 if m <= 1 else 32
+    return [
+        schedule(block_m=block_m, block_n=block_n, block_k=block_k, splits=splits, warps=4, stages=3 if m <= 1 else 1)
+    ]

@@ -1,0 +1,228 @@
+"""2:4 through torch's operators, which are faked here: padding, dtypes, dispatch; and the metadata, which is real."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.sparse import SparseSemiStructuredTensorCUSPARSELT
+from torch.sparse._semi_structured_conversions import (
+    sparse_semi_structured_from_dense_cutlass,
+    sparse_semi_structured_to_dense_cutlass,
+)
+
+from spcomp.codegen.cusparselt import backend as cusparselt
+from spcomp.codegen.cusparselt.backend import CuSparseLt, CuSparseLtLinear, Operators
+from spcomp.codegen.cusparselt.metadata import cutlass_form
+from spcomp.codegen.cusparselt.rules import RULES
+from spcomp.codegen.reference.backend import activate
+from spcomp.codegen.reference.backend import linear as reference
+from spcomp.codegen.table import BACKENDS
+from spcomp.encodings.nm import Nm
+from spcomp.encodings.pack import pack
+from spcomp.errors import KernelError
+from spcomp.plan import ACTIVATIONS, Epilogue
+from spcomp.tolerance import TOLERANCES
+from tests.kernels import call_of, fitting, inputs, relative
+
+CPU = torch.device("cpu")
+
+
+@dataclass
+class Fake:
+    """Stands for the operators: refuses what they refuse, multiplies densely, and notes what it was asked."""
+
+    seen: list[dict[str, Any]] = field(default_factory=list)
+    searches: list[tuple[int, ...]] = field(default_factory=list)
+
+    def operators(self) -> Operators:
+        return Operators(self.compress, self.multiply, self.search, self.linear)
+
+    def compress(self, weight: torch.Tensor) -> torch.Tensor:
+        rules = RULES[weight.dtype]
+        assert weight.is_contiguous()
+        assert weight.shape[0] % rules.n == 0
+        assert weight.shape[1] % rules.k == 0
+        groups = (weight.float() != 0).reshape(-1, 4).sum(1)
+        assert int(groups.max()) <= 2
+        return weight.clone()
+
+    def multiply(self, compressed: torch.Tensor, right: torch.Tensor, **options: Any) -> torch.Tensor:
+        rules = RULES[compressed.dtype]
+        assert right.dtype == compressed.dtype
+        assert right.shape[0] == compressed.shape[1]
+        assert right.shape[1] % rules.m == 0
+        assert right.t().is_contiguous()  # int8 and float8 take no other
+        assert options["out_dtype"] in rules.results
+        bias, alpha = options["bias"], options["alpha"]
+        assert bias is None or (bias.shape == compressed.shape[:1] and bias.dtype == compressed.dtype)
+        assert alpha is None or (alpha.shape == compressed.shape[:1] and alpha.dtype is torch.float32)
+        self.seen.append(options)
+        y = compressed.double() @ right.double()
+        y = y if alpha is None else y * alpha.double()[:, None]
+        y = y if bias is None else y + bias.double()[:, None]
+        assert options["transpose_result"]
+        return y.t().contiguous().to(options["out_dtype"])
+
+    def search(self, compressed: torch.Tensor, right: torch.Tensor, *rest: Any) -> tuple[int, ...]:
+        self.searches.append(tuple(right.shape))
+        assert rest[-1] is True
+        return (7, 2, 1, 40)
+
+    def linear(self, x: torch.Tensor, values: torch.Tensor, meta: torch.Tensor, **options: Any) -> torch.Tensor:
+        assert x.shape[0] % 8 == 0
+        assert x.shape[1] == 2 * values.shape[1]
+        self.seen.append(options)
+        dense = sparse_semi_structured_to_dense_cutlass(values, meta)
+        y = x.double() @ dense.double().t()
+        y = y if options["bias"] is None else y + options["bias"].double()
+        assert options["activation"] in (None, "relu", "silu")
+        return activate(y, options["activation"] or "none").to(x.dtype)
+
+
+@pytest.mark.parametrize("library", [0, 1])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_agrees_with_the_reference(activation: str, dtype: str, library: int) -> None:
+    for m, n, k in ((1, 5, 7), (8, 64, 64), (13, 50, 130), (1, 1, 1)):
+        for bias, residual in ((False, False), (True, False), (True, True)):
+            fake = Fake()
+            weight = fitting(Nm(2, 4), n, k, dtype=dtype)
+            given_bias = inputs(n, dtype=dtype, seed=5) if bias else None
+            epilogue = Epilogue(bias, activation, residual=residual)
+            call, packed = call_of(Nm(2, 4), weight, epilogue=epilogue, schedule=(("library", library),))
+            kernel = CuSparseLt(operators=fake.operators()).kernel_of(call, packed, given_bias, CPU)
+            x, other = inputs(2, m, k, dtype=dtype), inputs(2, m, n, dtype=dtype, seed=6)
+            y = kernel(x, *((other,) if residual else ()))
+            exact = reference(x, weight, given_bias, "none")
+            exact = activate(exact + other.double() if residual else exact, activation)
+            assert y.shape == (2, m, n)
+            assert y.dtype is weight.dtype
+            assert y.is_contiguous()
+            assert relative(y, exact) <= TOLERANCES[dtype]
+
+
+def test_relu_is_in_the_product_where_the_library_has_it() -> None:
+    for activation, residual, fused in (("relu", False, "relu"), ("silu", False, "silu"), ("gelu", False, None),
+                                        ("relu", True, None)):  # fmt: skip
+        fake = Fake()
+        call, packed = call_of(Nm(2, 4), fitting(Nm(2, 4), 32, 64, dtype="float16"), schedule=(("library", 1),))
+        call = replace(call, epilogue=Epilogue(False, activation, residual=residual))
+        kernel = CuSparseLt(operators=fake.operators()).kernel_of(call, packed, None, CPU)
+        kernel(inputs(8, 64, dtype="float16"), *((inputs(8, 32, dtype="float16"),) if residual else ()))
+        assert fake.seen[0]["activation"] == fused
+
+
+def test_an_algorithm_is_searched_once_for_a_shape_and_used() -> None:
+    cusparselt._remembered.clear()
+    fake = Fake()
+    call, packed = call_of(Nm(2, 4), fitting(Nm(2, 4), 30, 60, dtype="bfloat16"), schedule=(("library", 0),))
+    for _ in range(2):  # a second layer of these sizes searches no more
+        kernel = CuSparseLt(operators=fake.operators()).kernel_of(call, packed, None, CPU)
+        assert isinstance(kernel, CuSparseLtLinear)
+        kernel(inputs(9, 60, dtype="bfloat16"))
+        assert kernel.search(9) == (7, 2, 1)
+        assert kernel.search(16) == (7, 2, 1)  # nine rows are padded to sixteen
+    assert fake.searches == [(64, 16)]
+    kernel(inputs(12, 60, dtype="bfloat16"))
+    kernel(inputs(17, 60, dtype="bfloat16"))
+    used = [(s["alg_id"], s["split_k"], s["split_k_mode"]) for s in fake.seen]
+    assert used == [(0, 1, -1), (7, 2, 1), (7, 2, 1), (0, 1, -1)]
+    cusparselt._remembered.clear()
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
+def test_narrow_dtypes(dtype: torch.dtype) -> None:
+    """Scales go in as alpha, a bias comes after, results are wider."""
+    fake = Fake()
+    call, _ = call_of(Nm(2, 4), fitting(Nm(2, 4), 40, 70), epilogue=Epilogue(bias=True))
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randint(-8, 9, (40, 70), generator=generator).float()
+    weight.view(-1)[::2] = 0
+    weight, x = weight.to(dtype), torch.randint(-8, 9, (5, 70), generator=generator).float().to(dtype)
+    scale, bias = torch.rand(40, generator=generator), inputs(40, dtype="bfloat16")
+    kernel = CuSparseLtLinear(call, weight, bias, fake.operators(), torch.bfloat16, scale)
+    y = kernel(x)
+    exact = (x.double() @ weight.double().t()) * scale.double() + bias.double()
+    assert y.dtype is torch.bfloat16
+    assert fake.seen[0]["bias"] is None
+    assert relative(y, exact) <= TOLERANCES["bfloat16"]
+    with pytest.raises(KernelError, match=r"multiply 2:4 weights of torch.* into torch.float64: no such product"):
+        CuSparseLtLinear(call, weight, bias, fake.operators(), torch.float64)
+
+
+def test_rules_are_torchs() -> None:
+    for dtype, constraint in SparseSemiStructuredTensorCUSPARSELT._DTYPE_SHAPE_CONSTRAINTS.items():
+        ours = RULES[dtype]
+        theirs = (constraint.sparse_min_rows, constraint.sparse_min_cols, constraint.dense_min_cols)
+        assert (ours.n, ours.k, ours.m) == theirs
+
+
+@settings(max_examples=40)
+@given(
+    st.integers(1, 5), st.integers(1, 5), st.sampled_from(["float16", "bfloat16", "int8"]), st.integers(0, 9),
+    st.sampled_from([0.2, 1.0]),
+)  # fmt: skip
+def test_metadata_is_torchs(down: int, across: int, dtype: str, seed: int, density: float) -> None:
+    if dtype == "int8":
+        weight = (fitting(Nm(2, 4), 16 * down, 64 * across, density=density, seed=seed) * 40).to(torch.int8)
+    else:
+        weight = fitting(Nm(2, 4), 32 * down, 32 * across, density=density, dtype=dtype, seed=seed)
+    values, meta = cutlass_form(pack(weight, Nm(2, 4)))
+    their_values, their_meta = sparse_semi_structured_from_dense_cutlass(weight)
+    assert torch.equal(values, their_values)
+    assert torch.equal(meta, their_meta)
+
+
+def test_metadata_refuses() -> None:
+    for weight, words in (
+        (torch.zeros(32, 32), "values of four bytes"),
+        (torch.zeros(30, 32).half(), "sides that are no multiples of 32 and 32"),
+        (torch.zeros(0, 32).half(), "sides that are no multiples"),
+    ):
+        with pytest.raises(KernelError, match=words):
+            cutlass_form(pack(weight, Nm(2, 4)))
+    full = pack(fitting(Nm(3, 4), 32, 32, density=1.0, dtype="float16"), Nm(3, 4))
+    with pytest.raises(KernelError, match="more than two nonzeros in a group of four"):
+        cutlass_form(full)
+
+
+def test_serves_two_of_four_alone() -> None:
+    call, packed = call_of(Nm(1, 4), fitting(Nm(1, 4), 32, 64, dtype="float16"), schedule=(("library", 0),))
+    backend = CuSparseLt(operators=Fake().operators())
+    assert backend.schedules(call, 64) == []
+    assert len(backend.schedules(replace(call, encoding=Nm(2, 4)), 64)) == 2
+    assert backend.schedules(replace(call, encoding=Nm(2, 4), dtype="float32"), 64) == []
+    with pytest.raises(KernelError, match="sparse tensor cores multiply 2:4 along K alone"):
+        backend.kernel_of(call, packed, None, CPU)
+
+
+def test_bytes_are_foretold() -> None:
+    """cuSPARSELt's own are those of its compressed form, which the fake has not; CUTLASS's are exact."""
+    call, packed = call_of(
+        Nm(2, 4), fitting(Nm(2, 4), 64, 128, dtype="float16"), epilogue=Epilogue(True), schedule=(("library", 1),)
+    )
+    backend = CuSparseLt(operators=Fake().operators())
+    kernel = backend.kernel_of(call, packed, torch.zeros(64).half(), CPU)
+    assert kernel.extra_nbytes == backend.extra_nbytes(call)
+
+
+def test_no_rows() -> None:
+    call, packed = call_of(Nm(2, 4), fitting(Nm(2, 4), 64, 128, dtype="float16"), schedule=(("library", 0),))
+    kernel = CuSparseLt(operators=Fake().operators()).kernel_of(call, packed, None, CPU)
+    assert kernel(torch.zeros(0, 128).half()).shape == (0, 64)
+
+
+def test_says_what_is_missing() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    backend = BACKENDS["cusparselt"]
+    assert backend.unavailable() is not None
+    assert backend.capabilities() == frozenset()
+    call, packed = call_of(Nm(2, 4), fitting(Nm(2, 4), 64, 128, dtype="float16"), schedule=(("library", 0),))
+    with pytest.raises(KernelError, match=r"build the 2:4 kernel of layer: torch .* (built|finds)"):
+        backend.build(call, packed, None)

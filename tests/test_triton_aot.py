@@ -1,0 +1,72 @@
+"""Kernels compiled for GPUs that are not here: no spills, memory within limits, tensor cores, wide loads."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs triton")
+
+PARTS = ("sm_80", "sm_90", "sm_100", "gfx942")
+
+
+@pytest.mark.parametrize("encoding", ["block", "bitmap", "csr", "nm", "experts", "conv"])
+@pytest.mark.parametrize("part", PARTS)
+def test_kernels_fit(part: str, encoding: str) -> None:
+    """bfloat16; the other dtypes are in ``python -m benchmarks.triton_aot``."""
+    from benchmarks.triton_aot import QUICK, launches, wrong_with
+    from spcomp.codegen.triton.aot import PARTS as KNOWN
+    from spcomp.codegen.triton.aot import compiled
+
+    wrong, seen = [], 0
+    for layer in QUICK:
+        if not str(layer).startswith(encoding) or layer.encoding == "block(rows=32, cols=32)":
+            continue
+        for schedule, launch in list(launches(layer, part))[:2]:
+            found = compiled(launch, KNOWN[part])
+            seen += 1
+            assert found.registers > 0
+            assert found.instructions["load"] + found.instructions.get("async", 0) > 0
+            wrong += [f"{launch.name} {layer} {schedule}: {what}" for what in wrong_with(found, layer)]
+    assert seen >= 1
+    assert not wrong, "\n".join(wrong)
+
+
+def test_many_rows_use_warpgroup_products_and_asynchronous_copies_of_16_bytes() -> None:
+    from benchmarks.triton_aot import Layer, launches
+    from spcomp.codegen.triton.aot import PARTS as KNOWN
+    from spcomp.codegen.triton.aot import compiled
+
+    _, launch = next(iter(launches(Layer("block(rows=64, cols=64)", 4096), "sm_90")))
+    found = compiled(launch, KNOWN["sm_90"])
+    assert found.instructions["wgmma"] >= 4
+    assert found.instructions["mma"] == 0
+    assert found.instructions["async16"] >= 12
+    assert found.instructions["load"] <= 20  # indices and the bias: x and W come by asynchronous copies alone
+    tile_bytes = (128 + 64) * 64 * 2
+    assert found.shared_bytes >= 3 * tile_bytes  # three tiles in flight
+
+
+def test_bits_are_counted_by_one_instruction() -> None:
+    """LLVM knows the sum for what it is."""
+    from benchmarks.triton_aot import Layer, launches
+    from spcomp.codegen.triton.aot import PARTS as KNOWN
+    from spcomp.codegen.triton.aot import compiled
+
+    _, launch = next(iter(launches(Layer("bitmap", 1), "sm_90")))
+    assert compiled(launch, KNOWN["sm_90"]).instructions["popc"] >= 8
+
+
+def test_what_does_not_compile_says_so() -> None:
+    from dataclasses import replace
+
+    from benchmarks.triton_aot import Layer, launches
+    from spcomp.codegen.triton.aot import PARTS as KNOWN
+    from spcomp.codegen.triton.aot import compiled
+    from spcomp.errors import KernelError
+
+    _, launch = next(iter(launches(Layer("bitmap", 1), "sm_90")))
+    broken = replace(launch, constants={**launch.constants, "BLOCK_N": 3})
+    with pytest.raises(KernelError, match="compile bitmap_rows for sm_90"):
+        compiled(broken, KNOWN["sm_90"])
