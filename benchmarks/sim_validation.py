@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import sim_accelerators
+from benchmarks import sim_accelerators, sim_cpu
 from benchmarks.harness import Benchmark, Target, arguments
 from spcomp.sim.parts.cache import CacheLevel, Caches
 from spcomp.sim.parts.dram import Dram, preset
@@ -42,6 +42,7 @@ TARGETS = {
     "cache_stream_maccess_s": Target(20),
     "cache_gather_maccess_s": Target(20),
     **sim_accelerators.TARGETS,
+    **sim_cpu.TARGETS,
 }
 
 
@@ -200,6 +201,7 @@ SECTIONS: dict[str, Callable[[Benchmark, Any], None]] = {
     "cache_speed": cache_speed,
     "sparse": sim_accelerators.sparse,
     "gpu": sim_accelerators.gpu,
+    "cached_cpu": sim_cpu.cached_cpu,
 }
 
 

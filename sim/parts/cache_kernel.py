@@ -21,6 +21,7 @@ from spcomp.sim.parts.cache_layout import (
     DIRTY,
     EMPTY,
     EXCLUSIVE,
+    FIRST_USE,
     G_LARGE,
     G_LINE_SHIFT,
     G_MEMORY,
@@ -216,7 +217,7 @@ def _compiled(stamp: int) -> Any:
         shift, origin = common[G_LINE_SHIFT], regs[R_ACCESS] + 1 - start
         sized = sizes.size > 0
         # hits of the first level that change nothing below it, which most accesses are
-        plain = not (common[G_PREFETCH] or common[G_TIMED]) and levels[0, L_POLICY] == LRU
+        plain = levels[0, L_PREFETCH] == NO_PREFETCH and not common[G_TIMED] and levels[0, L_POLICY] == LRU
         written = DIRTY if levels[0, L_WRITE_BACK] else EMPTY
         mask, ways, spread = levels[0, L_SETS] - 1, levels[0, L_WAYS], levels[0, L_COPY]
         k, hits, stores = start, 0, 0
@@ -249,7 +250,7 @@ def _compiled(stamp: int) -> Any:
                     base = levels[lv, L_BASE] + (line & (levels[lv, L_SETS] - 1)) * levels[lv, L_WAYS]
                     regs[R_SINK] ^= entries[u(base)] ^ entries[u(base + levels[lv, L_WAYS] - 1)]
             regs[R_ACCESS] = origin + k
-            worst = 0
+            worst, marks = 0, 0
             if common[G_WHOLE] and last > first:
                 worst = access_whole(levels, entries, tree, regs, counts, pending, out, core, first, last)
                 last = first - 1
@@ -272,13 +273,14 @@ def _compiled(stamp: int) -> Any:
                         carried = regs[R_CARRIED]
                         put(levels, entries, tree, regs, counts, pending, mine, 0, line, carried)
                 settle(levels, entries, tree, regs, counts, pending, out, core)
+                marks |= FIRST_USE if regs[R_MARKED] else 0
                 if common[G_PREFETCH]:
                     pages = common[G_PAGE_LINES]
                     prefetch(levels, entries, tree, regs, counts, pending, out, streams, core, line, level, pages)
                 if common[G_TIMED]:
                     keep_time(levels, regs, mshrs, common[G_MEMORY], mine, line, level)
                 worst = max(worst, level)
-            had[i] = worst
+            had[i] = worst | marks
             k += 1
         counts[0, K_READ_HITS] += hits - stores
         counts[0, K_WRITE_HITS] += stores
