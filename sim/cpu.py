@@ -102,8 +102,8 @@ class CpuState:
         arrival = np.empty(n, np.int64)
         tm.advance(
             n, walk.kind, walk.gap, seen.level, seen.fetched_ahead, round(self.core.window_instructions * each),
-            self.ways, self.regs, self.reads, self.registers, self.turns, self.free, self.stores, self.stalls, self.moved,
-            arrival,
+            self.ways, self.regs, self.reads, self.registers, self.turns, self.free, self.stores, self.stalls,
+            self.moved, arrival,
         )  # fmt: skip
         self.work += ticks
         self.hits += np.bincount(seen.level, minlength=len(self.ways))

@@ -44,12 +44,14 @@ class Walk:
         self._room(LEAST_BLOCK)
 
     def _room(self, size: int) -> None:
-        self.address = np.zeros(size, np.int64)
-        self.kind = np.zeros(size, np.uint8)
-        self.gap = np.zeros(size, np.int64)
+        address, kind, gap = np.zeros(size, np.int64), np.zeros(size, np.uint8), np.zeros(size, np.int64)
+        if self.n:
+            address[: self.n], kind[: self.n] = self.address[: self.n], self.kind[: self.n]
+            gap[: self.n] = self.gap[: self.n]
+        self.address, self.kind, self.gap = address, kind, gap
 
     def need(self, spare: int) -> None:
-        """Places that one step of the next streams may take. Between blocks only."""
+        """Places that one step of the next streams may take."""
         self.spare = spare
         if len(self.address) < 4 * spare:
             self._room(4 * spare)
@@ -118,7 +120,7 @@ def walk_call(
 def _dense(walk: Walk, call: KernelCall, m: int, at: Mapping[str, int]) -> Iterator[int]:
     item = ITEM_BYTES[call.dtype]
     if call.backend == "dense.gemv":
-        walk.need(call.k + 64)
+        walk.need(call.k + 256)
         for size in portions(m, 4):
             bases = _bases(at["x"], at["y"], at["values"])
             yield from walk.run(
@@ -130,7 +132,7 @@ def _dense(walk: Walk, call: KernelCall, m: int, at: Mapping[str, int]) -> Itera
 
 def product(walk: Walk, m: int, n: int, k: int, item: int, at: tuple[int, int, int]) -> Iterator[int]:
     """A dense product [m, k] x [k, n]."""
-    walk.need(6 * k + 64)
+    walk.need(7 * k + 128)
     stop = -(-n // (LANES * few.PANEL_LINES)) * -(-m // few.REGISTER_ROWS)
     yield from walk.run(few.gemm, stop, walk.cost, stop, m, k, n, _bases(*at), item)
 

@@ -1,6 +1,6 @@
 """The accesses of kernels with weights in the lanes (few tokens), of dense products, and of passes over activations.
 
-As in :mod:`spcomp.sim.cpu_streams`, whose conventions hold here.
+The conventions of :mod:`spcomp.sim.cpu_streams` hold here.
 """
 
 # mypy: disallow-untyped-defs=False, check-untyped-defs=False
@@ -43,6 +43,16 @@ REGISTER_ROWS = 6
 
 
 @njit
+def run_of(address, kind, gap, n, where, nbytes, follows, what, work):
+    """Append the lines of so many bytes; if they follow others, without the line that those ended in."""
+    first, last = where // LINE, (where + nbytes - 1) // LINE
+    for line in range(first + (1 if follows and where % LINE else 0), last + 1):
+        n = put(address, kind, gap, n, line * LINE, what, work)
+        work = 0
+    return n
+
+
+@njit
 def nm_rows(address, kind, gap, n, spare, state, cost, stop, tokens, shape, padded, rows, bases, item, y_item):
     """Tiles ``state[S_AT]`` to ``stop`` of sixteen rows of W, times ``tokens`` rows of x.
 
@@ -74,8 +84,9 @@ def nm_rows(address, kind, gap, n, spare, state, cost, stop, tokens, shape, padd
                 n = put(address, kind, gap, n, value // LINE * LINE, READ, 0)
                 work = 0
         for t in range(tokens):
+            work += busiest(cost, chains + 1, 0, 1, 1, 8)
             y = bases[1] + (t * rows + at * 16) * y_item
-            n = put(address, kind, gap, n, y // LINE * LINE, WRITE, work + busiest(cost, chains + 1, 0, 1, 1, 8))
+            n = run_of(address, kind, gap, n, y, min(16, rows - at * 16) * y_item, False, WRITE, work)
             work = 0
         state[S_WORK] = work
         state[S_INSTRUCTIONS] += words * (slots * (3 + 2 * tokens) + 4 + groups * tokens)
@@ -258,22 +269,16 @@ def gemv(address, kind, gap, n, spare, state, cost, stop, tokens, k, rows, bases
         for column in range(0, k, 16):
             work += turn
             for t in range(tokens):
-                n = put(address, kind, gap, n, (bases[0] + (t * k + column) * item) // LINE * LINE, READ, work)
+                x = bases[0] + (t * k + column) * item
+                n = run_of(address, kind, gap, n, x, min(16, k - column) * item, column > 0, READ, work)
                 work = 0
             for r in range(high):
                 w = bases[2] + ((at * 4 + r) * k + column) * item
-                n = put(address, kind, gap, n, w // LINE * LINE, READ, work)
+                n = run_of(address, kind, gap, n, w, min(16, k - column) * item, column > 0, READ, work)
         for t in range(tokens):
+            work += busiest(cost, 8 * high, 4 * high, 0, high, 12 * high)
             y = bases[1] + (t * rows + at * 4) * item
-            n = put(
-                address,
-                kind,
-                gap,
-                n,
-                y // LINE * LINE,
-                WRITE,
-                work + busiest(cost, 8 * high, 4 * high, 0, high, 12 * high),
-            )
+            n = run_of(address, kind, gap, n, y, high * item, False, WRITE, work)
             work = 0
         state[S_WORK] = work
         state[S_INSTRUCTIONS] += (k + 15) // 16 * (high * (tokens + 1) + 2)
@@ -305,7 +310,8 @@ def gemm(address, kind, gap, n, spare, state, cost, stop, m, k, columns, bases, 
             work += turn
             if depth * item % LINE == 0:
                 for r in range(low, high):
-                    n = put(address, kind, gap, n, (bases[0] + (r * k + depth) * item) // LINE * LINE, READ, work)
+                    x = bases[0] + (r * k + depth) * item
+                    n = run_of(address, kind, gap, n, x, min(LINE, (k - depth) * item), depth > 0, READ, work)
                     work = 0
             for line in range(lines):
                 n = put(address, kind, gap, n, (w + (depth * lines + line) * 16 * item) // LINE * LINE, READ, work)
@@ -313,8 +319,9 @@ def gemm(address, kind, gap, n, spare, state, cost, stop, m, k, columns, bases, 
         work += busiest(cost, rows * lines, 0, lines, rows * lines, 2 * rows * lines + 20)
         for r in range(low, high):
             for line in range(lines):
-                y = bases[1] + (r * columns + (panel * PANEL_LINES + line) * 16) * item
-                n = put(address, kind, gap, n, y // LINE * LINE, WRITE, work)
+                column = (panel * PANEL_LINES + line) * 16
+                y = bases[1] + (r * columns + column) * item
+                n = run_of(address, kind, gap, n, y, min(16, columns - column) * item, line > 0, WRITE, work)
                 work = 0
         state[S_WORK] = work
         state[S_INSTRUCTIONS] += k * (rows * lines + rows + lines) + 2 * rows * lines + 20
