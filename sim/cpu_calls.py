@@ -41,6 +41,9 @@ class Walk:
         self.table = np.zeros((st.DEEPEST, st.DEEPEST), np.int64)
         self.n = 0
         self.spare = 0
+        self.address: Array = np.zeros(0, np.int64)
+        self.kind: NDArray[np.uint8] = np.zeros(0, np.uint8)
+        self.gap: Array = np.zeros(0, np.int64)
         self._room(LEAST_BLOCK)
 
     def _room(self, size: int) -> None:

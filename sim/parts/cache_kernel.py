@@ -230,19 +230,24 @@ def _compiled(stamp: int) -> Any:
             flags = written if is_write else 0
             if plain and last == first and flags >= 0:
                 at = u(core * spread + (first & mask) * ways)
-                way = u(0)
-                while way < u(ways) and entries[at + way] >> 2 != first:
+                # one loop looks and moves up what it passes: where it ends is hard to foresee
+                way, carried, entry = u(0), EMPTY, entries[at]
+                while way < u(ways):
+                    entry = entries[at + way]
+                    entries[at + way] = carried
+                    if entry >> 2 == first:
+                        break
+                    carried = entry
                     way += u(1)
                 if way < u(ways):
-                    entry = entries[at + way] | flags
-                    while way > u(0):
-                        entries[at + way] = entries[at + way - u(1)]
-                        way -= u(1)
-                    entries[at] = entry
+                    entries[at] = entry | flags
                     hits += 1
                     stores += is_write
                     k += 1
                     continue
+                for way in range(u(ways - 1)):
+                    entries[at + way] = entries[at + way + u(1)]
+                entries[at + u(ways - 1)] = carried
             if k + AHEAD < n:
                 # look into the large tables early, so that the host's own misses overlap
                 line = addresses[u(k + AHEAD)] >> shift
