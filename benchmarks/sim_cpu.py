@@ -2,8 +2,9 @@
 
 A section of :mod:`benchmarks.sim_validation`. Cases are those of :mod:`benchmarks.cost_cases` whose accesses are
 modelled, and for some weights and row counts all encodings that fit, of which the fastest is to be named. The
-machine's numbers are microbenchmarks of this host (:mod:`spcomp.codegen.probe`); no kernel's time went into them, so
-that every family is held out; ``held_out_*`` are those that the cost model's constants do not know either.
+machine's numbers are microbenchmarks of this host (:mod:`spcomp.codegen.probe`); one constant is calibrated: the
+share of a bandwidth that streams of weights reach, from dense gemv and nm tokens, so that all other families are held
+out; ``held_out_*`` are those that no constant of the cost model knows.
 
 Hot: the second of two runs is simulated. Measured is time of the thread, of runs spread over some seconds, in
 two ways: the least; and (``_steady``) the median over runs of time in units of a loop of multiply-adds timed right

@@ -307,13 +307,16 @@ def test_a_host_makes_a_machine_of_its_measurements() -> None:
     l1, l2, l3 = machine.cache.levels
     assert machine.clock_mhz == 3000
     assert (l1.latency_cycles + l2.latency_cycles, l2.bytes_per_cycle, l2.written_bytes_per_cycle) == (21, 40, 16)
-    assert (l1.latency_cycles + l2.latency_cycles + l3.latency_cycles, l3.bytes_per_cycle) == (120, 8)
+    assert (l1.latency_cycles + l2.latency_cycles + l3.latency_cycles, l3.bytes_per_cycle) == (120, 5.2)
     core = machine.cores["core[0]"]
     assert (core.load_bytes_per_cycle, core.mispredict_cycles, core.call_ns) == (100, 18, 1500)
     for key in ("clock_mhz", "cache.levels[2].latency_cycles", "cores.core[1].call_ns"):
         source = machine.source(key)
         assert source is not None
         assert source.kind == "measured"
+    fitted = machine.source("cache.levels[2].bytes_per_cycle")
+    assert fitted is not None
+    assert fitted.kind == "fitted"
     with pytest.raises(InputError, match="its latencies were not measured"):
         measured_machine(Peaks(100.0, 10.0, 20.0), HOST)
 
