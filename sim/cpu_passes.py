@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from numba import njit
+from numpy.typing import NDArray
 
 from spcomp.sim import cpu_streams as st
-from spcomp.sim import cpu_streams_few as few
-from spcomp.sim.cpu_calls import Walk, product, walk_call
+from spcomp.sim.cpu_calls import Array, Walk, product, walk_call
 from spcomp.sim.workload import Operand, Step, weight_name
 
 VECTOR_WORK = {"softmax": 30, "norm": 8, "elementwise": 20, "attention": 30}
@@ -61,7 +62,7 @@ def sweep(
     stop = int(sizes.max())
     work = max(vectors * int(walk.cost[st.C_VECTOR]), len(reads) * int(walk.cost[st.C_LOAD]))
     walk.need(2 * len(operands) + 8)
-    yield from walk.run(few.sweep, stop, stop, sources, sizes, len(reads), work)
+    yield from walk.run(lines, stop, stop, sources, sizes, len(reads), work)
 
 
 def _products(
@@ -92,3 +93,27 @@ def _attention(walk: Walk, step: Step, places: Mapping[str, int], scratch: int) 
 
 def _item(operand: Operand) -> int:
     return max(1, operand.nbytes // max(1, operand.elements))
+
+
+@njit  # type: ignore[untyped-decorator]
+def lines(
+    address: Array, kind: NDArray[np.uint8], gap: Array, n: int, spare: int, state: Array, stop: int, sources: Array,
+    sizes: Array, reads: int, work_of_line: int,
+) -> int:  # fmt: skip
+    """Lines ``state[S_AT]`` to ``stop`` of a pass over tensors, each in proportion to its size.
+
+    ``sources``: where they begin; ``sizes``: their lines; the first ``reads`` are read, the others written.
+    """
+    full = address.size - spare
+    at = state[st.S_AT]
+    while at < stop and n < full:
+        work = state[st.S_WORK] + work_of_line
+        for j in range(sources.size):
+            begin, end = at * sizes[j] // stop, (at + 1) * sizes[j] // stop
+            for line in range(begin, end):
+                n = st.put(address, kind, gap, n, sources[j] + line * st.LINE, st.READ if j < reads else st.WRITE, work)
+                work = 0
+        state[st.S_WORK] = work
+        at += 1
+    state[st.S_AT] = at
+    return n

@@ -1,4 +1,4 @@
-"""The accesses of kernels with weights in the lanes (few tokens), of dense products, and of passes over activations.
+"""The accesses of kernels with weights in the lanes (few tokens), and of dense products.
 
 The conventions of :mod:`spcomp.sim.cpu_streams` hold here.
 """
@@ -32,7 +32,7 @@ from spcomp.sim.cpu_streams import (
     busiest,
     ends,
     put,
-)
+)  # fmt: skip
 
 WIDEST_PERMUTED = 128
 """Columns of a window that permutes reach; wider ones are gathered."""
@@ -325,27 +325,6 @@ def gemm(address, kind, gap, n, spare, state, cost, stop, m, k, columns, bases, 
                 work = 0
         state[S_WORK] = work
         state[S_INSTRUCTIONS] += k * (rows * lines + rows + lines) + 2 * rows * lines + 20
-        at += 1
-    state[S_AT] = at
-    return n
-
-
-@njit
-def sweep(address, kind, gap, n, spare, state, stop, sources, sizes, reads, work_of_line):
-    """Lines ``state[S_AT]`` to ``stop`` of a pass over tensors, each in proportion to its size.
-
-    ``sources``: where they begin; ``sizes``: their lines; the first ``reads`` are read, the others written.
-    """
-    full = address.size - spare
-    at = state[S_AT]
-    while at < stop and n < full:
-        work = state[S_WORK] + work_of_line
-        for j in range(sources.size):
-            begin, end = at * sizes[j] // stop, (at + 1) * sizes[j] // stop
-            for line in range(begin, end):
-                n = put(address, kind, gap, n, sources[j] + line * LINE, READ if j < reads else WRITE, work)
-                work = 0
-        state[S_WORK] = work
         at += 1
     state[S_AT] = at
     return n
