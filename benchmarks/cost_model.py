@@ -68,12 +68,12 @@ def measured(cases: list[CostCase], *, cold: bool = False, rounds: int = ROUNDS)
         times: list[list[float]] = [[] for _ in batch]
         for _ in range(rounds):
             for (_, run), found in zip(made, times, strict=True):
-                found.append(_timed(run, flush))
+                found.append(timed(run, flush))
         for case, (call, _), found in zip(batch, made, times, strict=True):
             yield Measured(case, call, min(found))
 
 
-def _timed(run: Callable[[], object], flush: torch.Tensor | None) -> float:
+def timed(run: Callable[[], object], flush: torch.Tensor | None) -> float:
     """Seconds of one run, after another or after other memory was read."""
     repeats = 1
     if flush is not None:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import sim_accelerators
+from benchmarks import sim_accelerators, sim_cpu
 from benchmarks.harness import Benchmark, Target, arguments
 from spcomp.sim.parts.cache import CacheLevel, Caches
 from spcomp.sim.parts.dram import Dram, preset
@@ -57,6 +57,7 @@ TARGETS = {
     "systolic_cycles_error": Target(0, "<="),
     "systolic_resnet18_s": Target(2, "<="),
     "systolic_stepped_error": Target(0, "<="),
+    **sim_cpu.TARGETS,
 }
 
 
@@ -278,6 +279,7 @@ SECTIONS: dict[str, Callable[[Benchmark, Any], None]] = {
     "systolic": systolic,
     "systolic_stepped": systolic_stepped,
     "noc_speed": noc_speed,
+    "cached_cpu": sim_cpu.cached_cpu,
 }
 
 

@@ -19,7 +19,7 @@ from spcomp.codegen.fake import refake
 from spcomp.codegen.gather import exact, row_gather
 from spcomp.codegen.mlir_cpu.scratch import touch
 from spcomp.codegen.probe import probe
-from spcomp.codegen.table import BACKENDS
+from spcomp.codegen.table import BACKENDS, ON_CPU
 from spcomp.compiled import Parts, Program
 from spcomp.cost.analytic import CostModel
 from spcomp.cost.cache import TuneCache
@@ -71,9 +71,8 @@ def make_planner(options: Options, total_weight_bytes: int, weights: Sequence[to
     """A planner for this host; ``weights``: of the whole model, to cool the caches with."""
     host = host_cpu()
     cache = TuneCache(options.cache_dir) if options.cache_dir is not None else TuneCache()
-    backends = {name: b for name, b in BACKENDS.items() if name != "reference"}
     return Planner(
-        backends=backends,
+        backends={name: BACKENDS[name] for name in ON_CPU},
         target=host.target,
         model=CostModel(host, host_peaks(cache.folder, probe)),
         tuner=Tuner(host, cache, versions(), weights),

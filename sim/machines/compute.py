@@ -32,6 +32,22 @@ class Vector(Section):
     fma_latency_cycles: Positive = 4
 
 
+class Core(Vector):
+    """A core that runs ahead of its misses."""
+
+    issue_per_cycle: Positive = 6
+    """Instructions."""
+    permutes_per_cycle: Positive = 1
+    """Whole vectors whose elements change places."""
+    window_instructions: Positive = 512
+    """Instructions in flight, from the oldest that has not ended."""
+    store_buffer: Positive = 112
+    """Stores that have not reached the cache."""
+    mispredict_cycles: Positive = 17
+    call_ns: NotNegative = 0
+    """Entering one compiled function."""
+
+
 class Noc(Section):
     """A network on chip, ``columns`` x ``rows`` nodes (a ring or crossbar has one row)."""
 

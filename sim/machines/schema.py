@@ -16,7 +16,7 @@ from spcomp.encodings.spec import Encoding, Refusal
 from spcomp.encodings.table import ENCODINGS, parse_encoding
 from spcomp.errors import InputError
 from spcomp.sim.energy import EnergyTable, load_table
-from spcomp.sim.machines.compute import Gpu, MacArray, Noc, Section, Systolic, Vector
+from spcomp.sim.machines.compute import Core, Gpu, MacArray, Noc, Section, Systolic, Vector
 from spcomp.sim.nearest import nearest
 from spcomp.sim.parts.cache import CacheLevel
 from spcomp.sim.parts.dram import DramConfig, preset
@@ -96,6 +96,10 @@ class Level(Section):
     latency_cycles: Annotated[int, Field(ge=0)] = 0
     prefetch: str = "none"
     degree: Positive = 1
+    bytes_per_cycle: Annotated[float, Field(gt=0)] | None = None
+    """What it gives to the level above; None: a line a cycle."""
+    written_bytes_per_cycle: Annotated[float, Field(gt=0)] | None = None
+    """The same of lines that are written there; None: as of those that are read."""
 
     @model_validator(mode="after")
     def _possible(self) -> Level:
@@ -109,6 +113,10 @@ class Level(Section):
 class Cache(Section):
     """Levels from the core to the memory."""
 
+    memory_latency_ns: Annotated[float, Field(gt=0)] | None = None
+    """Beyond the last level, on the way to the memory and back; None: none."""
+    memory_bytes_per_cycle: Annotated[float, Field(gt=0)] | None = None
+    """What one core gets of the memory; None: all that the memory gives."""
     levels: Annotated[list[Level], Field(min_length=1)]
 
 
@@ -122,7 +130,7 @@ class Machine(Section):
     encodings: Encodings
     sources: list[SourceOf]
     energy: list[str] = Field(default_factory=list)
-    cores: dict[str, Vector] = Field(default_factory=dict)
+    cores: dict[str, Core] = Field(default_factory=dict)
     vector: Vector | None = None
     dram: Dram | None = None
     cache: Cache | None = None

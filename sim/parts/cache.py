@@ -162,6 +162,8 @@ class Accesses:
 
     level: NDArray[np.uint8]
     """[n]: the level that had it, counted from 0; the number of levels for memory."""
+    fetched_ahead: NDArray[np.bool_]
+    """[n]: whether a prefetcher had brought the line there, and this is its first use."""
     address: Array
     """[requests]: byte address of the line."""
     is_write: NDArray[np.bool_]
@@ -269,8 +271,15 @@ class Caches:
             )  # fmt: skip
             pieces.append(self._out[:, : self._registers[at.R_OUT]].copy())
         out = np.concatenate(pieces, axis=1) if pieces else np.zeros((4, 0), np.int64)
+        ahead = had >= at.FIRST_USE
+        had &= at.FIRST_USE - 1
         return Accesses(
-            had, out[at.O_LINE] * self.line_bytes, out[at.O_WRITE] > 0, out[at.O_ACCESS], np.maximum(out[at.O_CYCLE], 0)
+            had,
+            ahead,
+            out[at.O_LINE] * self.line_bytes,
+            out[at.O_WRITE] > 0,
+            out[at.O_ACCESS],
+            np.maximum(out[at.O_CYCLE], 0),
         )
 
     def flush(self) -> Array:

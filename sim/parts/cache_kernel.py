@@ -21,6 +21,7 @@ from spcomp.sim.parts.cache_layout import (
     DIRTY,
     EMPTY,
     EXCLUSIVE,
+    FIRST_USE,
     G_LARGE,
     G_LINE_SHIFT,
     G_MEMORY,
@@ -216,7 +217,7 @@ def _compiled(stamp: int) -> Any:
         shift, origin = common[G_LINE_SHIFT], regs[R_ACCESS] + 1 - start
         sized = sizes.size > 0
         # hits of the first level that change nothing below it, which most accesses are
-        plain = not (common[G_PREFETCH] or common[G_TIMED]) and levels[0, L_POLICY] == LRU
+        plain = levels[0, L_PREFETCH] == NO_PREFETCH and not common[G_TIMED] and levels[0, L_POLICY] == LRU
         written = DIRTY if levels[0, L_WRITE_BACK] else EMPTY
         mask, ways, spread = levels[0, L_SETS] - 1, levels[0, L_WAYS], levels[0, L_COPY]
         k, hits, stores = start, 0, 0
@@ -229,19 +230,24 @@ def _compiled(stamp: int) -> Any:
             flags = written if is_write else 0
             if plain and last == first and flags >= 0:
                 at = u(core * spread + (first & mask) * ways)
-                way = u(0)
-                while way < u(ways) and entries[at + way] >> 2 != first:
+                # one loop looks and moves up what it passes: where it ends is hard to foresee
+                way, carried, entry = u(0), EMPTY, entries[at]
+                while way < u(ways):
+                    entry = entries[at + way]
+                    entries[at + way] = carried
+                    if entry >> 2 == first:
+                        break
+                    carried = entry
                     way += u(1)
                 if way < u(ways):
-                    entry = entries[at + way] | flags
-                    while way > u(0):
-                        entries[at + way] = entries[at + way - u(1)]
-                        way -= u(1)
-                    entries[at] = entry
+                    entries[at] = entry | flags
                     hits += 1
                     stores += is_write
                     k += 1
                     continue
+                for way in range(u(ways - 1)):
+                    entries[at + way] = entries[at + way + u(1)]
+                entries[at + u(ways - 1)] = carried
             if k + AHEAD < n:
                 # look into the large tables early, so that the host's own misses overlap
                 line = addresses[u(k + AHEAD)] >> shift
@@ -249,7 +255,7 @@ def _compiled(stamp: int) -> Any:
                     base = levels[lv, L_BASE] + (line & (levels[lv, L_SETS] - 1)) * levels[lv, L_WAYS]
                     regs[R_SINK] ^= entries[u(base)] ^ entries[u(base + levels[lv, L_WAYS] - 1)]
             regs[R_ACCESS] = origin + k
-            worst = 0
+            worst, marks = 0, 0
             if common[G_WHOLE] and last > first:
                 worst = access_whole(levels, entries, tree, regs, counts, pending, out, core, first, last)
                 last = first - 1
@@ -272,13 +278,14 @@ def _compiled(stamp: int) -> Any:
                         carried = regs[R_CARRIED]
                         put(levels, entries, tree, regs, counts, pending, mine, 0, line, carried)
                 settle(levels, entries, tree, regs, counts, pending, out, core)
+                marks |= FIRST_USE if regs[R_MARKED] else 0
                 if common[G_PREFETCH]:
                     pages = common[G_PAGE_LINES]
                     prefetch(levels, entries, tree, regs, counts, pending, out, streams, core, line, level, pages)
                 if common[G_TIMED]:
                     keep_time(levels, regs, mshrs, common[G_MEMORY], mine, line, level)
                 worst = max(worst, level)
-            had[i] = worst
+            had[i] = worst | marks
             k += 1
         counts[0, K_READ_HITS] += hits - stores
         counts[0, K_WRITE_HITS] += stores

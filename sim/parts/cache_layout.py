@@ -53,6 +53,8 @@ W_LEVEL, W_LINE, W_DIRTY = range(3)
 S_PAGE, S_LINE, S_STRIDE, S_SURE = range(4)
 STREAMS = 64
 PAGE_BYTES = 4096
+FIRST_USE = 128
+"""Added to the level that had an access: its line had been fetched ahead, and was used for the first time."""
 SURE = 2
 """Equal strides in a row before lines are prefetched."""
 

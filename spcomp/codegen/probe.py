@@ -57,6 +57,41 @@ def load_text() -> str:
     return f.text()
 
 
+def chase_text() -> str:
+    """``chase(next, last, n)``: n loads, each of the place that the one before named."""
+    f = Function("chase", (("next", "i64"), ("last", "i64")), ("n",))
+    with f.loop(f.idx(0), "%n", carried=[(f.idx(0), "index")]) as loop:
+        f.yield_([f.load_index("%next", loop.carried[0], "i64")], ["index"])
+    found = f.val(f"arith.index_cast {loop.results[0]} : index to i64", "i")
+    f.do(f"memref.store {found}, %last[{f.idx(0)}] : memref<?xi64>")
+    return f.text()
+
+
+def write_text() -> str:
+    """``write(y, n, times)``: n floats (a multiple of 128) written so many times."""
+    f = Function("write", (("y", "f32"),), ("n", "times"))
+    with f.loop(f.idx(0), "%times"), f.loop(f.idx(0), "%n", f.idx(LOADS * LANES)) as loop:
+        for i in range(LOADS):
+            f.vstore(f.splat("1.0"), "%y", f.add(loop.index, f.idx(i * LANES)))
+    return f.text()
+
+
+def mixed_text() -> str:
+    """``mixed(x, w, y, n, times)``: for each of n weights a broadcast, and eight multiply-adds with what x has next."""
+    f = Function("mixed", (("x", "f32"), ("w", "f32"), ("y", "f32")), ("n", "times"))
+    with f.loop(f.idx(0), "%times", carried=[(f.splat("0.0"), VEC)] * LOADS) as outer:
+        sums = [(s, VEC) for s in outer.carried]
+        with f.loop(f.idx(0), "%n", carried=sums) as loop:
+            weight = f.broadcast(f.load("%w", loop.index, "f32"))
+            at = f.mul(loop.index, f.idx(LOADS * LANES))
+            xs = [f.vload("%x", f.add(at, f.idx(i * LANES))) for i in range(LOADS)]
+            f.yield_([f.fma(weight, x, s) for x, s in zip(xs, loop.carried, strict=True)], [VEC] * LOADS)
+        f.yield_(loop.results, [VEC] * LOADS)
+    for i, total in enumerate(outer.results):
+        f.vstore(total, "%y", f.idx(i * LANES))
+    return f.text()
+
+
 def uneven_text() -> str:
     """``uneven(x, counts, y, n)``: a sum of ``counts[i]`` registers for each of n rows, as a row of CSR has."""
     f = Function("uneven", (("x", "f32"), ("counts", "i32"), ("y", "f32")), ("n",))
@@ -98,11 +133,12 @@ def _probed() -> Peaks:
     compiled = jit.compile_all(
         [
             ("fma", fma_text(), 1, 1), ("load", load_text(), 2, 2), ("uneven", uneven_text(), 3, 1),
+            ("chase", chase_text(), 2, 1), ("write", write_text(), 1, 2), ("mixed", mixed_text(), 3, 2),
             ("pack", pack_text(FEATURES, FEATURES + 8), 2, 3),
             ("unpack", unpack_text(FEATURES, FEATURES + 8, True, "none"), 3, 5),
         ]
     )  # fmt: skip
-    fma, load, uneven, pack, unpack = (c.call for c in compiled)
+    fma, load, uneven, chase, write, mixed, pack, unpack = (c.call for c in compiled)
     y = torch.zeros(LANES * max(CHAINS, ROWS))
     steps = 20_000
     gflops = 2 * steps * CHAINS * LANES / best(lambda: fma(y.data_ptr(), steps)) / 1e9
@@ -115,6 +151,11 @@ def _probed() -> Peaks:
 
     near, middle = bandwidth((host.l1d_bytes or 1 << 15) // 2), bandwidth((host.l2_bytes or 1 << 19) // 2)
     far = tuple(bandwidth(int(share * (host.l2_bytes or 1 << 20))) for share in READ_SHARES)
+    l2, l1 = host.l2_bytes or 1 << 20, host.l1d_bytes or 1 << 15
+    written, weights = torch.zeros(l2 // 1024 * 128), torch.zeros(l1 // 1024)
+    writing = best(lambda: write(written.data_ptr(), written.numel(), 4)) / (4 * written.nbytes)
+    small = torch.zeros(len(weights) * LOADS * LANES)
+    mixing = best(lambda: mixed(small.data_ptr(), weights.data_ptr(), y.data_ptr(), len(weights), 64))
     blocks = FEATURES // LANES * TOKENS // LANES
     x, packed = torch.zeros(TOKENS, FEATURES), torch.zeros(TOKENS // LANES, FEATURES + 8, LANES)
     bias = torch.zeros(FEATURES)
@@ -128,12 +169,26 @@ def _probed() -> Peaks:
         l1_gb_s=near,
         l2_gb_s=middle,
         far_gb_s=far,
+        l2_latency_ns=1e9 * _latency(chase, l2 // 2),
+        l3_latency_ns=1e9 * _latency(chase, 4 * l2),
+        l2_write_gb_s=1e-9 / writing,
+        mixed_loads_gb_s=64e-9 * 64 * len(weights) * (LOADS + 1) / mixing,
         pack_ns=1e9 * packing,
         unpack_ns=1e9 * unpacking,
         mispredict_ns=1e9 * _mispredicted(uneven, y),
         call_us=1e6 * call,
         **_dense(call),
     )
+
+
+def _latency(chase: Callable[..., object], nbytes: int) -> float:
+    """Seconds of a load from a working set of so many bytes, its lines in random order."""
+    order = np.random.default_rng(0).permutation(nbytes // 64)
+    following = np.zeros(nbytes // 64 * 8, np.int64)
+    following[order * 8] = np.roll(order, -1) * 8
+    last = np.zeros(1, np.int64)
+    steps = len(order)
+    return best(lambda: chase(following.ctypes.data, last.ctypes.data, steps)) / steps
 
 
 def _mispredicted(uneven: Callable[..., object], y: torch.Tensor) -> float:

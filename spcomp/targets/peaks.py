@@ -15,7 +15,7 @@ from typing import Any
 from spcomp.targets.host import HostCpu, host_cpu
 
 log = logging.getLogger("spcomp.targets")
-PEAKS_VERSION = 4
+PEAKS_VERSION = 5
 DENSE_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Row counts at which dense libraries are measured."""
 DENSE_SIDES = (512, 1280)
@@ -42,6 +42,14 @@ class Peaks:
     """Reading what lies in the second-level cache; 0: half a register a cycle, or the last level's if that is more."""
     far_gb_s: tuple[float, ...] = ()
     """Reading working sets of :data:`READ_SHARES`; empty: ``cache_gb_s``, then ``stream_gb_s``."""
+    l2_latency_ns: float = 0.0
+    """From asking to having a line of the second-level cache, 10^-9 s; 0: not measured, as the next three."""
+    l3_latency_ns: float = 0.0
+    """The same of the last-level cache."""
+    l2_write_gb_s: float = 0.0
+    """Writing what lies in the second-level cache, 10^9 bytes a second."""
+    mixed_loads_gb_s: float = 0.0
+    """Loads that multiply-adds and broadcasts take from the first-level cache, 64 bytes each, 10^9 bytes a second."""
     pack_ns: float = 0.0
     """One 16 x 16 block of activations packed into tiles, 10^-9 s; 0: 80 cycles."""
     unpack_ns: float = 0.0
@@ -101,7 +109,10 @@ class Peaks:
 _LENGTHS = {"far_gb_s": len(READ_SHARES)} | dict.fromkeys(
     ("mkl_near", "mkl_far", "onednn_near", "onednn_far"), len(DENSE_ROWS)
 )
-_OPTIONAL = ("l1_gb_s", "l2_gb_s", "pack_ns", "unpack_ns", "mispredict_ns")
+_OPTIONAL = (
+    "l1_gb_s", "l2_gb_s", "pack_ns", "unpack_ns", "mispredict_ns", "l2_latency_ns", "l3_latency_ns", "l2_write_gb_s",
+    "mixed_loads_gb_s",
+)  # fmt: skip
 
 
 def read_peaks(text: str) -> Peaks:

@@ -1,0 +1,335 @@
+"""The accesses of kernels with sixteen tokens in the lanes, line by line, from the real packed arrays.
+
+Every function appends to a block (``address``, ``kind``, ``gap``): the byte address of an access, what it is
+(:data:`READ`, :data:`WRITE`, :data:`AHEAD`), and the work of the core since the access before it, in ticks, of which
+:data:`TICKS` are a cycle. It goes on from ``state[S_AT]`` until it is done or the block has no more than ``spare``
+places left, and returns how many places are filled. What a stream of weights, indices or counts reads again from the
+line that it read last is no access: it hits by construction, and its load is in the work.
+
+Loops over a number of turns that varies end as a table of two-bit counters says, by the turn and by how many turns
+the loop took before; what it does not foresee costs ``cost[C_SURPRISE]``.
+"""
+
+# mypy: disallow-untyped-defs=False, check-untyped-defs=False
+
+from __future__ import annotations
+
+from numba import njit
+
+READ, WRITE, AHEAD = range(3)
+"""Kinds of accesses. Nothing waits for an access ahead."""
+TICKS = 120
+"""Ticks a cycle: whole numbers for two, three and six operations a cycle."""
+LINE = 64
+AHEAD_ELEMENTS = 1024
+"""How far ahead the kernels fetch their weights."""
+
+# Ticks of one operation: a multiply-add or other vector operation, a permute, a load, a store, an instruction; and of
+# a surprise, the latency of a multiply-add; and instructions in flight.
+C_VECTOR, C_PERMUTE, C_LOAD, C_STORE, C_ISSUE, C_SURPRISE, C_LATENCY, C_WINDOW = range(8)
+COSTS = 8
+
+# Where a stream is: the next row; lines read last; work not yet given to an access; and what was counted.
+(
+    S_AT, S_NEXT, S_VALUE, S_COLUMN, S_COUNT, S_ORDER, S_FETCHED, S_FETCHED2, S_WORK, S_SURPRISES, S_TURNS, S_TOTAL,
+    S_INSTRUCTIONS,
+) = range(13)  # fmt: skip
+STATES = 16
+DEEPEST = 64
+"""Turns that the table of counters tells apart."""
+
+
+@njit(inline="always")
+def put(address, kind, gap, n, where, what, work):
+    """Append an access."""
+    address[n] = where
+    kind[n] = what
+    gap[n] = work
+    return n + 1
+
+
+@njit(inline="always")
+def busiest(cost, vectors, permutes, loads, stores, instructions):
+    """Ticks of the busiest of a core's units."""
+    most = max(vectors * cost[C_VECTOR], permutes * cost[C_PERMUTE])
+    most = max(most, max(loads * cost[C_LOAD], stores * cost[C_STORE]))
+    return max(most, instructions * cost[C_ISSUE])
+
+
+@njit(cache=True)
+def ends(table, before, turns):
+    """Surprises of a loop of ``turns`` turns after one of ``before``; teaches the table."""
+    row = min(before, DEEPEST - 1)
+    surprises = 0
+    for turn in range(min(turns, DEEPEST - 1) + 1):
+        ended = turn == turns
+        counter = table[row, turn]
+        if (counter >= 2) != ended:
+            surprises += 1
+        table[row, turn] = min(3, counter + 1) if ended else max(0, counter - 1)
+    if turns >= DEEPEST:
+        surprises += 1
+    return surprises
+
+
+@njit(cache=True)
+def csr(
+    address, kind, gap, n, spare, state, cost, table, stop, first, size, window, counts, order, columns, bases, strides,
+    items,
+):  # fmt: skip
+    """Rows ``state[S_AT]`` to ``stop`` of one column block times ``size`` tiles.
+
+    ``counts``, ``order`` [rows of W] of this block (``order`` empty without a window); ``columns`` of all nonzeros.
+    ``bases``: x of the block, sums of row 0, values, columns, counts, order. ``strides`` of x and sums from tile to
+    tile; ``items``: bytes of a value, a column, a count. ``state[S_NEXT]``: the next nonzero.
+    """
+    full = address.size - spare
+    row, p = state[S_AT], state[S_NEXT]
+    turn = busiest(cost, size, 0, size + 2, 0, size + 5)
+    moved = 0 if first else size
+    frame = busiest(cost, size if first else 0, 0, moved + 5, size, 16 + moved + size)
+    while row < stop and n < full:
+        count = counts[row]
+        work = state[S_WORK] + frame
+        instructions = count * (size + 5) + 16 + moved + size
+        chain = count * cost[C_LATENCY] * instructions // max(instructions, cost[C_WINDOW])
+        work += max(0, chain - count * turn - frame)
+        surprises = ends(table, state[S_TURNS], count)
+        state[S_TURNS] = count
+        state[S_SURPRISES] += surprises
+        work += surprises * cost[C_SURPRISE]
+        place = row
+        if order.size:
+            place = row // window * window + order[row]
+            line = (bases[5] + row) // LINE
+            if line != state[S_ORDER]:
+                n = put(address, kind, gap, n, line * LINE, READ, work)
+                state[S_ORDER], work = line, 0
+        line = (bases[4] + row * items[2]) // LINE
+        if line != state[S_COUNT]:
+            n = put(address, kind, gap, n, line * LINE, READ, work)
+            state[S_COUNT], work = line, 0
+        out = bases[1] + place * LINE
+        if not first:
+            for t in range(size):
+                n = put(address, kind, gap, n, out + t * strides[1], READ, work)
+                work = 0
+        for k in range(2):
+            line = (bases[2] + (p + AHEAD_ELEMENTS + 16 * k) * items[0]) // LINE
+            if line > state[S_FETCHED]:
+                n = put(address, kind, gap, n, line * LINE, AHEAD, work)
+                state[S_FETCHED], work = line, 0
+        line = (bases[3] + (p + AHEAD_ELEMENTS) * items[1]) // LINE
+        if line > state[S_FETCHED2]:
+            n = put(address, kind, gap, n, line * LINE, AHEAD, work)
+            state[S_FETCHED2], work = line, 0
+        for _ in range(count):
+            work += turn
+            line = (bases[3] + p * items[1]) // LINE
+            if line != state[S_COLUMN]:
+                n = put(address, kind, gap, n, line * LINE, READ, work)
+                state[S_COLUMN], work = line, 0
+            line = (bases[2] + p * items[0]) // LINE
+            if line != state[S_VALUE]:
+                n = put(address, kind, gap, n, line * LINE, READ, work)
+                state[S_VALUE], work = line, 0
+            x = bases[0] + columns[p] * LINE
+            for t in range(size):
+                n = put(address, kind, gap, n, x + t * strides[0], READ, work)
+                work = 0
+            p += 1
+        for t in range(size):
+            n = put(address, kind, gap, n, out + t * strides[1], WRITE, work)
+            work = 0
+        state[S_WORK] = work
+        state[S_INSTRUCTIONS] += instructions
+        row += 1
+    state[S_AT], state[S_NEXT] = row, p
+    return n
+
+
+@njit(cache=True)
+def block(
+    address, kind, gap, n, spare, state, cost, table, stop, size, rows, cols, kept, columns, start, bases, strides, item
+):  # fmt: skip
+    """Block rows ``state[S_AT]`` to ``stop`` times ``size`` tiles; the last of W has ``kept`` rows.
+
+    ``columns`` [blocks], ``start`` [block rows + 1]. ``bases``: x, sums of row 0, values, columns, starts.
+    ``item``: bytes of a value.
+    """
+    full = address.size - spare
+    row, p = state[S_AT], state[S_NEXT]
+    inside = state[S_ORDER] if state[S_ORDER] > 0 else 0
+    turn = max(
+        cols * busiest(cost, rows * size, 0, rows + size, 0, 2 * rows + rows * size), cols * cost[C_LATENCY]
+    )  # fmt: skip
+    turn += busiest(cost, 0, 0, 3, 0, 8)
+    last = start.size - 2
+    fetched = min(4, (rows * cols + 15) // 16)
+    while row < stop and n < full:
+        begin, end = start[row], start[row + 1]
+        if inside == 0:
+            p = begin
+            frame = busiest(cost, rows * size, 0, 2, rows * size, 12 + 2 * rows * size)
+            surprises = ends(table, state[S_TURNS], end - begin)
+            state[S_TURNS] = end - begin
+            state[S_SURPRISES] += surprises
+            state[S_WORK] += frame + surprises * cost[C_SURPRISE]
+            state[S_INSTRUCTIONS] += 12 + 2 * rows * size
+            for k in range(2):
+                line = (bases[4] + 4 * (row + k)) // LINE
+                if line != state[S_COUNT]:
+                    n = put(address, kind, gap, n, line * LINE, READ, state[S_WORK])
+                    state[S_COUNT], state[S_WORK] = line, 0
+        work = state[S_WORK]
+        while p < end and n < full:
+            work += turn
+            line = (bases[3] + 4 * p) // LINE
+            if line != state[S_COLUMN]:
+                n = put(address, kind, gap, n, line * LINE, READ, work)
+                state[S_COLUMN], work = line, 0
+            w = bases[2] + p * rows * cols * item
+            for k in range(fetched):
+                line = (w + (AHEAD_ELEMENTS + 16 * k) * item) // LINE
+                if line > state[S_FETCHED]:
+                    n = put(address, kind, gap, n, line * LINE, AHEAD, work)
+                    state[S_FETCHED], work = line, 0
+            x = bases[0] + columns[p] * cols * LINE
+            for c in range(cols):
+                for t in range(size):
+                    n = put(address, kind, gap, n, x + t * strides[0] + c * LINE, READ, work)
+                    work = 0
+                for line in range((w + c * rows * item) // LINE, (w + (c + 1) * rows * item - 1) // LINE + 1):
+                    if line != state[S_VALUE]:
+                        n = put(address, kind, gap, n, line * LINE, READ, work)
+                        state[S_VALUE], work = line, 0
+            state[S_INSTRUCTIONS] += cols * (2 * rows + rows * size) + 8
+            p += 1
+        state[S_WORK] = work
+        inside = 1
+        if p == end and n < full:
+            for r in range(kept if row == last else rows):
+                for t in range(size):
+                    where = bases[1] + (row * rows + r) * LINE + t * strides[1]
+                    n = put(address, kind, gap, n, where, WRITE, state[S_WORK])
+                    state[S_WORK] = 0
+            row += 1
+            inside = 0
+    state[S_AT], state[S_NEXT], state[S_ORDER] = row, p, inside
+    return n
+
+
+@njit(cache=True)
+def nm(address, kind, gap, n, spare, state, cost, stop, first, size, words, shape, control, bases, strides, item):
+    """Rows ``state[S_AT]`` to ``stop`` (sixteen a tile) of words ``words[0]`` to ``words[1]`` times ``size`` tiles.
+
+    ``shape``: N, M, bits of a field, slots of a word, columns of a word, words of a row. ``control`` [tiles, words,
+    16]. ``bases``: x, sums of row 0, values, control. ``item``: bytes of a value.
+    """
+    full = address.size - spare
+    few, many, bits, slots, width, all_words = shape
+    row = state[S_AT]
+    chains = max(1, 4 // size)
+    slot_work = busiest(cost, size, 0, size + 1, 0, size + 5)
+    slot_work = max(slot_work, cost[C_LATENCY] // chains)
+    word_work = busiest(cost, 0, 0, 1 + (slots + 15) // 16, 0, 6)
+    moved = 0 if first else size
+    frame = busiest(cost, size * chains, 0, moved, size, 10 + 2 * size)
+    mask = (1 << bits) - 1
+    while row < stop and n < full:
+        tile, r = row // 16, row % 16
+        work = state[S_WORK] + frame
+        out = bases[1] + row * LINE
+        if not first:
+            for t in range(size):
+                n = put(address, kind, gap, n, out + t * strides[1], READ, work)
+                work = 0
+        for word in range(words[0], words[1]):
+            here = tile * all_words + word
+            n = put(address, kind, gap, n, bases[3] + here * LINE, READ, work + word_work)
+            work = 0
+            field = control[tile, word, r]
+            for slot in range(0, slots, 16):
+                ahead = bases[2] + ((here + all_words) * slots + r + slot) * 16 * item
+                n = put(address, kind, gap, n, ahead // LINE * LINE, AHEAD, 0)
+            x = bases[0] + word * width * LINE
+            for slot in range(slots):
+                work += slot_work
+                value = bases[2] + ((here * slots + slot) * 16 + r) * item
+                n = put(address, kind, gap, n, value // LINE * LINE, READ, work)
+                work = 0
+                at = x + (slot // few * many + ((field >> (bits * slot)) & mask)) * LINE
+                for t in range(size):
+                    n = put(address, kind, gap, n, at + t * strides[0], READ, 0)
+        for t in range(size):
+            n = put(address, kind, gap, n, out + t * strides[1], WRITE, work)
+            work = 0
+        state[S_WORK] = work
+        state[S_INSTRUCTIONS] += (words[1] - words[0]) * (slots * (size + 5) + 6) + 10 + 2 * size
+        row += 1
+    state[S_AT] = row
+    return n
+
+
+@njit(cache=True)
+def pack(address, kind, gap, n, spare, state, cost, stop, m, features, padded, item, bases):
+    """Pieces ``state[S_AT]`` to ``stop`` of sixteen rows by sixteen columns of x, tile by tile, into tiles.
+
+    ``bases``: x of the panel, its tiles. Rows past ``m`` are not read, columns past ``features`` are stored as zeros.
+    """
+    full = address.size - spare
+    at = state[S_AT]
+    across = (features + 15) // 16
+    work_of_one = busiest(cost, 64, 64, 16, 16, 130)
+    while at < stop and n < full:
+        tile, piece = at // across, at % across
+        work = state[S_WORK] + work_of_one
+        for r in range(min(16, m - tile * 16)):
+            x = bases[0] + ((tile * 16 + r) * features + piece * 16) * item
+            last = x + min(16, features - piece * 16) * item - 1
+            for line in range(x // LINE, last // LINE + 1):
+                n = put(address, kind, gap, n, line * LINE, READ, work)
+                work = 0
+        end = padded if piece == across - 1 else piece * 16 + 16
+        for column in range(piece * 16, end):
+            n = put(address, kind, gap, n, bases[1] + (tile * padded + column) * LINE, WRITE, work)
+            work = 0
+        state[S_WORK] = work
+        state[S_INSTRUCTIONS] += 130
+        at += 1
+    state[S_AT] = at
+    return n
+
+
+@njit(cache=True)
+def unpack(address, kind, gap, n, spare, state, cost, stop, m, features, stride, lo, hi, item, bias, bases):
+    """Pieces ``state[S_AT]`` to ``stop`` of sixteen features by sixteen rows of y, tile by tile, out of sums.
+
+    ``bases``: sums of feature ``lo``, bias, y of the panel. ``stride``: rows of a tile of sums. ``bias``: whether one
+    is read.
+    """
+    full = address.size - spare
+    at = state[S_AT]
+    across = (hi - lo + 15) // 16
+    work_of_one = busiest(cost, 80, 64, 17, 16, 150)
+    while at < stop and n < full:
+        tile, piece = at // across, at % across
+        feature = lo + piece * 16
+        width = min(16, hi - feature)
+        work = state[S_WORK] + work_of_one
+        for i in range(width):
+            n = put(address, kind, gap, n, bases[0] + (tile * stride + piece * 16 + i) * LINE, READ, work)
+            work = 0
+        if bias:
+            n = put(address, kind, gap, n, (bases[1] + feature * 4) // LINE * LINE, READ, work)
+            work = 0
+        for r in range(min(16, m - tile * 16)):
+            y = bases[2] + ((tile * 16 + r) * features + feature) * item
+            for line in range(y // LINE, (y + width * item - 1) // LINE + 1):
+                n = put(address, kind, gap, n, line * LINE, WRITE, work)
+                work = 0
+        state[S_WORK] = work
+        state[S_INSTRUCTIONS] += 150
+        at += 1
+    state[S_AT] = at
+    return n

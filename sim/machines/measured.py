@@ -1,0 +1,63 @@
+"""`cached_cpu` as a host was measured: :func:`measured_machine`. One constant in it is calibrated."""
+
+from __future__ import annotations
+
+from spcomp.cost.cycles import CALIBRATED
+from spcomp.errors import InputError
+from spcomp.sim.machines.load import load_machine, override
+from spcomp.sim.machines.schema import Machine, SourceOf
+from spcomp.targets.host import HostCpu
+from spcomp.targets.peaks import Peaks
+
+LOOPS = "pointer chases, reads and writes of working sets within each level; spcomp/codegen/probe.py"
+
+STREAMS = ("cache.levels[2].bytes_per_cycle", "cache.memory_bytes_per_cycle")
+"""Of these, streams of weights reach a share that is the one calibrated constant, that of the analytic model."""
+
+
+def measured_machine(peaks: Peaks, host: HostCpu, base: str = "cached_cpu") -> Machine:
+    """The preset with the clock, rates, latencies and sizes of a host.
+
+    Bandwidths are in bytes a cycle of the clock that ``peaks.gflops`` implies; an L3 that many hosts share is taken as
+    large as the host says, in sets of a power of two.
+
+    Raises:
+        InputError: peaks without the latencies, as of a host without a compiler.
+    """
+    asked = "make a machine of this host"
+    if not (peaks.l2_latency_ns and peaks.l3_latency_ns and peaks.l2_write_gb_s and peaks.mixed_loads_gb_s):
+        raise InputError(
+            asked, "its latencies were not measured", "a host with the compiler for our loops (torch-mlir)"
+        )
+    ghz = peaks.ghz
+    preset = load_machine(base)
+    assert preset.cache is not None
+    near = preset.cache.levels[0].latency_cycles
+    share = CALIBRATED["stream"].value
+    middle = max(1, round(peaks.l2_latency_ns * ghz) - near)
+    far = max(1, round(peaks.l3_latency_ns * ghz) - near - middle)
+    settings: dict[str, object] = {
+        "clock_mhz": round(1000 * ghz, 1),
+        "cache.levels[1].latency_cycles": middle,
+        "cache.levels[2].latency_cycles": far,
+        "cache.levels[1].bytes_per_cycle": round(peaks.l2_gb_s / ghz, 2),
+        "cache.levels[1].written_bytes_per_cycle": round(peaks.l2_write_gb_s / ghz, 2),
+        "cache.levels[2].bytes_per_cycle": round(share * peaks.cache_gb_s / ghz, 2),
+        "cache.memory_bytes_per_cycle": round(share * peaks.stream_gb_s / ghz, 2),
+    }
+    for k, size in enumerate((host.l1d_bytes, host.l2_bytes, host.l3_bytes)):
+        if size:
+            way = preset.cache.levels[k].ways * preset.cache.levels[k].line_bytes
+            settings[f"cache.levels[{k}].size_bytes"] = way << max(0, (size // way).bit_length() - 1)
+    for name in preset.cores:
+        loads = min(128, round(max(peaks.l1_gb_s, peaks.mixed_loads_gb_s) / ghz))
+        settings[f"cores.{name}.load_bytes_per_cycle"] = max(1, loads)
+        settings[f"cores.{name}.mispredict_cycles"] = max(1, round(peaks.cycles(peaks.mispredict_ns, 17)))
+        settings[f"cores.{name}.call_ns"] = round(1000 * peaks.call_us, 1)
+    made = override(preset, settings)
+    sources = [
+        *made.sources,
+        SourceOf(keys=[k for k in settings if k not in STREAMS], source=LOOPS, kind="measured"),
+        SourceOf(keys=list(STREAMS), source=f"{LOOPS}; times {share}: {CALIBRATED['stream'].source}", kind="fitted"),
+    ]
+    return made.model_copy(update={"sources": sources})

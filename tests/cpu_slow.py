@@ -1,0 +1,196 @@
+"""The accesses of CPU kernels once more, in slow and obvious Python from the dense weight.
+
+A stream is a list of ``(line, kind)``. Loops are those of the generated text under ``spcomp/codegen/mlir_cpu``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+READ, WRITE, AHEAD = range(3)
+PANEL, CHUNK, LANES = 8, 512, 16
+
+
+class Lines:
+    """Accesses in order. What a named stream reads again from its last line is left out; ahead it only moves on."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[int, int]] = []
+        self.last: dict[str, int] = {}
+
+    def add(self, where: int, kind: int = READ, stream: str = "") -> None:
+        line = where // 64
+        if stream:
+            if (line <= self.last.get(stream, -1)) if kind == AHEAD else (line == self.last.get(stream)):
+                return
+            self.last[stream] = line
+        self.found.append((line, kind))
+
+    def restart(self) -> None:
+        """Another function begins: it remembers no line."""
+        self.last.clear()
+
+
+def spans(tiles: int, most: int) -> list[tuple[int, int, int]]:
+    """As the token kernels cover tiles: by sizes that are at least three quarters full."""
+    found, at = [], 0
+    while at < tiles:
+        size = most
+        while tiles - at < 0.75 * size:
+            size //= 2
+        count = max(1, (tiles - at) // size)
+        found.append((at, at + count * size, size))
+        at += count * size
+    return found
+
+
+def tiled(
+    weight: NDArray[Any], m: int, tiles: int, columns: int, per: int, at: Mapping[str, int], bias: bool, body: Any
+) -> Lines:
+    """Pack, products by ``body(lines, lo, hi, size, x, y, x_stride, y_stride)`` over units of ``per`` rows, unpack."""
+    n, k = weight.shape
+    out = Lines()
+    columns = columns + 8 if columns * 64 % 4096 == 0 else columns
+    ys_stride = (CHUNK + 8) * 64
+    xs = at["scratch"]
+    ys = xs + PANEL * LANES * columns * 4
+    for row in range(0, m, PANEL * LANES):
+        rows = min(PANEL * LANES, m - row)
+        parts = spans(-(-rows // LANES), tiles)
+        pieces = [(t, c) for t in range(parts[-1][1]) for c in range(0, k, 16)]
+        out.restart()
+        for t, c in pieces:
+            for r in range(t * 16, min(t * 16 + 16, rows)):
+                first = at["x"] + ((row + r) * k + c) * 4
+                for line in range(first // 64, (first + min(16, k - c) * 4 - 1) // 64 + 1):
+                    out.add(line * 64)
+            for j in range(c, columns if c + 16 >= k else c + 16):
+                out.add(xs + (t * columns + j) * 64, WRITE)
+        units = -(-n // per)
+        step = max(1, CHUNK // per)
+        for lo in range(0, units, step):
+            hi = min(units, lo + step)
+            for first_tile, last_tile, size in parts:
+                for tile in range(first_tile, last_tile, size):
+                    y = ys - lo * per * 64 + tile * ys_stride
+                    body(out, lo, hi, size, xs + tile * columns * 64, y, columns * 64, ys_stride)
+            out.restart()
+            end = min(n, hi * per)
+            for t in range(parts[-1][1]):
+                for f in range(lo * per, end, 16):
+                    wide = min(16, end - f)
+                    for i in range(wide):
+                        out.add(ys + t * ys_stride + (f - lo * per + i) * 64)
+                    if bias:
+                        out.add(at["bias"] + 4 * f)
+                    for r in range(t * 16, min(t * 16 + 16, rows)):
+                        first = at["y"] + ((row + r) * n + f) * 4
+                        for line in range(first // 64, (first + wide * 4 - 1) // 64 + 1):
+                            out.add(line * 64, WRITE)
+    return out
+
+
+def csr_body(weight: NDArray[Any], width: int, window: int, items: tuple[int, int], at: Mapping[str, int]) -> Any:
+    """Blocked rows; with a window those of each window by length, shortest first."""
+    n, k = weight.shape
+    per = window or 1
+
+    def order(block: NDArray[Any]) -> list[int]:
+        if not window:
+            return list(range(n))
+        counts = (block != 0).sum(axis=1)
+        return [r for w in range(0, n, window) for r in sorted(range(w, min(n, w + window)), key=lambda r: counts[r])]
+
+    def body(out: Lines, lo: int, hi: int, size: int, x: int, y: int, x_stride: int, y_stride: int) -> None:
+        p = 0
+        for b, c in enumerate(range(0, k, width)):
+            block = weight[:, c : c + width]
+            out.restart()
+            for place, row in enumerate(order(block)):
+                found = np.flatnonzero(block[row])
+                if not lo * per <= place < hi * per:
+                    p += len(found)
+                    continue
+                if window:
+                    out.add(at["order"] + b * n + place, stream="order")
+                out.add(at["counts"] + (b * n + place) * items[1], stream="counts")
+                sums = [y + t * y_stride + row * 64 for t in range(size)]
+                for where in sums if b else []:
+                    out.add(where)
+                out.add(at["values"] + (p + 1024) * 4, AHEAD, "ahead")
+                out.add(at["values"] + (p + 1040) * 4, AHEAD, "ahead")
+                out.add(at["columns"] + (p + 1024) * items[0], AHEAD, "ahead columns")
+                for column in found:
+                    out.add(at["columns"] + p * items[0], stream="columns")
+                    out.add(at["values"] + p * 4, stream="values")
+                    for t in range(size):
+                        out.add(x + t * x_stride + (c + int(column)) * 64)
+                    p += 1
+                for where in sums:
+                    out.add(where, WRITE)
+
+    return body
+
+
+def block_body(weight: NDArray[Any], rows: int, cols: int, at: Mapping[str, int]) -> Any:
+    """Live blocks of each block row, their columns written out."""
+    n, k = weight.shape
+    padded = np.zeros((-(-n // rows) * rows, -(-k // cols) * cols))
+    padded[:n, :k] = weight
+    live = (padded.reshape(-(-n // rows), rows, -(-k // cols), cols) != 0).any(axis=(1, 3))
+
+    def body(out: Lines, lo: int, hi: int, size: int, x: int, y: int, x_stride: int, y_stride: int) -> None:
+        out.restart()
+        p = int(live[:lo].sum())
+        for r in range(lo, hi):
+            out.add(at["row_start"] + 4 * r, stream="start")
+            out.add(at["row_start"] + 4 * r + 4, stream="start")
+            for block in np.flatnonzero(live[r]):
+                out.add(at["columns"] + 4 * p, stream="columns")
+                value = at["values"] + p * rows * cols * 4
+                for ahead in range(min(4, -(-rows * cols // 16))):
+                    out.add(value + (1024 + 16 * ahead) * 4, AHEAD, "ahead")
+                for c in range(cols):
+                    for t in range(size):
+                        out.add(x + t * x_stride + (int(block) * cols + c) * 64)
+                    for i in range(rows):
+                        out.add(value + (c * rows + i) * 4, stream="values")
+                p += 1
+            for i in range(min(rows, n - r * rows)):
+                for t in range(size):
+                    out.add(y + t * y_stride + (r * rows + i) * 64, WRITE)
+
+    return body
+
+
+def nm_body(control: NDArray[Any], n: int, few: int, many: int, at: Mapping[str, int]) -> Any:
+    """Every slot of every row, sixteen rows a tile; a slot's column is read from the control word."""
+    bits = 2 if many <= 4 else 4
+    slots, words = 32 // bits // few * few, control.shape[1]
+    width = slots // few * many
+
+    def body(out: Lines, lo: int, hi: int, size: int, x: int, y: int, x_stride: int, y_stride: int) -> None:
+        step = {8: 2, 4: 2, 2: 4, 1: 8}[size]
+        for first in range(0, words, step):
+            for row in range(lo * 16, hi * 16):
+                sums = [y + t * y_stride + row * 64 for t in range(size)]
+                for where in sums if first else []:
+                    out.add(where)
+                for word in range(first, min(words, first + step)):
+                    here = row // 16 * words + word
+                    out.add(at["control"] + (here * 16 + row % 16) * 4)
+                    for slot in range(0, slots, 16):
+                        out.add(at["values"] + ((here + words) * slots + row % 16 + slot) * 64, AHEAD)
+                    for slot in range(slots):
+                        out.add(at["values"] + ((here * slots + slot) * 16 + row % 16) * 4)
+                        field = int(control[row // 16, word, row % 16]) >> bits * slot & (1 << bits) - 1
+                        for t in range(size):
+                            out.add(x + t * x_stride + (word * width + slot // few * many + field) * 64)
+                for where in sums:
+                    out.add(where, WRITE)
+
+    return body
