@@ -87,7 +87,8 @@ class MacArrayRunner:
     def _layer(self, step: Step) -> _Counted:
         assert step.call is not None
         encoding = step.call.encoding
-        if not step.packed and (encoding != DENSE or self.array.front_end == "dual_side"):
+        skips = self.array.front_end == "dual_side" and step.call.nonzeros < step.n * step.k
+        if not step.packed and (encoding != DENSE or skips):
             found = f"a plan alone, which does not say where the nonzeros of its {encoding} are"
             raise InputError(f"simulate {step.name}", found, "the compiled model, which brings its packed bytes")
         if not step.packed:

@@ -40,11 +40,10 @@ class Places:
         Raises :class:`InputError` for words that are wider than the plan's, as they would not fit.
         """
         if word_bytes is not None:
-            narrow = [s for s in workload.layers if s.call is not None and ITEM_BYTES[s.call.weight_dtype] < word_bytes]
-            if narrow:
-                asked = f"simulate {narrow[0].name} in words of {word_bytes} bytes"
-                found = f"its weight is {narrow[0].call.weight_dtype}" if narrow[0].call else ""
-                raise InputError(asked, found, "word_bytes=1")
+            for step in workload.steps:
+                if (dtype := _narrowest(step)) and ITEM_BYTES[dtype] < word_bytes:
+                    asked = f"simulate {step.name} in words of {word_bytes} bytes"
+                    raise InputError(asked, f"its operands are {dtype}", f"word_bytes={ITEM_BYTES[dtype]}")
         return cls(workload.places(), word_bytes)
 
     def item_bytes(self, operand: Operand) -> int:
@@ -94,6 +93,15 @@ class Places:
             for name, nbytes in self.weight_bytes(step).items()
             if nbytes
         )
+
+
+def _narrowest(step: Step) -> str:
+    """The narrowest dtype of values in a product; empty for other steps."""
+    if step.kind not in ("layer", "matmul", "attention"):
+        return ""
+    dtypes = [o.dtype for o in (*step.reads, *step.writes) if o.dtype in ITEM_BYTES]
+    dtypes += [step.call.weight_dtype] if step.call is not None else []
+    return min(dtypes, key=ITEM_BYTES.__getitem__, default="")
 
 
 def streamed(

@@ -25,7 +25,7 @@ from spcomp.sim.machines.plans import require_runnable
 from spcomp.sim.machines.schema import Machine
 from spcomp.sim.parts.dram import Dram
 from spcomp.sim.phases import run_phases, without_memory
-from spcomp.sim.place import Places
+from spcomp.sim.place import Places, word_dtype
 from spcomp.sim.step_cost import Cost, StepRunner
 from spcomp.sim.systolic_run import SystolicRunner
 from spcomp.sim.timeline import Timeline
@@ -72,10 +72,11 @@ def run(
 
 def place_for(machine: Machine, workload: Workload) -> Places:
     """Addresses in the words of the machine; a GPU and a CPU take values as the plan has them."""
-    words = {"systolic": machine.systolic, "mac_array": machine.mac_array}[_section(machine)] if (
-        machine.systolic or machine.mac_array
-    ) else None  # fmt: skip
-    return Places.of(workload, None if words is None else words.word_bytes)
+    section = machine.systolic or machine.mac_array
+    if section is None:
+        return Places.of(workload, None)
+    word_dtype(section.word_bytes, machine.name)
+    return Places.of(workload, section.word_bytes)
 
 
 def runner_for(machine: Machine, places: Places) -> StepRunner:
