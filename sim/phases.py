@@ -57,13 +57,14 @@ class _Mover(Component):
         if self.dram is None or not (phase.reads or phase.writes):
             return 0, 0
         size, start = self.dram.config.transaction_bytes, self.base_fs + self.now_fs
-        moved = 0
-        for spans, is_write in ((phase.writes, True), (phase.reads, False)):
-            for span in spans:
-                where = span.transactions(size)
-                self.dram.feed(where, np.full(where.size, is_write), np.full(where.size, start, np.int64))
-                self.bytes[is_write] += where.size * size
-                moved += where.size * size
+        where = [span.transactions(size) for span in (*phase.writes, *phase.reads)]
+        count = sum(w.size for w in where)
+        written = sum(w.size for w in where[: len(phase.writes)])
+        is_write = np.arange(count) < written
+        self.dram.feed(np.concatenate(where), is_write, np.full(count, start, np.int64))
+        self.bytes[True] += written * size
+        self.bytes[False] += (count - written) * size
+        moved = count * size
         return -(-max(0, self.dram.finish_fs() - start) // self.clock.period_fs), moved
 
 

@@ -38,9 +38,11 @@ class Span:
             return np.arange(first, last + 1, dtype=np.int64) * size
         begin = self.start + np.arange(self.rows, dtype=np.int64) * self.stride
         lowest, highest = begin // size, (begin + self.width - 1) // size
-        most = int((highest - lowest).max()) + 1
+        counts = highest - lowest + 1
+        most = int(counts.max())
         touched = lowest[:, None] + np.arange(most)
-        return np.unique(touched[touched <= highest[:, None]]) * size
+        found = touched.ravel() if int(counts.min()) == most else touched[touched <= highest[:, None]]
+        return (np.unique(found) if np.any(lowest[1:] <= highest[:-1]) else found) * size
 
 
 @dataclass(frozen=True, eq=False)

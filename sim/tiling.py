@@ -52,7 +52,10 @@ def best_tiling(section: Systolic, m: int, k: int, n: int, word_bytes: int) -> T
                 continue
             for outside in (True, False):
                 tiling = _kept(m, k, n, mt, kt, nt, outside, halves)
-                score = (_moved(tiling, m, k, n), _cycles(array, tiling, m, k, n), -kt * nt * mt)
+                moved = _moved(tiling, m, k, n)
+                if best is not None and moved > best[0][0]:
+                    continue
+                score = (moved, _cycles(array, tiling, m, k, n), -kt * nt * mt)
                 if best is None or score < best[0]:
                     best = score, tiling
     if best is None:

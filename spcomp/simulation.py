@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import importlib.metadata
 import platform
 import time
@@ -88,7 +89,7 @@ def simulate(
         step_count=len(workload.steps),
         settings={key: str(value) for key, value in overrides.items()},
         notes=(*notes, *result.notes),
-        versions={package: importlib.metadata.version(package) for package in VERSIONED},
+        versions=dict(_versions()),
         energy_nodes=result.energy_nodes,
         trace=None if result.timeline is None else trace_events(result.timeline, f"{label} on {chosen_machine.name}"),
         ran=RunFacts(
@@ -96,6 +97,11 @@ def simulate(
             time.perf_counter() - began,
         ),
     )  # fmt: skip
+
+
+@functools.cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    return tuple((package, importlib.metadata.version(package)) for package in VERSIONED)
 
 
 def _machine(machine: str | Path | Machine) -> Machine:
