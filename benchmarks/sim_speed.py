@@ -30,8 +30,10 @@ TARGETS = {
     "exponent_low": Target(0.9, ">="),
     "exponent_high": Target(1.1, "<="),
 }
-SIDES = (256, 512, 1024, 2048, 4096)
+SIDES = (768, 1536, 3072, 6144, 8192)
 """N and K of the products whose time is set against their requests; M is 64."""
+SMALLEST = 32
+"""Side of a product that takes no time to speak of: what a run costs before its first request."""
 
 
 class Gpt2Layer(nn.Module):
@@ -112,6 +114,8 @@ def growth(bench: Benchmark, options: Any) -> None:
     bench.report("exponent_low", slope, f"{points[0][0]} to {points[-1][0]} requests", details)
     bench.report("exponent_high", slope, "the same")
     bench.report("decades", decades, "of requests")
+    fixed, _, report = timed(lambda: spcomp.simulate(product(SMALLEST), "systolic_ws"), rounds)
+    bench.report("fixed_ms", 1000 * fixed, f"a run of {report.dram_bytes // size} requests")
     bench.report("requests_per_second", points[-1][0] / points[-1][1], f"at {points[-1][0]}, tiles included")
 
 

@@ -65,7 +65,9 @@ class _Mover(Component):
         self.bytes[True] += written * size
         self.bytes[False] += (count - written) * size
         moved = count * size
-        return -(-max(0, self.dram.finish_fs() - start) // self.clock.period_fs), moved
+        cycles = -(-max(0, self.dram.finish_fs() - start) // self.clock.period_fs)
+        self.dram.forget()
+        return cycles, moved
 
 
 class _Chip(Component):

@@ -197,6 +197,11 @@ class Dram:
         self._run_dry()
         return max(0, int(self._registers[:, at.C_LAST_DONE].max())) * self.config.cycle_fs
 
+    def forget(self) -> None:
+        """Run until every request is done, and drop the times of single requests; totals and state stay."""
+        self._run_dry()
+        self._size = 0
+
     def totals(self) -> dict[str, int]:
         """Activations, refreshes and requests so far, without the arrays of :meth:`result`."""
         total = self._registers.sum(0)
