@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from spcomp.cli import app
 from spcomp.errors import InputError, PlanError, SpcompError
 from spcomp.sim.energy import Count
 from spcomp.sim.machines.schema import Machine
+from spcomp.sim.parts.dram import Dram
 from spcomp.sim.parts.systolic import SystolicArray
 from spcomp.sim.workload import Workload, of_plan
 from tests.compiling import QUICK
@@ -75,6 +77,25 @@ def test_ctrl_c_leaves_what_had_ended(name: str) -> None:
     assert json.loads(report.to_json())["interrupted"] is True
     assert not whole.interrupted
     assert "CUT OFF" not in str(whole)
+
+
+def test_ctrl_c_in_the_middle_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signal itself, while memory moves: the step under way is left out, those before it are whole."""
+    workload, whole = planned("systolic_ws")
+    feed, fed = Dram.feed, 0
+
+    def feed_and_stop(memory: Dram, *given: Any) -> None:
+        nonlocal fed
+        fed += 1
+        feed(memory, *given)
+        if fed == 12:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Dram, "feed", feed_and_stop)
+    report = spcomp.simulate(workload, "systolic_ws")
+    assert report.interrupted
+    assert 0 < len(report.steps) < len(whole.steps)
+    assert report.steps == whole.steps[: len(report.steps)]
 
 
 @pytest.mark.parametrize("name", ["systolic_ws", "stc_2_4", "gpu_a100"])
