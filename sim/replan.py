@@ -47,8 +47,12 @@ def replan(workload: Workload, machine: Machine) -> tuple[Workload, tuple[Chosen
     """The workload with each layer's weight in the encoding that ``machine`` runs fastest.
 
     Raises:
-        InputError: layers of a plan alone, which has no weights to pack.
+        InputError: layers of a plan alone, which has no weights to pack; a machine of cores, whose kernels' schedules
+            are the compiler's.
     """
+    if machine.cores:
+        found = "the schedules of its kernels come from the compiler"
+        raise InputError(f"plan for {machine.name}", found, "spcomp.compile(model, example), and that compiled model")
     known: dict[tuple[str, int], tuple[KernelCall, Mapping[str, NDArray[Any]], Chosen]] = {}
     steps, chosen = [], []
     for step in workload.steps:
@@ -96,7 +100,12 @@ def _choose(
             packed=f"{facts.digest}/{encoding}", backend="", schedule=(),
         )  # fmt: skip
         alone = only(workload, replace(step, call=call, packed=packed))
-        tried.append((_cycles(alone, machine), nbytes, i, call, packed))
+        try:
+            tried.append((_cycles(alone, machine), nbytes, i, call, packed))
+        except InputError as error:
+            if isinstance(encoding, Dense):
+                raise
+            refused[str(encoding)] = error.found
     best = min(tried, key=lambda t: t[:3])
     cycles = {str(call.encoding): took for took, _, _, call, _ in tried}
     return best[3], best[4], Chosen(step.name, str(best[3].encoding), cycles, refused)

@@ -18,6 +18,7 @@ from spcomp.api import compile as compile_model
 from spcomp.capture import Example
 from spcomp.compiled import CompiledModule, Parts
 from spcomp.errors import InputError
+from spcomp.options import Policy
 from spcomp.plan import KernelPlan
 from spcomp.report.simulated import RunFacts, SimReport
 from spcomp.signature import bind, zeros
@@ -48,7 +49,8 @@ def simulate(
     """Simulate a model on a machine, every op of it.
 
     Args:
-        model: an ``nn.Module`` is captured and planned anew for the machine. A compiled model, a plan or a workload
+        model: an ``nn.Module`` is captured and planned anew for the machine; for one of cores it is compiled as
+            :func:`spcomp.compile` does, on this host. A compiled model, a plan or a workload
             runs as it is, or is refused; ``replan=True`` plans those anew that bring their weights.
         machine: a preset's name (``"gpu_h200"``), a path to a YAML file, or a :class:`Machine`.
         inputs: a tensor, a tuple of arguments, or a dict of keyword arguments; only their sizes matter. A compiled
@@ -71,10 +73,11 @@ def simulate(
     """
     found = _machine(machine)
     chosen_machine = override(found, overrides) if overrides else found
-    workload = _workload(model, inputs, rows)
+    workload = _workload(model, inputs, rows, "auto" if chosen_machine.cores else "off")
     began = time.perf_counter()
     notes: tuple[str, ...] = ()
-    if replan or (isinstance(model, nn.Module) and not isinstance(model, CompiledModule)):
+    fresh = isinstance(model, nn.Module) and not isinstance(model, CompiledModule) and not chosen_machine.cores
+    if replan or fresh:
         workload, choices = plan_anew(workload, chosen_machine)
         notes = _told(choices, chosen_machine)
     result = run(workload, chosen_machine, seed=seed, timeline=timeline, progress=progress)
@@ -120,7 +123,8 @@ def _machine(machine: str | Path | Machine) -> Machine:
     return read if read.name != "machine" else read.model_copy(update={"name": path.stem})
 
 
-def _workload(model: Any, inputs: Any, rows: int | None) -> Workload:
+def _workload(model: Any, inputs: Any, rows: int | None, policy: Policy) -> Workload:
+    """``policy``: of compiling a model; dense where a machine packs the weights anew."""
     match model:
         case Workload():
             return model
@@ -133,7 +137,7 @@ def _workload(model: Any, inputs: Any, rows: int | None) -> Workload:
         case nn.Module():
             if inputs is None:
                 raise InputError(f"simulate a {type(model).__name__}", "no inputs", "inputs=torch.randn(1, 128, 768)")
-            compiled = compile_model(model, Example.of(inputs), policy="off", engine="eager", guard=False)
+            compiled = compile_model(model, Example.of(inputs), policy=policy, engine="eager", guard=False)
             return workload_of(compiled.parts, _flat(compiled.parts, inputs))
     found = f"a {type(model).__name__}"
     raise InputError("simulate", found, "an nn.Module, a compiled model, a KernelPlan with rows=, or a Workload")

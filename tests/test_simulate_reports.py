@@ -173,6 +173,10 @@ def test_cores_run_where_they_are_there(monkeypatch: pytest.MonkeyPatch) -> None
     assert all(s.cycles == s.compute_cycles + s.stalls["memory"] for s in report.steps)
     assert report.dram_bytes == 64 * len(report.steps)
     assert report.energy_fj == len(report.steps) * (10 * 4600 + 8 * 1300000)
+    model = spcomp.simulate(nn.Linear(8, 8).eval(), "cached_cpu", torch.randn(2, 8))
+    assert not any("planned anew" in note for note in model.notes)
+    with pytest.raises(InputError, match=r"plan for cached_cpu: the schedules of its kernels come from the compiler"):
+        spcomp.simulate(workload, "cached_cpu", replan=True)
     monkeypatch.setitem(sys.modules, "spcomp.sim.cpu", cast(ModuleType, None))
     with pytest.raises(InputError, match=r"simulate on cached_cpu: cores are not simulated yet"):
         spcomp.simulate(workload, "cached_cpu")
