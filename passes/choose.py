@@ -154,16 +154,24 @@ def dense_choice(measured: Mapping[int, Mapping[str, float]], reason: str) -> Ch
 
 
 def _ranges(measured: Mapping[int, Mapping[str, float]], names: set[str]) -> tuple[tuple[RowRange, str], ...]:
-    """Winners by point, spread over the rows between; where two neighbours differ, split at the geometric mean."""
+    """Winners by point, spread over the rows between; where two neighbours differ, split at the geometric mean.
+
+    Between two points serves only what was measured at both: our GEMV at four rows says nothing about five.
+    """
     points = sorted(measured)
     winners = [min((s, n) for n, s in measured[m].items() if n in names)[1] for m in points]
     cuts = [0]
     kernels = [winners[0]]
     for (a, b), winner in zip(itertools.pairwise(points), winners[1:], strict=True):
-        if winner != kernels[-1]:
-            usable = winner in measured[a] and kernels[-1] in measured[b]
-            cuts.append(min(b, max(a + 1, math.isqrt(a * b) + 1)) if usable else b)
-            kernels.append(winner)
+        if winner == kernels[-1]:
+            continue
+        down, up = winner in measured[a], kernels[-1] in measured[b]
+        if not down and not up and b > a + 1 and (able := names & measured[a].keys() & measured[b].keys()):
+            cuts.append(a + 1)
+            kernels.append(min(able, key=lambda n: (measured[a][n] * measured[b][n], n)))
+        cut = min(b, max(a + 1, math.isqrt(a * b) + 1)) if down and up else a + 1 if down else b
+        cuts.append(cut)
+        kernels.append(winner)
     ends: list[int | None] = [c - 1 for c in cuts[1:]]
     return tuple((RowRange(lo, hi), name) for lo, hi, name in zip(cuts, [*ends, None], kernels, strict=True))
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from spcomp.forecast import what_if
     from spcomp.plan import KernelPlan
     from spcomp.report.explain import Explanation
+    from spcomp.report.simulated import SimReport
     from spcomp.report.what_if import WhatIf
+    from spcomp.simulation import simulate
     from spcomp.sparsify import Recipe, sparsify
     from spcomp.sparsity.measure import measure
     from spcomp.sparsity.pattern import NM, Block, Unstructured
@@ -29,12 +31,14 @@ _HOMES = {
     "Explanation": "spcomp.report.explain",
     "KernelPlan": "spcomp.plan",
     "Recipe": "spcomp.sparsify",
+    "SimReport": "spcomp.report.simulated",
     "SpcompError": "spcomp.errors",
     "Unstructured": "spcomp.sparsity.pattern",
     "WhatIf": "spcomp.report.what_if",
     "compile": "spcomp.api",
     "load": "spcomp.artifact",
     "measure": "spcomp.sparsity.measure",
+    "simulate": "spcomp.simulation",
     "sparsify": "spcomp.sparsify",
     "what_if": "spcomp.forecast",
 }
@@ -45,12 +49,14 @@ __all__ = [
     "Explanation",
     "KernelPlan",
     "Recipe",
+    "SimReport",
     "SpcompError",
     "Unstructured",
     "WhatIf",
     "compile",
     "load",
     "measure",
+    "simulate",
     "sparsify",
     "what_if",
 ]

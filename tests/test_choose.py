@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
-from spcomp.passes.choose import CODE, NEVER_SLOWER, Choice, choose, doubtful, open_gaps
+from spcomp.passes.choose import CODE, NEVER_SLOWER, Choice, choose, dense_choice, doubtful, open_gaps
 from spcomp.passes.propose import Candidate, points_of
 from spcomp.plan import RowRange
 
@@ -182,3 +182,40 @@ def test_near_refusals_are_looked_at_again_and_clear_ones_are_not() -> None:
     fine = {1: times(4, csr=1.0)}
     assert doubtful(pick(fine, CSR), fine, [CSR]) == []
     assert doubtful(pick(near), near, []) == []
+
+
+def test_gemv_serves_no_rows_beyond_those_it_can() -> None:
+    """It was the fastest at four rows and not asked at seven: five and six are not its own."""
+    able = {"dense.gemv": 1.0, "dense.mkl": 2.0, "dense.onednn": 3.0}
+    rest = {"dense.mkl": 2.0, "dense.onednn": 1.0}
+    choice = dense_choice({4: able, 7: rest, 15: rest}, "")
+    assert choice.ranges == ((RowRange(0, 4), "dense.gemv"), (RowRange(5, None), "dense.onednn"))
+
+
+def test_what_was_measured_at_one_end_alone_does_not_serve_between() -> None:
+    low = {"dense.gemv": 1.0, "dense.mkl": 2.0, "dense.x": 4.0}
+    high = {"dense.tiles": 1.0, "dense.mkl": 3.0, "dense.x": 1.5}
+    names = [(str(rows), name) for rows, name in dense_choice({4: low, 16: high}, "").ranges]
+    assert names == [("0-4", "dense.gemv"), ("5-15", "dense.mkl"), ("16+", "dense.tiles")]
+
+
+@given(
+    st.dictionaries(
+        st.integers(1, 40), st.dictionaries(st.sampled_from("abcd"), st.floats(0.1, 9), min_size=1), min_size=1
+    )
+)
+def test_between_two_points_serves_what_was_measured_at_both(found: dict[int, dict[str, float]]) -> None:
+    measured = {m: {f"dense.{n}": s for n, s in {**seconds, "e": 99.0}.items()} for m, seconds in found.items()}
+    ranges = dense_choice(measured, "").ranges
+    assert ranges[0][0].lo == 0
+    assert ranges[-1][0].hi is None
+    assert all(a.hi is not None and a.hi + 1 == b.lo for (a, _), (b, _) in pairwise(ranges))
+    for rows, name in ranges:
+        for a, b in pairwise(sorted(measured)):
+            for m in range(a, b + 1):
+                if m in rows:
+                    assert m == b or name in measured[a]
+                    assert m == a or name in measured[b]
+        for m in measured:
+            if m in rows:
+                assert measured[m][name] == min(measured[m].values())

@@ -20,7 +20,8 @@ TORCH_FREE = (
     "spcomp", "spcomp.sim", "spcomp.sim.parts.dram", "spcomp.sim.parts.cache", "spcomp.sim.trace",
     "spcomp.sim.topology", "spcomp.sim.engine", "spcomp.sim.parts.systolic", "spcomp.sim.parts.systolic_machine",
     "spcomp.sim.parts.noc", "spcomp.sim.energy_dram", "spcomp.sim.machines", "spcomp.sim.parts.gpu",
-    "spcomp.sim.parts.mac_array", "spcomp.sim.workload", "spcomp.plan", "spcomp.kernel", "spcomp.encodings.spec",
+    "spcomp.sim.parts.mac_array", "spcomp.sim.workload", "spcomp.sim.simulate", "spcomp.sim.replan",
+    "spcomp.report.simulated", "spcomp.plan", "spcomp.kernel", "spcomp.encodings.spec",
     "spcomp.sparsity.facts", "spcomp.sparsity.pattern", "spcomp.errors", "spcomp.cli",
 )  # fmt: skip
 

@@ -150,7 +150,7 @@ ERRORS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("dense_tc", {"mac_array.output_tile": 24}, "output_tile is 24, with 16 rows. Try: output_tile="),
     ("dual_side_sparse", {"mac_array.token_tile": 24}, "token_tile is 24, with 16 lanes"),
     ("stc_2_4", {"mac_array.output_tile": 32}, "output_tile is 32. Try: output_tile=16, one weight a row"),
-    ("stc_2_4", {"mac_array": None}, "nothing in it computes. Try: one of cores, vector"),
+    ("stc_2_4", {"mac_array": None}, "nothing in it computes. Try: one of cores, systolic"),
 )
 
 

@@ -48,6 +48,15 @@ class Core(Vector):
     """Entering one compiled function."""
 
 
+class VectorUnit(Section):
+    """What runs beside an array: norms, softmax, activations. Of a GPU, what each SM has."""
+
+    lanes: Positive
+    """Additions or multiplications a cycle."""
+    special_lanes: Positive
+    """Special functions (exp, tanh, square roots, divisions) a cycle."""
+
+
 class Noc(Section):
     """A network on chip, ``columns`` x ``rows`` nodes (a ring or crossbar has one row)."""
 

@@ -16,7 +16,7 @@ from spcomp.encodings.spec import Encoding, Refusal
 from spcomp.encodings.table import ENCODINGS, parse_encoding
 from spcomp.errors import InputError
 from spcomp.sim.energy import EnergyTable, load_table
-from spcomp.sim.machines.compute import Core, Gpu, MacArray, Noc, Section, Systolic, Vector
+from spcomp.sim.machines.compute import Core, Gpu, MacArray, Noc, Section, Systolic, VectorUnit
 from spcomp.sim.nearest import nearest
 from spcomp.sim.parts.cache import CacheLevel
 from spcomp.sim.parts.dram import DramConfig, preset
@@ -131,7 +131,8 @@ class Machine(Section):
     sources: list[SourceOf]
     energy: list[str] = Field(default_factory=list)
     cores: dict[str, Core] = Field(default_factory=dict)
-    vector: Vector | None = None
+    vector: VectorUnit | None = None
+    """Beside an array or in each SM; a core has its own."""
     dram: Dram | None = None
     cache: Cache | None = None
     noc: Noc | None = None
@@ -143,8 +144,8 @@ class Machine(Section):
     def _whole(self) -> Machine:
         for name in self.energy:
             load_table(name)
-        if not any((self.cores, self.vector, self.systolic, self.mac_array, self.gpu)):
-            hint = "one of cores, vector, systolic, mac_array, gpu"
+        if not any((self.cores, self.systolic, self.mac_array, self.gpu)):
+            hint = "one of cores, systolic, mac_array, gpu"
             raise InputError(f"build {self.name}", "nothing in it computes", hint)
         return self
 

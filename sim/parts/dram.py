@@ -197,6 +197,18 @@ class Dram:
         self._run_dry()
         return max(0, int(self._registers[:, at.C_LAST_DONE].max())) * self.config.cycle_fs
 
+    def forget(self) -> None:
+        """Run until every request is done, and drop the times of single requests; totals and state stay."""
+        self._run_dry()
+        self._size = 0
+
+    def totals(self) -> dict[str, int]:
+        """Activations, refreshes and requests so far, without the arrays of :meth:`result`."""
+        total = self._registers.sum(0)
+        names = {"activates": at.C_ACTIVATES, "refreshes": at.C_REFRESHES, "reads": at.C_READS, "writes": at.C_WRITES}
+        moved = {"forwarded_reads": at.C_FORWARDED, "merged_writes": at.C_MERGED}
+        return {name: int(total[where]) for name, where in (names | moved).items()}
+
     def result(self) -> DramResult:
         """What happened so far; requests that are still queued have no issue and completion cycle yet."""
         total = self._registers.sum(0)

@@ -1,6 +1,7 @@
-"""The command line: ``spcomp compile | explain | what-if | benchmark | demo | sim``. Importing it loads no torch.
+"""The command line: ``spcomp compile | explain | what-if | benchmark | demo | simulate | sim``.
 
-Progress goes to stderr, results to stdout. An error that spcomp raises on purpose prints as one message, exit code 2.
+Importing it loads no torch. Progress goes to stderr, results to stdout. An error that spcomp raises on purpose prints
+as one message, exit code 2.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from spcomp.cli.demo import demo_command
 from spcomp.cli.explain import explain_command
 from spcomp.cli.sim import sim_app
 from spcomp.cli.sim_systolic import systolic_command
+from spcomp.cli.simulate import simulate_command
 from spcomp.cli.what_if import what_if_command
 from spcomp.cost.cache import default_folder
 from spcomp.errors import SpcompError
@@ -58,6 +60,7 @@ app.command("what-if")(what_if_command)
 app.command("benchmark")(benchmark_command)
 app.command("demo")(demo_command)
 sim_app.command("systolic")(systolic_command)
+app.command("simulate")(simulate_command)
 app.add_typer(sim_app, name="sim")
 
 

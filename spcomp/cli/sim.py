@@ -37,7 +37,7 @@ def dram_command(
     from spcomp.sim.parts.dram import preset as find_preset
     from spcomp.sim.trace import read_trace
 
-    config = find_preset(preset).with_settings(_settings(settings or ()))
+    config = find_preset(preset).with_settings(read_settings(settings or ()))
     addresses, is_write = read_trace(trace).data().split(config.transaction_bytes)
     memory = Dram(config)
     memory.feed(addresses, is_write)
@@ -77,7 +77,8 @@ def cache_command(
         stdout().print(f"to memory: {memory['memory_reads']} lines read, {writes} written")
 
 
-def _settings(given: Sequence[str]) -> dict[str, str]:
+def read_settings(given: Sequence[str]) -> dict[str, str]:
+    """``NAME=VALUE`` of ``--set``. Raises :class:`InputError` for anything else."""
     made: dict[str, str] = {}
     for text in given:
         name, equals, value = text.partition("=")
