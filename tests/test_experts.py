@@ -26,6 +26,7 @@ from spcomp.passes.flatten import Flatten
 from spcomp.passes.pipelines import ANALYSE, CANONICAL, LOWER
 from spcomp.passes.split_experts import SplitExperts
 from spcomp.repack import without_sparsity
+from spcomp.workload import workload_of
 from tests.compiling import SPARSE, agrees
 from tests.conftest import Golden
 from tests.kernels import relative
@@ -241,6 +242,17 @@ def test_two_programs_share_the_experts() -> None:
     assert calls(gm).count(EXPERTS_DENSE) == 1
     site = next(s for s in ctx.sites.values() if s.layer == "stack.0")
     assert sorted((d.lo, d.hi) for d in site.domains) == [(1, 3), (1, 5)]
+
+
+@pytest.mark.parametrize("rows", [11, 3])
+def test_machines_are_given_equal_shares(rows: int) -> None:
+    x = torch.randn(rows, K)
+    work = workload_of(spcomp.compile(Mixture().eval(), x, **FORCED).parts, [x])
+    mine = [s for s in work.layers if s.name.startswith("stack.")]
+    assert [s.m for s in mine] == ([3, 3, 3, 2] if rows == 11 else [1, 1, 1])
+    assert sum(s.dense_macs for s in mine) == rows * K * N
+    assert sum(s.writes[0].nbytes for s in mine) == rows * N * 4
+    assert all(s.packed for s in mine)
 
 
 FORGED: dict[str, tuple[int, Any]] = {
