@@ -233,6 +233,14 @@ def test_through_inductor_and_the_guard() -> None:
             agrees(fast, model, x[:m])
 
 
+def test_matrices_in_one_memory_count_each() -> None:
+    model, x = Mixture().eval(), torch.randn(11, K)
+    dense = spcomp.compile(model, x, **{**FORCED, "policy": "off"})
+    assert dense.nbytes >= model.stack.nbytes
+    assert spcomp.compile(model, x, **FORCED).nbytes < dense.nbytes
+    assert dense.dense_nbytes == sum(p.nbytes for p in model.parameters())
+
+
 def test_two_programs_share_the_experts() -> None:
     model = Mixture().eval()
     fast = spcomp.compile(model, torch.randn(11, K), **FORCED)
