@@ -20,6 +20,7 @@ from torch import fx
 from spcomp.encodings.matrix import matrix_of
 from spcomp.passes.base import Norm, PassContext, Site, attribute
 from spcomp.passes.conv import conv_shape, fused, is_conv
+from spcomp.passes.experts import expert_key, expert_layers, matrices, rows_sent
 from spcomp.passes.origins import identity
 from spcomp.plan import Epilogue, RowRange
 from spcomp.sparsity.annotation import of
@@ -161,7 +162,24 @@ class Collect:
             site.uses += 1
             if domain not in site.domains:
                 site.domains.append(domain)
+        for node in expert_layers(gm, written_storages(gm)):
+            for weight_node in matrices(node):
+                key = expert_key(gm, weight_node)
+                site = ctx.sites.get(key)
+                if site is None:
+                    site = ctx.sites[key] = plain_site(gm, weight_node, ctx)
+                site.uses += 1
+                if rows_sent(node) not in site.domains:
+                    site.domains.append(rows_sent(node))
         return gm
+
+
+def plain_site(gm: fx.GraphModule, weight_node: fx.Node, ctx: PassContext) -> Site:
+    """A matrix [n, k] alone: no bias, nothing fused."""
+    facts, target, weight = of(weight_node), str(weight_node.target), attribute(gm, weight_node).detach()
+    assert facts is not None
+    layer = ctx.origins.name(target).removesuffix(".weight")
+    return Site(len(ctx.sites), layer, weight, None, Epilogue(), facts, target, None)
 
 
 def _site(gm: fx.GraphModule, match: Match, ctx: PassContext) -> Site:

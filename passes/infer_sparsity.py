@@ -1,4 +1,4 @@
-"""Measure every constant weight of a linear layer or a convolution (as the matrix that will be encoded).
+"""Measure every constant weight of a linear layer, a convolution (as the matrix that will be encoded) or an expert.
 
 before:  %w : get_attr[weight]; %y : aten.linear(%x, %w, %b)
 after:   the same graph; spcomp.sparsity.annotation.of(%w) holds exact SparsityFacts
@@ -19,6 +19,7 @@ from torch import fx
 from spcomp.encodings.matrix import matrix_of
 from spcomp.passes.base import PassContext, attribute
 from spcomp.passes.conv import is_conv
+from spcomp.passes.experts import matrices
 from spcomp.sparsity.annotation import annotate, of
 from spcomp.sparsity.facts import SparsityFacts
 from spcomp.sparsity.measure import measure
@@ -36,16 +37,15 @@ class InferSparsity:
         known: dict[tuple[object, ...], SparsityFacts] = {}
         for node in gm.graph.nodes:
             conv = is_conv(node)
-            if node.target is not torch.ops.aten.linear.default and not conv:
-                continue
-            weight_node = node.args[1]
-            if weight_node.op != "get_attr" or of(weight_node) is not None:
-                continue
-            weight = attribute(gm, weight_node)
-            if (weight.dim() == 2 or conv) and weight.dtype in MEASURABLE:
-                memory = weight.data_ptr(), tuple(weight.shape), weight.stride()
-                known[memory] = facts = known.get(memory) or measure(positive_zeros(matrix_of(weight)))
-                annotate(weight_node, facts)
+            linear = node.target is torch.ops.aten.linear.default
+            for weight_node in [node.args[1]] if linear or conv else matrices(node):
+                if weight_node.op != "get_attr" or of(weight_node) is not None:
+                    continue
+                weight = attribute(gm, weight_node)
+                if (weight.dim() == 2 or conv) and weight.dtype in MEASURABLE:
+                    memory = weight.data_ptr(), tuple(weight.shape), weight.stride()
+                    known[memory] = facts = known.get(memory) or measure(positive_zeros(matrix_of(weight)))
+                    annotate(weight_node, facts)
         return gm
 
 

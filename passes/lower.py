@@ -2,10 +2,11 @@
 
 before:  %w : get_attr[fc.weight]; %n : get_attr[norm.weight]
          %y : aten.linear(%x, %w, %b); %z : aten.gelu(%y); %o : aten.layer_norm(%z, [8], %n)
-         %e : aten.embedding(%w, %i)
+         %e : aten.embedding(%w, %i); %s : spcomp.experts_dense_v1(%x, %ends, [%w_0, %w_1])
 after:   %norm_weight : placeholder
          %z : spcomp.linear_v1(%x, slot, 8); %o : aten.layer_norm(%z, [8], %norm_weight)
          %e : spcomp.embedding_v1(%i, slot, 4, float32)     (where ctx.gathered says so; else %w is lifted, too)
+         %s : spcomp.experts_v1(%x, %ends, [slot, slot], 8)
 
 Lifted attributes come first, in order of first use; their names are left in ``gm.meta["lifted"]``. In-place writes
 to a lifted buffer stay in the graph and reach the buffer.
@@ -23,7 +24,8 @@ from torch import fx
 
 from spcomp import ops
 from spcomp.passes.base import PassContext, Site, attribute
-from spcomp.passes.collect import Match, matches, site_key
+from spcomp.passes.collect import Match, matches, site_key, written_storages
+from spcomp.passes.experts import lower_experts
 from spcomp.passes.find_tables import embeddings, table_of
 
 
@@ -46,6 +48,7 @@ class Lower:
             for gone in match.chain:
                 gm.graph.erase_node(gone)
             changed = True
+        changed = lower_experts(gm, ctx, written_storages(gm)) or changed
         changed = _gather(gm, ctx) or changed
         if not changed and "lifted" in gm.meta and not any(_is_tensor(gm, n) for n in gm.graph.nodes):
             return gm

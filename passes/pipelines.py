@@ -11,10 +11,12 @@ from spcomp.passes.flatten import Flatten
 from spcomp.passes.infer_sparsity import InferSparsity
 from spcomp.passes.lower import Lower
 from spcomp.passes.permute_hidden import PermuteHidden
+from spcomp.passes.split_experts import SplitExperts
 
 CANONICAL: tuple[Pass, ...] = (
     Flatten(),  # first: every later pass sees one flat tuple of outputs
     Canonicalize(),  # products with constants are linear layers, in-place ops functional: rules are for those
+    SplitExperts(),  # stacks of weights are constants by now, whatever views they are read through
 )
 SHRINK: tuple[Pass, ...] = (
     *CANONICAL,

@@ -22,6 +22,7 @@ from spcomp.plan import KernelPlan
 from spcomp.record import SlotRecord
 from spcomp.report.decision import LayerDecision
 from spcomp.report.explain import Explanation
+from spcomp.resident import resident_nbytes
 from spcomp.signature import Signature, bind, zeros
 from spcomp.source import Source
 from spcomp.state import State
@@ -144,28 +145,7 @@ class CompiledModule(nn.Module):
     @property
     def nbytes(self) -> int:
         """Bytes resident: packed weights, dense weights, tables, and what stayed in the graph; each copy once."""
-        parts = self.parts
-        seen: dict[int, int] = {}
-        for tensor in parts.tensors.values():
-            seen[tensor.untyped_storage().data_ptr()] = tensor.nbytes
-        for record, decision in zip(parts.slots, parts.decisions, strict=True):
-            if (record.conv is not None or decision.encoding == "dense int8") and record.weight is not None:
-                seen[record.weight.untyped_storage().data_ptr()] = record.weight.nbytes
-            for packed in record.packed:
-                for buffer in packed.buffers.values():
-                    seen[buffer.untyped_storage().data_ptr()] = buffer.nbytes
-        for slot in parts.table:
-            if slot.gather is not None:
-                seen[id(slot.gather)] = slot.gather.extra_nbytes
-                table = getattr(slot.gather, "weight", None)
-                if isinstance(table, torch.Tensor):
-                    seen[table.untyped_storage().data_ptr()] = table.nbytes
-            for kernel in slot.kernels:
-                weight = getattr(kernel, "weight", None)
-                if isinstance(weight, torch.Tensor):
-                    seen[id(weight) if weight.is_mkldnn else weight.untyped_storage().data_ptr()] = _nbytes(weight)
-                seen[id(kernel)] = kernel.extra_nbytes
-        return sum(seen.values()) + sum({id(r): r.nbytes for r in parts.state.restored.values()}.values())
+        return resident_nbytes(self.parts)
 
     @property
     def dense_nbytes(self) -> int:
@@ -343,7 +323,3 @@ def _run(parts: Parts, program: Program, flat: list[Any]) -> Any:
 
 def _line(tree: pytree.TreeSpec) -> str:
     return " ".join(str(tree).split())
-
-
-def _nbytes(weight: torch.Tensor) -> int:
-    return weight.numel() * weight.element_size()

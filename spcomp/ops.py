@@ -134,16 +134,17 @@ class active:
 
 def linear(x: torch.Tensor, *, slot: int, n: int) -> torch.Tensor:
     """Run the kernel of ``slot``: x [..., k] -> [..., n]."""
-    return _table()[slot](x)
+    return running()[slot](x)
 
 
 def conv(x: torch.Tensor, residual: torch.Tensor | None, *, slot: int, size: Sequence[int]) -> torch.Tensor:
     """Run the kernel of ``slot``: x [B, C, ...] (and a residual like the result) -> [B, *size]."""
-    found = _table()[slot]
+    found = running()[slot]
     return found(x) if residual is None else found(x, residual)
 
 
-def _table() -> KernelTable:
+def running() -> KernelTable:
+    """The table of the compiled model that runs in this thread."""
     table = _active.get()
     if table is None:
         raise KernelError(
@@ -178,7 +179,7 @@ CONV = torch.ops.spcomp.conv_v1.default
 
 def conv_last(x: torch.Tensor, residual: torch.Tensor | None, *, slot: int, size: Sequence[int]) -> torch.Tensor:
     """:func:`conv` of two dimensions on ``torch.channels_last`` planes, which the result is too."""
-    return _table()[slot].on_last(x, *(() if residual is None else (residual,)))
+    return running()[slot].on_last(x, *(() if residual is None else (residual,)))
 
 
 _library.define("conv_last_v1(Tensor x, Tensor? residual, int slot, int[] size) -> Tensor")  # type: ignore[no-untyped-call]
@@ -204,7 +205,7 @@ def conv_laid(
     planes: Sequence[int],
 ) -> torch.Tensor:
     """:func:`conv` from one layout of :mod:`spcomp.conv_layout` to another; ``size`` is the natural one."""
-    return _table()[slot].on_layout(x, residual, given, made, tuple(planes))
+    return running()[slot].on_layout(x, residual, given, made, tuple(planes))
 
 
 _library.define(  # type: ignore[no-untyped-call]
@@ -237,7 +238,7 @@ CONV_LAID = torch.ops.spcomp.conv_laid_v1.default
 
 def tiles_linear(xs: torch.Tensor, *, slot: int, n: int, m: int) -> torch.Tensor:
     """Run the kernel of ``slot`` for ``m`` rows on tiles: xs [ceil(m/16), k, 16] -> [ceil(m/16), n, 16]."""
-    return _table()[slot].on_tiles(xs, m)
+    return running()[slot].on_tiles(xs, m)
 
 
 def tiles_norm(
@@ -310,7 +311,7 @@ def lone_slot(graph: fx.Graph) -> int | None:
 
 def embedding(ids: torch.Tensor, *, slot: int) -> torch.Tensor:
     """Rows ``ids`` of the weight of ``slot``: ids [...] -> [..., k]."""
-    return _table()[slot].embed(ids)
+    return running()[slot].embed(ids)
 
 
 _library.define("embedding_v1(Tensor ids, int slot, int k, ScalarType dtype) -> Tensor")  # type: ignore[no-untyped-call]

@@ -47,9 +47,14 @@ class Restored:
             return self.whole
         out = torch.zeros(self.size, dtype=self.dtype)
         flat = out.view(-1)
+        numbers: torch.Tensor | None = None
         for piece in self.pieces:
-            positions = pick(piece.select, torch.arange(flat.numel()).view(self.size)).reshape(-1)
-            flat[positions] = piece.of(known(piece.name)).reshape(-1)
+            kept = piece.of(known(piece.name))
+            if all(step.kind == "view" for step in piece.select) and (part := pick(piece.select, out)).is_contiguous():
+                part.copy_(kept.reshape(part.shape))  # no list of eight bytes for every element
+                continue
+            numbers = torch.arange(flat.numel()).view(self.size) if numbers is None else numbers
+            flat[pick(piece.select, numbers).reshape(-1)] = kept.reshape(-1)
         if self.patch is not None:
             flat[self.patch[0]] = self.patch[1]
         return out

@@ -1,7 +1,9 @@
 """A compiled model at the sizes of given inputs -> the :class:`~spcomp.sim.workload.Workload` that machines run.
 
 Sizes come from running the lowered graph on fake tensors; nothing is computed. Layers bring the call of the plan that
-serves their rows and views of the very bytes that their kernel reads.
+serves their rows and views of the very bytes that their kernel reads. Which rows a mixture sends to which of its
+experts is known when it runs; here every expert is sent an equal share, the first ones one row more where that is not
+even.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from spcomp import ops
 from spcomp.compiled import Parts, Program
 from spcomp.encodings.pack import bit_views
 from spcomp.errors import InputError
+from spcomp.experts import EXPERTS
 from spcomp.plan import KernelCall
 from spcomp.sim.workload import Kind, Operand, Step, Workload, layer_step
 
@@ -55,7 +58,12 @@ def workload_of(parts: Parts, flat: Sequence[Any], name: str = "") -> Workload:
     with mode, enable_python_dispatcher():
         sizes.run(*given)
     calls = parts.plan.slots()
-    steps = [_step(node, sizes.found, parts, calls) for node in program.gm.graph.nodes if node.op == "call_function"]
+    steps: list[Step | None] = []
+    for node in program.gm.graph.nodes:
+        if node.op == "call_function" and node.target is EXPERTS:
+            steps += _experts(node, sizes.found, parts, calls)
+        elif node.op == "call_function":
+            steps.append(_step(node, sizes.found, parts, calls))
     return Workload(tuple(s for s in steps if s is not None), parts.plan.digest, name)
 
 
@@ -124,6 +132,21 @@ def _layer(
     call = next((c for c in calls[slot] if m in c.rows), calls[slot][0])
     residual = _base(node.args[1]).name if at == 2 and isinstance(node.args[1], fx.Node) else ""
     return layer_step(call, m, _base(x).name, node.name, _arrays(parts, slot, call), residual)
+
+
+def _experts(
+    node: fx.Node, values: Mapping[fx.Node, Any], parts: Parts, calls: Mapping[int, Sequence[KernelCall]]
+) -> list[Step | None]:
+    """A step for every expert that an equal share gives rows. All of them read and write from the same addresses on."""
+    x, _, slots, _ = node.args
+    assert isinstance(x, fx.Node)
+    rows, found = int(values[node].shape[0]), list[Step | None]()
+    for expert, slot in enumerate(slots):  # type: ignore[arg-type]
+        m = rows // len(slots) + (expert < rows % len(slots))  # type: ignore[arg-type]
+        if m:
+            call = next((c for c in calls[slot] if m in c.rows), calls[slot][0])
+            found.append(layer_step(call, m, _base(x).name, node.name, _arrays(parts, slot, call)))
+    return found
 
 
 def _arrays(parts: Parts, slot: int, call: KernelCall) -> dict[str, Any]:

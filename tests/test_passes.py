@@ -97,7 +97,7 @@ def test_golden_graphs(golden: Golden) -> None:
 
 def test_passes_print_as_their_options() -> None:
     assert [describe(p) for p in ANALYSE + LOWER] == [
-        "flatten", "canonicalize", "infer-sparsity", "collect", "find-tables", "lower"
+        "flatten", "canonicalize", "split-experts", "infer-sparsity", "collect", "find-tables", "lower"
     ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from spcomp import ops
 from spcomp.conv_layout import LAYOUTS, NATURAL, PLANES, Padded, shape_of, takes
+from spcomp.experts import EXPERTS, EXPERTS_DENSE
 from spcomp.passes.base import input_size
 from spcomp.plan import KernelCall
 
@@ -37,6 +38,10 @@ def fits(node: fx.Node, calls: Sequence[KernelCall]) -> bool:
             fx.Node() as ids, int() as slot, int() as k, torch.dtype() as dtype
         ) if 0 <= slot < len(calls):  # fmt: skip
             return _embedding(_value(ids), k, dtype, calls[slot])
+        case _, (fx.Node() as x, fx.Node() as ends, list() | tuple() as slots, int() as n) if node.target is EXPERTS:
+            return _experts(_value(x), _value(ends), slots, n, calls)
+        case _, (fx.Node() as x, fx.Node() as ends, list() | tuple() as weights) if node.target is EXPERTS_DENSE:
+            return _experts_dense(_value(x), _value(ends), [_value(w) for w in weights])
         case ops.MAX_POOL, (fx.Node() as x, kernel, stride, padding):
             return _pool(_value(x), (kernel, stride, padding))
         case ops.TILES_LINEAR, (fx.Node() as x, int() as slot, int() as n, int() as m) if 0 <= slot < len(calls):
@@ -71,6 +76,25 @@ def _embedding(ids: Any, k: int, dtype: torch.dtype, call: KernelCall) -> bool:
     if call.conv is not None or not isinstance(ids, torch.Tensor) or ids.dtype not in (torch.int32, torch.int64):
         return False
     return (k, str(dtype)) == (call.k, f"torch.{call.dtype}")
+
+
+def _experts(value: Any, ends: Any, slots: Sequence[Any], n: int, calls: Sequence[KernelCall]) -> bool:
+    """Any ends will do, for the op cuts them to the rows that are there; every slot must take these rows."""
+    if not slots or not all(type(s) is int and 0 <= s < len(calls) for s in slots) or not _ends(ends, len(slots)):
+        return False
+    return isinstance(value, torch.Tensor) and value.dim() == 2 and all(_linear(value, n, calls[s]) for s in slots)
+
+
+def _experts_dense(value: Any, ends: Any, weights: Sequence[Any]) -> bool:
+    if not weights or not all(isinstance(t, torch.Tensor) and t.dim() == 2 for t in (value, *weights)):
+        return False
+    first = weights[0]
+    alike = all((w.shape, w.dtype) == (first.shape, value.dtype) for w in weights)
+    return alike and statically_known_true(first.shape[1] == value.shape[1]) and _ends(ends, len(weights))
+
+
+def _ends(ends: Any, experts: int) -> bool:
+    return isinstance(ends, torch.Tensor) and ends.dtype in (torch.int32, torch.int64) and ends.shape == (experts,)
 
 
 def _conv(value: Any, residual: Any, size: tuple[Any, ...], call: KernelCall) -> bool:
