@@ -72,7 +72,7 @@ def make_planner(options: Options, total_weight_bytes: int, weights: Sequence[to
     host = host_cpu()
     cache = TuneCache(options.cache_dir) if options.cache_dir is not None else TuneCache()
     return Planner(
-        backends={name: BACKENDS[name] for name in ON_CPU},
+        backends={name: b for name, b in BACKENDS.items() if name in ON_CPU},
         target=host.target,
         model=CostModel(host, host_peaks(cache.folder, probe)),
         tuner=Tuner(host, cache, versions(), weights),

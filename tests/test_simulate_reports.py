@@ -8,11 +8,10 @@ import itertools
 import json
 import re
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -156,8 +155,7 @@ def test_errors(given: dict[str, Any], words: str) -> None:
         spcomp.simulate(**asked)
 
 
-def test_cores_run_where_they_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The steps of another runner, in the same report."""
+def test_steps_of_cores_are_in_the_same_report(monkeypatch: pytest.MonkeyPatch) -> None:
     workload = planned("systolic_ws")[0]
 
     def run_cores(workload: Workload, machine: Machine, **_: Any) -> Iterator[Any]:
@@ -167,7 +165,7 @@ def test_cores_run_where_they_are_there(monkeypatch: pytest.MonkeyPatch) -> None
                 level_bytes={"L2": 640}, dram_bytes=64, counts=(Count("mac_float32", 10), Count("dram_64bit", 8)),
             )  # fmt: skip
 
-    monkeypatch.setitem(sys.modules, "spcomp.sim.cpu", cast(ModuleType, SimpleNamespace(run_cores=run_cores)))
+    monkeypatch.setattr("spcomp.sim.simulate.run_cores", run_cores)
     report = spcomp.simulate(workload, "cached_cpu")
     assert report.cycles == sum(100 + k for k in range(len(workload.steps)))
     assert all(s.cycles == s.compute_cycles + s.stalls["memory"] for s in report.steps)
@@ -177,9 +175,6 @@ def test_cores_run_where_they_are_there(monkeypatch: pytest.MonkeyPatch) -> None
     assert not any("planned anew" in note for note in model.notes)
     with pytest.raises(InputError, match=r"plan for cached_cpu: the schedules of its kernels come from the compiler"):
         spcomp.simulate(workload, "cached_cpu", replan=True)
-    monkeypatch.setitem(sys.modules, "spcomp.sim.cpu", cast(ModuleType, None))
-    with pytest.raises(InputError, match=r"simulate on cached_cpu: cores are not simulated yet"):
-        spcomp.simulate(workload, "cached_cpu")
 
 
 def test_a_machine_from_a_file(tmp_path: Path) -> None:
