@@ -213,15 +213,16 @@ def test_debug_dir_has_graphs_and_sources(tmp_path: Path) -> None:
     assert names == [
         "00-flatten.py",
         "01-canonicalize.py",
-        "02-eliminate-dead.py",
-        "03-permute-hidden.py",
-        "04-infer-sparsity.py",
-        "05-collect.py",
-        "06-find-tables.py",
-        "07-infer-activations.py",
-        "08-lower.py",
+        "02-split-experts.py",
+        "03-eliminate-dead.py",
+        "04-permute-hidden.py",
+        "05-infer-sparsity.py",
+        "06-collect.py",
+        "07-find-tables.py",
+        "08-infer-activations.py",
+        "09-lower.py",
     ]
-    lowered = (tmp_path / "new" / "dump" / "08-lower.py").read_text()
+    lowered = (tmp_path / "new" / "dump" / "09-lower.py").read_text()
     assert lowered.count("torch.ops.spcomp.linear_v1") == 2
     sources = list((tmp_path / "new" / "dump" / "kernels").glob("*.mlir"))
     assert {p.name.split("-")[0] for p in sources} == {"0", "2"}

@@ -196,6 +196,7 @@ def test_passes_print_as_their_options() -> None:
     assert [describe(p) for p in SHRINK] == [
         "flatten",
         "canonicalize",
+        "split-experts",
         "eliminate-dead",
         "permute-hidden{group=8,gain=0.2}",
     ]
