@@ -12,8 +12,8 @@ TOLERANCE = 1e-4
 HEAD = """\
 # Which architectures compile
 
-Written by `python -m benchmarks.zoo --write docs/coverage.md`; the figures are in `benchmarks/results/zoo.json`, put
-together from several runs (`--only`) on one shared, busy machine: the seconds are of little use. Small configurations
+Written by `python -m benchmarks.zoo --write docs/coverage.md`; the figures are in `benchmarks/results/zoo.json`, from
+one run, or several (`--only`), on one shared, busy machine: the seconds are of little use. Small configurations
 (128 wide, two layers) with random weights. *90 % zeros*: all weights but embeddings and norms, at random. *40 %
 channels*: the first two fifths of the inner channels of feed-forward parts, of heads, and of the channels of
 convolutions with their BatchNorm. The rest of each graph runs eagerly here (`engine="eager"`: forty compilations by
