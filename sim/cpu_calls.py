@@ -21,7 +21,7 @@ from spcomp.sim import cpu_streams_few as few
 
 CHUNK_BYTES = 256 * 1024
 """Sums of the rows of W that are worked on together."""
-WORDS = {8: 2, 4: 2, 2: 4, 1: 8}
+WORDS = {8: (1, 2), 4: (2,), 2: (4,), 1: (8,)}
 """Tiles at a time -> control words of N:M in a column block."""
 BITMAP_ROWS = (4, 4, 4, 2)
 """Rows of W that a bitmap kernel takes with 1, 2, 4 and 8 tokens."""
@@ -276,14 +276,16 @@ class _Nm:
 
     def __init__(self, walk: Walk, call: KernelCall, packed: Mapping[str, NDArray[Any]], at: Mapping[str, int]) -> None:
         self.walk, self.control = walk, packed["control"].astype(np.int64)
-        self.shape = _nm_shape(call)
+        self.shape = (*_nm_shape(call), 2 if call.target == "cpu-avx512" else 1)
+        schedule = dict(call.schedule)
+        self.own = {schedule["tiles"]: schedule["words"]} if "words" in schedule else {}
         self.columns = int(self.shape[4] * self.shape[5])
         self.item = packed["values"].itemsize
         self.bases = (at["values"], at["control"])
         self.spare = 64 + 8 * (4 + 10 * int(self.shape[3]))
 
     def run(self, lo: int, hi: int, size: int, x: int, y: int, x_stride: int, y_stride: int) -> Iterator[int]:
-        words, step = int(self.shape[5]), WORDS[size]
+        words, step = int(self.shape[5]), self.own.get(size, WORDS[size][0])
         for word in range(0, words, step):
             yield from self.walk.run(
                 st.nm, hi * LANES, self.walk.cost, hi * LANES, word == 0, size, (word, min(word + step, words)),

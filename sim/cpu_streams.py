@@ -223,50 +223,56 @@ def block(
 def nm(address, kind, gap, n, spare, state, cost, stop, first, size, words, shape, control, bases, strides, item):
     """Rows ``state[S_AT]`` to ``stop`` (sixteen a tile) of words ``words[0]`` to ``words[1]`` times ``size`` tiles.
 
-    ``shape``: N, M, bits of a field, slots of a word, columns of a word, words of a row. ``control`` [tiles, words,
-    16]. ``bases``: x, sums of row 0, values, control. ``item``: bytes of a value.
+    ``shape``: N, M, bits of a field, slots of a word, columns of a word, words of a row, rows at a time (which divide
+    16). ``control`` [tiles, words, 16]. ``bases``: x, sums of row 0, values, control. ``item``: bytes of a value.
     """
     full = address.size - spare
-    few, many, bits, slots, width, all_words = shape
+    few, many, bits, slots, width, all_words, rows = shape
     row = state[S_AT]
-    chains = max(1, 4 // size)
+    chains = rows * max(1, 4 // size)
     slot_work = busiest(cost, size, 0, size + 1, 0, size + 5)
     slot_work = max(slot_work, cost[C_LATENCY] // chains)
-    word_work = busiest(cost, 0, 0, 1 + (slots + 15) // 16, 0, 6)
+    word_work = rows * busiest(cost, 0, 0, 1 + (slots + 15) // 16, 0, 6)
     moved = 0 if first else size
-    frame = busiest(cost, size * chains, 0, moved, size, 10 + 2 * size)
+    frame = rows * busiest(cost, size * chains // rows, 0, moved, size, 10 + 2 * size)
     mask = (1 << bits) - 1
     while row < stop and n < full:
         tile, r = row // 16, row % 16
         work = state[S_WORK] + frame
         out = bases[1] + row * LINE
         if not first:
-            for t in range(size):
-                n = put(address, kind, gap, n, out + t * strides[1], READ, work)
-                work = 0
+            for i in range(rows):
+                for t in range(size):
+                    n = put(address, kind, gap, n, out + i * LINE + t * strides[1], READ, work)
+                    work = 0
         for word in range(words[0], words[1]):
             here = tile * all_words + word
-            n = put(address, kind, gap, n, bases[3] + here * LINE, READ, work + word_work)
-            work = 0
-            field = control[tile, word, r]
-            for slot in range(0, slots, 16):
-                ahead = bases[2] + ((here + all_words) * slots + r + slot) * 16 * item
-                n = put(address, kind, gap, n, ahead // LINE * LINE, AHEAD, 0)
+            work += word_work
+            for _ in range(rows):
+                n = put(address, kind, gap, n, bases[3] + here * LINE, READ, work)
+                work = 0
+            for i in range(rows):
+                for slot in range(0, slots, 16):
+                    ahead = bases[2] + ((here + all_words) * slots + r + i + slot) * 16 * item
+                    n = put(address, kind, gap, n, ahead // LINE * LINE, AHEAD, 0)
             x = bases[0] + word * width * LINE
             for slot in range(slots):
-                work += slot_work
-                value = bases[2] + ((here * slots + slot) * 16 + r) * item
-                n = put(address, kind, gap, n, value // LINE * LINE, READ, work)
+                for i in range(rows):
+                    field = control[tile, word, r + i]
+                    work += slot_work
+                    value = bases[2] + ((here * slots + slot) * 16 + r + i) * item
+                    n = put(address, kind, gap, n, value // LINE * LINE, READ, work)
+                    work = 0
+                    at = x + (slot // few * many + ((field >> (bits * slot)) & mask)) * LINE
+                    for t in range(size):
+                        n = put(address, kind, gap, n, at + t * strides[0], READ, 0)
+        for i in range(rows):
+            for t in range(size):
+                n = put(address, kind, gap, n, out + i * LINE + t * strides[1], WRITE, work)
                 work = 0
-                at = x + (slot // few * many + ((field >> (bits * slot)) & mask)) * LINE
-                for t in range(size):
-                    n = put(address, kind, gap, n, at + t * strides[0], READ, 0)
-        for t in range(size):
-            n = put(address, kind, gap, n, out + t * strides[1], WRITE, work)
-            work = 0
         state[S_WORK] = work
-        state[S_INSTRUCTIONS] += (words[1] - words[0]) * (slots * (size + 5) + 6) + 10 + 2 * size
-        row += 1
+        state[S_INSTRUCTIONS] += rows * ((words[1] - words[0]) * (slots * (size + 5) + 6) + 10 + 2 * size)
+        row += rows
     state[S_AT] = row
     return n
 

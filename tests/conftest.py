@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from difflib import unified_diff
@@ -30,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started this behind its back
     torch.set_num_threads(1)
     avoid_broken_amx(Path(tempfile.gettempdir()) / "spcomp-test-machine")
     config.stash[_cache_dir] = os.environ["SPCOMP_CACHE_DIR"] = tempfile.mkdtemp(prefix="spcomp-test-cache-")

@@ -168,28 +168,32 @@ def block_body(weight: NDArray[Any], rows: int, cols: int, at: Mapping[str, int]
 
 
 def nm_body(control: NDArray[Any], n: int, few: int, many: int, at: Mapping[str, int]) -> Any:
-    """Every slot of every row, sixteen rows a tile; a slot's column is read from the control word."""
+    """Every slot of every pair of rows, sixteen rows a tile; a slot's column is read from the control word."""
     bits = 2 if many <= 4 else 4
     slots, words = 32 // bits // few * few, control.shape[1]
     width = slots // few * many
 
     def body(out: Lines, lo: int, hi: int, size: int, x: int, y: int, x_stride: int, y_stride: int) -> None:
-        step = {8: 2, 4: 2, 2: 4, 1: 8}[size]
+        step = {8: 1, 4: 2, 2: 4, 1: 8}[size]
         for first in range(0, words, step):
-            for row in range(lo * 16, hi * 16):
-                sums = [y + t * y_stride + row * 64 for t in range(size)]
+            for row in range(lo * 16, hi * 16, 2):
+                pair = (row, row + 1)
+                sums = [y + t * y_stride + r * 64 for r in pair for t in range(size)]
                 for where in sums if first else []:
                     out.add(where)
                 for word in range(first, min(words, first + step)):
                     here = row // 16 * words + word
-                    out.add(at["control"] + (here * 16 + row % 16) * 4)
-                    for slot in range(0, slots, 16):
-                        out.add(at["values"] + ((here + words) * slots + row % 16 + slot) * 64, AHEAD)
+                    for r in pair:
+                        out.add(at["control"] + (here * 16 + r % 16) * 4)
+                    for r in pair:
+                        for slot in range(0, slots, 16):
+                            out.add(at["values"] + ((here + words) * slots + r % 16 + slot) * 64, AHEAD)
                     for slot in range(slots):
-                        out.add(at["values"] + ((here * slots + slot) * 16 + row % 16) * 4)
-                        field = int(control[row // 16, word, row % 16]) >> bits * slot & (1 << bits) - 1
-                        for t in range(size):
-                            out.add(x + t * x_stride + (word * width + slot // few * many + field) * 64)
+                        for r in pair:
+                            out.add(at["values"] + ((here * slots + slot) * 16 + r % 16) * 4)
+                            field = int(control[row // 16, word, r % 16]) >> bits * slot & (1 << bits) - 1
+                            for t in range(size):
+                                out.add(x + t * x_stride + (word * width + slot // few * many + field) * 64)
                 for where in sums:
                     out.add(where, WRITE)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from spcomp.codegen.mlir_cpu import jit
-from spcomp.codegen.mlir_cpu.bodies import body_of
+from spcomp.codegen.mlir_cpu.bodies import WORDS, body_of
 from spcomp.codegen.mlir_cpu.few import FewTokensKernel
 from spcomp.codegen.mlir_cpu.int8 import build_int8
 from spcomp.codegen.mlir_cpu.pairs import PairsKernel
@@ -87,9 +87,9 @@ class MlirCpu:
                 found: list[Schedule] = []
                 if m <= FEW_TOKENS and call.target == "cpu-avx512":
                     found.append((("tokens", max(t for t in (8, 4, 2, 1) if t <= max(1, m))),))
-                return found + [(("tiles", t),) for t in fitting[:1]]
+                return found + _by_words(fitting[0])
             case NmRest():
-                return [(("tiles", t),) for t in fitting[:1]]
+                return _by_words(fitting[0])
             case Window() | Bitmap():
                 return [(("tokens", SUMMED_TOKENS),)] if m <= FEW_TOKENS and call.target == "cpu-avx512" else []
             case Transposed():
@@ -114,3 +114,8 @@ class MlirCpu:
                 return FewTokensKernel(call, packed, bias)
             return RowsKernel(call, packed, bias)
         return TokensKernel(call, packed, bias, body_of(call, packed))
+
+
+def _by_words(tiles: int) -> list[Schedule]:
+    """N:M with so many tiles at a time: x in half of L1, or in most of it."""
+    return [(("tiles", tiles), ("words", words)) for words in WORDS[tiles]]

@@ -20,8 +20,8 @@ from spcomp.encodings.split import Split
 from spcomp.errors import KernelError
 from spcomp.plan import KernelCall
 
-WORDS = {8: 2, 4: 2, 2: 4, 1: 8}
-"""Tiles at a time -> control words a column block: tiles x columns of x that fit in L1."""
+WORDS = {8: (1, 2), 4: (2,), 2: (4,), 1: (8,)}
+"""Tiles at a time -> control words a column block: tiles x columns of x that fit in L1, or in half of it."""
 _INTEGERS = {torch.uint8: "i8", torch.uint16: "i16", torch.uint32: "i32", torch.int32: "i32", torch.int64: "i64"}
 
 
@@ -152,17 +152,19 @@ def _row_counts(packed: PackedTensor) -> np.ndarray[tuple[int], np.dtype[np.int6
     return start[1:] - start[:-1]
 
 
+def words_of(call: KernelCall, tiles: int) -> int:
+    """Control words a column block: the schedule's for its own number of tiles."""
+    schedule = dict(call.schedule)
+    own = schedule.get("words") if tiles == schedule["tiles"] else None
+    return own or WORDS[tiles][0]
+
+
 def _nm(call: KernelCall, packed: PackedTensor, encoding: Nm) -> Body:
     shape = NmShape(call.n, call.k, encoding.n, encoding.m)
     units = -(-call.n // LANES)
     return Body(
         columns=shape.padded_columns,
-        function=lambda tiles, columns, stride: (
-            "nm",
-            nm_tokens_text(shape, columns, stride, tiles, WORDS[tiles], MLIR_DTYPES[call.dtype]),
-            4,
-            4,
-        ),
+        function=lambda tiles, columns, stride: ("nm", _nm_text(call, shape, columns, stride, tiles), 4, 4),
         pointers=pointers(packed, ("values", "control")),
         row_weights=np.full(units, LANES * shape.words * shape.slots_per_word, np.int64),
         rows_per_unit=LANES,
@@ -179,7 +181,7 @@ def _nm_rest(call: KernelCall, packed: PackedTensor, encoding: NmRest) -> Body:
         columns=shape.padded_columns,
         function=lambda tiles, columns, stride: (
             "nmrest",
-            nm_tokens_text(shape, columns, stride, tiles, WORDS[tiles], MLIR_DTYPES[call.dtype], rest=True),
+            _nm_text(call, shape, columns, stride, tiles, rest=True),
             7,
             4,
         ),
@@ -188,3 +190,9 @@ def _nm_rest(call: KernelCall, packed: PackedTensor, encoding: NmRest) -> Body:
         rows_per_unit=LANES,
         at=lambda *_: (),
     )
+
+
+def _nm_text(call: KernelCall, shape: NmShape, columns: int, stride: int, tiles: int, *, rest: bool = False) -> str:
+    rows = 2 if call.target == "cpu-avx512" else 1
+    dtype = MLIR_DTYPES[call.dtype]
+    return nm_tokens_text(shape, columns, stride, tiles, words_of(call, tiles), dtype, rows=rows, rest=rest)

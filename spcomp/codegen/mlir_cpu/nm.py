@@ -65,6 +65,7 @@ def nm_tokens_text(
     words_per_block: int,
     dtype: str = "f32",
     *,
+    rows: int = 2,
     rest: bool = False,
 ) -> str:
     """``nm(xs, ys, values, control, tile_lo, tile_hi, row_lo, row_hi)``; rows count tiles of sixteen rows.
@@ -72,8 +73,10 @@ def nm_tokens_text(
     With ``rest``: ``nmrest(xs, ys, values, control, rest_values, rest_columns, rest_start, ...)``; what fits into no
     slot is where a row's sums begin.
 
-    xs [*, padded_k, 16], ys [*, padded_n, 16]. A word's slots are written out; ``words_per_block``
-    words (a column block of x that stays in L1) are summed before the partial sums go back to memory.
+    xs [*, padded_k, 16], ys [*, padded_n, 16]. ``rows`` rows at a time: for eight tiles, the sums of one are eight
+    chains of additions, which is no more than their latency asks for. A word's slots are written out;
+    ``words_per_block`` words (a column block of x that stays in L1) are summed before the partial sums go back to
+    memory.
     """
     f = Function(
         "nmrest" if rest else "nm",
@@ -87,12 +90,14 @@ def nm_tokens_text(
         x0 = f.mul(tile.index, f.idx(padded_k * LANES))
         y0 = f.mul(tile.index, f.idx(padded_n * LANES))
         first = min(words_per_block, shape.words)
-        _token_rows(f, shape, tiles, x0, y0, padded_k, padded_n, f.idx(0), f.idx(first), dtype, first=True, rest=rest)
+        _token_rows(
+            f, shape, tiles, x0, y0, padded_k, padded_n, f.idx(0), f.idx(first), dtype, rows, first=True, rest=rest
+        )
         if shape.words > first:
             with f.loop(f.idx(first), f.idx(shape.words), f.idx(words_per_block), hint="block") as block:
                 stop = f.add(block.index, f.idx(words_per_block))
                 stop = f.smaller(stop, f.idx(shape.words))
-                _token_rows(f, shape, tiles, x0, y0, padded_k, padded_n, block.index, stop, dtype, first=False)
+                _token_rows(f, shape, tiles, x0, y0, padded_k, padded_n, block.index, stop, dtype, rows, first=False)
     return f.text()
 
 
@@ -107,41 +112,52 @@ def _token_rows(
     word_lo: str,
     word_hi: str,
     dtype: str,
+    rows: int,
     *,
     first: bool,
     rest: bool = False,
 ) -> None:
     with (
         f.loop("%row_lo", "%row_hi", hint="rows") as row_tile,
-        f.loop(f.idx(0), f.idx(LANES), hint="r") as r,
+        f.loop(f.idx(0), f.idx(LANES), f.idx(rows), hint="r") as r,
     ):
         row = f.add(f.mul(row_tile.index, f.idx(LANES)), r.index)
         out = f.add(y0, f.mul(row, f.idx(LANES)))
-        at = [f.add(out, f.idx(t * padded_n * LANES)) for t in range(tiles)]
+        at = [f.add(out, f.idx((i + t * padded_n) * LANES)) for i in range(rows) for t in range(tiles)]
         chains = max(1, 4 // tiles)
         sums = [f.splat("0.0") if first else f.vload("%ys", a) for a in at]
         if rest:
-            span = f.load_index("%rest_start", row, "i32"), f.load_index("%rest_start", f.add(row, f.idx(1)), "i32")
-            sums = sum_nonzeros(f, "%rest_values", "%rest_columns", "i16", span, x0, sums, padded_k, dtype)
-        sums += [f.splat("0.0")] * (tiles * (chains - 1))
+            sums = [s for i in range(rows) for s in _rest(f, f.add(row, f.idx(i)), x0, sums, i, tiles, padded_k, dtype)]
+        sums += [f.splat("0.0")] * (len(at) * (chains - 1))
         word0 = f.mul(row_tile.index, f.idx(shape.words))
         with f.loop(word_lo, word_hi, carried=[(s, VEC) for s in sums], hint="word") as word:
             here = f.add(word0, word.index)
-            control = f.load("%control", f.add(f.mul(here, f.idx(LANES)), r.index), "i32")
-            v0 = f.add(f.mul(here, f.idx(shape.slots_per_word * LANES)), r.index)
+            rs = [f.add(r.index, f.idx(i)) for i in range(rows)]
+            controls = [f.load("%control", f.add(f.mul(here, f.idx(LANES)), q), "i32") for q in rs]
+            v0 = f.mul(here, f.idx(shape.slots_per_word * LANES))
             x_word = f.add(x0, f.mul(word.index, f.idx(shape.word_columns * LANES)))
-            _prefetch_next(f, shape, here, r.index, dtype)
+            for q in rs:
+                _prefetch_next(f, shape, here, q, dtype)
             new = list(word.carried)
             for slot in range(shape.slots_per_word):
-                x_at = f.add(f.add(x_word, f.idx(slot // shape.n * shape.m * LANES)), _offset(f, shape, control, slot))
-                weight = load_weight(f, "%values", f.add(v0, f.idx(slot * LANES)), dtype)
-                for t in range(tiles):
-                    x = f.vload("%xs", f.add(x_at, f.idx(t * padded_k * LANES)))
-                    chain = slot % chains * tiles + t
-                    new[chain] = f.fma(weight, x, new[chain])
+                group = f.add(x_word, f.idx(slot // shape.n * shape.m * LANES))
+                for i, q in enumerate(rs):
+                    x_at = f.add(group, _offset(f, shape, controls[i], slot))
+                    weight = load_weight(f, "%values", f.add(f.add(v0, q), f.idx(slot * LANES)), dtype)
+                    chain = (slot % chains * rows + i) * tiles
+                    for t in range(tiles):
+                        x = f.vload("%xs", f.add(x_at, f.idx(t * padded_k * LANES)))
+                        new[chain + t] = f.fma(weight, x, new[chain + t])
             f.yield_(new, [VEC] * len(new))
-        for t, a in enumerate(at):
-            f.vstore(add_all(f, word.results[t::tiles]), "%ys", a)
+        for j, a in enumerate(at):
+            f.vstore(add_all(f, word.results[j :: len(at)]), "%ys", a)
+
+
+def _rest(f: Function, row: str, x0: str, sums: list[str], i: int, tiles: int, padded_k: int, dtype: str) -> list[str]:
+    """The sums of the i-th of the rows, what fits into no slot of ``row`` added."""
+    span = f.load_index("%rest_start", row, "i32"), f.load_index("%rest_start", f.add(row, f.idx(1)), "i32")
+    mine = sums[i * tiles : (i + 1) * tiles]
+    return sum_nonzeros(f, "%rest_values", "%rest_columns", "i16", span, x0, mine, padded_k, dtype)
 
 
 def _offset(f: Function, shape: NmShape, control: str, slot: int) -> str:
