@@ -39,6 +39,11 @@ class HostCpu:
     def digest(self) -> str:
         return hashlib.blake2b(json.dumps(asdict(self), sort_keys=True).encode(), digest_size=8).hexdigest()
 
+    @property
+    def device(self) -> str:
+        """The name that measured times are filed under: model, and the digest of everything known of it."""
+        return f"{self.model} [{self.digest}]"
+
 
 def _cpuinfo() -> tuple[str, tuple[str, ...]]:
     model, flags = platform.processor() or platform.machine(), frozenset[str]()
