@@ -176,7 +176,11 @@ _OF_A_MODEL = ("layer", "slot", "packed", "rows")
 
 def read_record(line: str) -> Record:
     """The record of a line. Raises ValueError, with what is wrong, for anything that nobody would have measured."""
-    data = json.loads(line)
+    return record_of(json.loads(line))
+
+
+def record_of(data: object) -> Record:
+    """As :func:`read_record`, of a JSON value."""
     if not isinstance(data, dict) or data.get("version") != RECORD_VERSION:
         raise ValueError(f"no record of version {RECORD_VERSION}")
     try:
