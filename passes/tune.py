@@ -319,6 +319,6 @@ def dense_call(site: Site, rows: RowRange, target: str) -> KernelCall:
 def _said(sources: Mapping[int, str]) -> str:
     """Where times come from that are not of a clock here, in words."""
     rows: dict[str, list[str]] = {}
-    for m, source in sources.items():
+    for m, source in sorted(sources.items()):
         rows.setdefault(source, []).append(str(m))
     return "; ".join(f"times at M = {', '.join(at)} {source}" for source, at in rows.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+from rich.markup import escape
 from rich.table import Table
 
 from spcomp.cost.records import Record, SearchRecord, TuningCase
@@ -57,5 +58,5 @@ def tunings_table(records: Iterable[tuple[Record, str]], here: Collection[str]) 
         right = name in COLUMNS[COLUMNS.index("threads") :]
         table.add_column(name, justify="right" if right else "left", overflow="fold")
     for key in sorted(kinds):
-        table.add_row(*key, *kinds[key].cells())
+        table.add_row(*map(escape, (*key, *kinds[key].cells())))
     return table
