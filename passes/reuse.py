@@ -74,13 +74,15 @@ class Known:
     def reused(self, m: int, usable: Sequence[Candidate], dense: Sequence[str]) -> tuple[dict[str, float], str] | None:
         """({name: estimated seconds}, where from): what was chosen among at the nearest sizes that were timed.
 
-        None where a dense member or a backend's encoding was not timed within :data:`~spcomp.cost.database.WITHIN`.
+        None where a dense member was not timed within :data:`~spcomp.cost.database.WITHIN`, or the candidate that the
+        model takes for the fastest is of an encoding and backend that were not.
         """
         cases = self.cases(usable, dense, m)
         near = {name: found for name, case in cases.items() if (found := self._near(case)) is not None}
-        kinds = {(c.backend, c.encoding.name, c.quantize) for c in usable}
         covered = {(c.backend, c.encoding.name, c.quantize) for c in usable if c.name in near}
-        if covered != kinds or not all(name in near for name in dense):
+        likeliest = min(usable, key=lambda c: self._predict(cases[c.name].call, m, self.cold_bytes), default=None)
+        known = likeliest is None or (likeliest.backend, likeliest.encoding.name, likeliest.quantize) in covered
+        if not known or not all(name in near for name in dense):
             return None
         seconds = {name: found.seconds(cases[name], self._predict) for name, found in near.items()}
         farthest = max(near.values(), key=lambda found: (found.distance, not found.record.case.dense))

@@ -95,6 +95,11 @@ def _captured(model: nn.Module | torch.export.ExportedProgram, examples: Sequenc
     return captures(check_model(model), [Example.of(e) for e in examples], None)
 
 
+def _at(site: Site, m: int) -> Site:
+    """The site as a compilation for ``m`` rows alone finds it: zeros of its input count at one row."""
+    return replace(site, domains=[RowRange(m, m)], zero_inputs=site.zero_inputs if m == 1 else None)
+
+
 def _pass(captured: Sequence[Captured], options: Options, rows: Sequence[int], say: Say) -> list[Site]:
     """Everything of a compilation that times layers: merging, planning, and the dense program that guards."""
     ctx = PassContext()
@@ -107,7 +112,7 @@ def _pass(captured: Sequence[Captured], options: Options, rows: Sequence[int], s
         if b.decision.sparse or (site.conv is not None and "channels_last" in conv_members(site.dtype)):
             dense_built(planner, b, site, "timed ahead")
     for m in rows:
-        fixed = [replace(s, domains=[RowRange(m, m)]) for s in sites if s.conv is None]
+        fixed = [_at(s, m) for s in sites if s.conv is None]
         say(f"planning {len(fixed)} layers at {m} rows")
         build_all(fixed, options)
     release_memory()

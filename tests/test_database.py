@@ -154,7 +154,7 @@ def test_the_best_schedule_there_comes_first(tmp_path: Path) -> None:
     [
         case(device=("NVIDIA H200", "torch=1", 1)), case(device=(DEVICE[0], "torch=1", 2)), case(encoding=Nm(2, 4)),
         case(encoding=Csr(64)), case(backend="baked_cpu"), case(dtype="bfloat16"), case(quantize="int8"),
-        case(target="cpu-avx2"), case(epilogue=Epilogue(True, "gelu")), replace(case(), cold_bytes=0),
+        case(epilogue=Epilogue(True, "gelu")), replace(case(), cold_bytes=0),
         case(k=288, op="conv", conv=ConvShape(2, 32, 14, 14, (3, 3))),
     ],
 )  # fmt: skip

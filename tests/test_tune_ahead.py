@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ EAGER: dict[str, Any] = {"engine": "eager"}
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How often the tuner was started: one number for each race of kernels."""
     races: list[int] = []
     real = Tuner.samples
@@ -55,7 +54,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         return real(self, work, **options)
 
     monkeypatch.setattr(Tuner, "samples", samples)
-    yield races
+    return races
 
 
 @pytest.fixture
@@ -136,21 +135,22 @@ def test_times_of_another_device_are_never_used(tmp_path: Path, clock: list[int]
 
 
 def test_reuse_times_nothing_that_is_near_and_says_so(tmp_path: Path, clock: list[int], guards: list[float]) -> None:
-    compiled(tmp_path, network(), policy="force", guard=False)
+    only = {"encodings": ["csr"]}  # the model may rank others otherwise at each size, and ask for those
+    compiled(tmp_path, network(), guard=False, **only)
     clock.clear()
     near = network(560, 1000)
-    made = compiled(tmp_path, near, tune="reuse")
+    made = compiled(tmp_path, near, tune="reuse", **only)
     assert clock == []
     first = made.explain().decisions[0]
-    assert first.ranges[0].source.startswith("estimated from 1024 x 512")
+    assert first.ranges[0].source.startswith("estimated from 10")  # 1024 x 512, less dead rows
     assert first.ranges[0].estimated
-    assert "times at M = 16 estimated from 1024 x 512, " in first.reason
+    assert re.search(r"times at M = 16 estimated from 10\d\d x 512, 10% nonzeros, 16 rows", first.reason)
     assert "~" in str(made.explain())
     if first.sparse or any(d.sparse for d in made.explain().decisions):
         assert guards, "the guard times the whole model whatever was reused"
     x = torch.randn(16, 560)
     assert torch.allclose(made(x), near(x), atol=1e-4)
-    compiled(tmp_path, network(2048, 256), tune="reuse", guard=False)
+    compiled(tmp_path, network(2048, 256), tune="reuse", guard=False, **only)
     assert clock, "nothing near: timed"
 
 
@@ -190,8 +190,8 @@ def known(folder: Path, n: int, k: int) -> tuple[Known, list[Candidate]]:
     site = Site(0, "fc", weight, None, Epilogue(), measure(weight), "fc.weight", None, [RowRange(1, 1)])
     found = Known(planner.database, ("a CPU", "v", 1), planner.model, site, planner.target, 0)
     stored = n * k // 10
-    forms = [(Csr(64), (("tokens", 1),)), (Csr(128), (("tokens", 1),)), (Csr(256), (("tokens", 1),))]
-    return found, [Candidate(e, "mlir_cpu", s, 6 * stored, stored) for e, s in forms]
+    schedule = (("tiles", 1),)
+    return found, [Candidate(Csr(columns), "mlir_cpu", schedule, 6 * stored, stored) for columns in (64, 128, 256)]
 
 
 def test_what_was_far_behind_near_by_is_not_timed(tmp_path: Path) -> None:
@@ -258,11 +258,11 @@ def test_the_name_of_a_cpu_is_not_of_its_free_cores() -> None:
 def test_tuning_ahead_says_what_is_missing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(InputError, match="tune ahead: no example input"):
         tune_ahead(network(), options=Options())
-    with pytest.raises(InputError, match="tune ahead: the row counts 4, 0. Try: row counts of at least 1"):
+    with pytest.raises(InputError, match=r"tune ahead: the row counts 4, 0\. Try: row counts of at least 1"):
         tune_ahead(network(), torch.randn(1, 512), options=Options(), rows=[4, 0])
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    with caplog.at_level(logging.CRITICAL), pytest.raises(StateError, match="tune ahead: nothing was kept in .*file"):
+    with caplog.at_level(logging.CRITICAL), pytest.raises(StateError, match=r"tune ahead: nothing was kept in .*file"):
         tune_ahead(mlp(16, 8), torch.randn(1, 16), options=Options(cache_dir=blocked))
 
 
@@ -300,7 +300,7 @@ def test_a_result_of_a_gpu_becomes_records(rehearsed: dict[str, Any], tmp_path: 
     assert came.by_device == {"NVIDIA H200": len(found)}
     cases = [r.case for r in found if isinstance(r, TuningRecord)]
     assert {c.call.backend for c in cases} == {"triton", "dense.cublas"}
-    assert {str(c.call.encoding) for c in cases} == {"nm(n=2, m=4)", "dense"}
+    assert {str(c.call.encoding) for c in cases} == {"nm(n=2, m=4)", "dense()"}
     assert {c.threads for c in cases} == {0}
     assert all(c.versions.startswith("torch=") and not c.hot for c in cases)
     assert all(c.call.target == "cuda" and c.call.schedule for c in cases if c.call.backend == "triton")
