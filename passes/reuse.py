@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from spcomp.cost.analytic import CostModel
-from spcomp.cost.database import HERE, WITHIN, Near, TuningDatabase
+from spcomp.cost.database import HERE, Near, Same, TuningDatabase
 from spcomp.cost.records import SearchRecord, TuningCase, TuningRecord, filed, key_of, point_of
 from spcomp.encodings.dense import Dense
 from spcomp.passes.base import Site
@@ -78,7 +78,7 @@ class Known:
         model takes for the fastest is of an encoding and backend that were not.
         """
         cases = self.cases(usable, dense, m)
-        near = {name: found for name, case in cases.items() if (found := self._near(case)) is not None}
+        near = self._near(cases, "kernel", "encoding", "kind")
         covered = {(c.backend, c.encoding.name, c.quantize) for c in usable if c.name in near}
         likeliest = min(usable, key=lambda c: self._predict(cases[c.name].call, m, self.cold_bytes), default=None)
         known = likeliest is None or (likeliest.backend, likeliest.encoding.name, likeliest.quantize) in covered
@@ -126,8 +126,8 @@ class Known:
         seen: set[tuple[object, ...]] = set()
         for m, usable in at.items():
             cases = self.cases(usable, (), m)
-            near = {c.name: self._near(cases[c.name]) for c in usable}
-            seconds = {n: found.seconds(cases[n], self._predict) for n, found in near.items() if found is not None}
+            near = self._near(cases, "kernel")
+            seconds = {name: found.seconds(cases[name], self._predict) for name, found in near.items()}
             best = min(seconds.values(), default=0.0)
             for c in usable:
                 seen.add(_form(c))
@@ -135,8 +135,14 @@ class Known:
                     hopeful.add(_form(c))
         return seen - hopeful
 
-    def _near(self, case: TuningCase) -> Near | None:
-        return self.database.nearest(case, within=WITHIN)
+    def _near(self, cases: Mapping[str, TuningCase], *same: Same) -> dict[str, Near]:
+        """{name: the nearest record} by the first of ``same`` that has one; without those of which none is known."""
+        found = {}
+        for name, case in cases.items():
+            tried = (self.database.nearest(case, same=kind) for kind in same)
+            if (near := next(filter(None, tried), None)) is not None:
+                found[name] = near
+        return found
 
     def _predict(self, call: Any, m: int, cold_bytes: int) -> float:
         return self.model.seconds(call, m, cold_bytes=cold_bytes)

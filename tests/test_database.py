@@ -141,7 +141,7 @@ def test_the_best_schedule_there_comes_first(tmp_path: Path) -> None:
     database = TuningDatabase(tmp_path)
     schedules = {tiles: (("tiles", tiles),) for tiles in (1, 2, 4)}
     database.add([TuningRecord(case(schedule=s), 1e-3 * abs(t - 4) + 1e-4) for t, s in schedules.items()])
-    best = database.nearest(case(20), same_kernel=False)
+    best = database.nearest(case(20), same="kind")
     assert best is not None
     assert best.record.case.call.schedule == schedules[4]
     own = database.nearest(case(20, schedule=schedules[1]))

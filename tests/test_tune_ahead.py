@@ -135,7 +135,7 @@ def test_times_of_another_device_are_never_used(tmp_path: Path, clock: list[int]
 
 
 def test_reuse_times_nothing_that_is_near_and_says_so(tmp_path: Path, clock: list[int], guards: list[float]) -> None:
-    only = {"encodings": ["csr"]}  # the model may rank others otherwise at each size, and ask for those
+    only = {"encodings": ["csr"]}  # of all, the model may take another for the likeliest at each size
     compiled(tmp_path, network(), guard=False, **only)
     clock.clear()
     near = network(560, 1000)

@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from spcomp.cost.cache import ENVIRONMENT
 from spcomp.cost.records import Record, SearchRecord, TuningCase, TuningRecord, read_record
@@ -33,6 +34,7 @@ LEAST_DENSITY = 1e-6
 HERE, IMPORTED, SHIPPED_NAME = "here", "imported", "shipped"
 ORIGINS = (HERE, IMPORTED, SHIPPED_NAME)
 """Where a record comes from, the most trusted first."""
+Same = Literal["kernel", "encoding", "kind"]
 Predict = Callable[[KernelCall, int, int], float]
 """(call, rows, cold bytes) -> seconds, by the analytic model."""
 
@@ -107,14 +109,18 @@ class TuningDatabase:
         wanted = list(kernels)
         return {name: known[name] for name in wanted} if all(name in known for name in wanted) else None
 
-    def nearest(self, asked: TuningCase, *, within: float = WITHIN, same_kernel: bool = True) -> Near | None:
+    def nearest(self, asked: TuningCase, *, within: float = WITHIN, same: Same = "kernel") -> Near | None:
         """The nearest record of the same device, threads, op, dtype, encoding and backend within a distance.
 
-        ``same_kernel``: also of the same parameters and schedule. At equal distance: of the same versions, measured
-        here, the fastest.
+        ``same``: ``encoding``, also of the same parameters of the encoding; ``kernel``, of the same schedule too. At
+        equal distance: of the same versions, measured here, the fastest.
         """
         forms = self._shelf(asked.device).kinds.get(_kind(asked), {})
-        alike = [forms.get((asked.call.encoding, asked.call.schedule), {})] if same_kernel else forms.values()
+        encoding, schedule = asked.call.encoding, asked.call.schedule
+        if same == "kernel":
+            alike = [forms.get((encoding, schedule), {})]
+        else:
+            alike = [found for form, found in forms.items() if same == "kind" or form[0] == encoding]
         here = _place(asked)
         best: tuple[tuple[float, bool, int, float], Near] | None = None
         for record, origin, place in (placed for form in alike for placed in form.values()):
