@@ -7,7 +7,8 @@ over as many copies of its weight as are four L2 caches. A run ends after ``--mi
 the same ``--json FILE`` until it says that nothing is left. Ratios are seconds of dense / seconds of ours: dense is
 cuBLAS, and ``torch.compile(mode="max-autotune")`` where that is raced and faster. ``--rehearse`` walks through
 everything in small sizes in Triton's interpreter on the CPU (set TRITON_INTERPRET=1) and prints no figure: it shows
-that the code runs.
+that the code runs. Beside each figure the JSON has the seconds of every kernel that was raced: ``spcomp tune --import
+FILE`` makes records of those.
 """
 
 from __future__ import annotations
@@ -37,11 +38,14 @@ from benchmarks.gpu_cases import (
     weight_of,
 )
 from benchmarks.gpu_models import model_ratio
-from benchmarks.gpu_timing import Clock
+from benchmarks.gpu_timing import COLD_BYTES, Clock
 from benchmarks.harness import Benchmark, arguments
 from spcomp.codegen.cusparselt.backend import CuSparseLt, CuSparseLtLinear, Operators
 from spcomp.codegen.triton.backend import Triton, kernel_of
+from spcomp.cost.benchmarked import REHEARSED, raced
+from spcomp.encodings.dense import Dense
 from spcomp.kernel import Kernel
+from spcomp.plan import KernelCall
 from spcomp.targets.cuda import cuda_missing
 from spcomp.tolerance import TOLERANCES
 
@@ -58,6 +62,8 @@ class Run:
         self.wrong: list[str] = []
         if save is not None and save.exists():
             before = json.loads(save.read_text())
+            if REHEARSED in before["notes"]:
+                return
             bench.figures |= before["figures"]
             bench.notes |= before["notes"]
             bench.details |= before["details"]
@@ -67,6 +73,7 @@ class Run:
             self.bench.report(key, value, note, details)
             self.bench.save(self.save)
         else:
+            self.bench.details[key] = details or {}
             print(f"{key}: rehearsed  {note}", flush=True)
 
     def ceilings(self) -> None:
@@ -84,10 +91,11 @@ class Run:
         exact = x.double() @ weight.to(clock.device).double().t() + bias.to(clock.device).double()
         best, seconds, nbytes, stored = "", float("inf"), 0, 0
         fastest: list[Callable[[], object]] = []
+        race: list[dict[str, Any]] = []
         for encoding in encodings_of(case):
             call, packed = call_of(case, weight, encoding)
             copies = clock.copies(packed.nbytes)
-            for name, build in self._builders(call, packed, bias):
+            for name, tried, build in self._builders(call, packed, bias):
                 kernels = [build()]
                 error = _error(kernels[0](x), exact)
                 if not error <= TOLERANCES[str(clock.dtype)[6:]]:
@@ -96,6 +104,7 @@ class Run:
                 kernels += [build() for _ in range(copies - 1)]
                 work = [_bound(kernel, x) for kernel in kernels]
                 taken = clock.seconds(work)
+                race.append(_raced(case, tried, weight, taken))
                 if taken < seconds:
                     best, seconds, fastest, nbytes, stored = name, taken, work, packed.nbytes, call.stored
         if not fastest:
@@ -105,13 +114,14 @@ class Run:
         if guarded and clock.seconds(dense) < seconds:
             best, fastest = "cuBLAS", dense
         ratio, dense_seconds, ours = clock.ratio(dense, fastest)
+        race.append(_raced(case, _dense_call(call, rival, weight), weight, dense_seconds))
         moved = nbytes + 2 * (x.numel() + case.m * case.n)
         details = {
             "kernel": best, "rival": rival, "dense_us": 1e6 * dense_seconds, "ours_us": 1e6 * ours,
             "executed_tflops": 2 * case.m * stored / ours / 1e12,
             "effective_tflops": 2 * case.m * int((weight != 0).sum()) / ours / 1e12, "gb_s": moved / ours / 1e9,
             "of_dense_product": 2 * case.m * stored / ours / 1e12 / self._ceiling("dense_tflops_bfloat16"),
-            "of_copy": moved / ours / 1e9 / self._ceiling("copy_gb_s"),
+            "of_copy": moved / ours / 1e9 / self._ceiling("copy_gb_s"), "raced": race,
         }  # fmt: skip
         self.report(key, ratio, best, details)
         if bandwidth:
@@ -121,17 +131,21 @@ class Run:
         """Measured before, in this run or one that it resumes; NaN where it was not."""
         return self.bench.figures.get(key, float("nan"))
 
-    def _builders(self, call: Any, packed: Any, bias: torch.Tensor) -> Iterator[tuple[str, Callable[[], Kernel]]]:
-        """Every kernel worth a try, by name."""
+    def _builders(
+        self, call: KernelCall, packed: Any, bias: torch.Tensor
+    ) -> Iterator[tuple[str, KernelCall, Callable[[], Kernel]]]:
+        """Every kernel worth a try: its name, its call, and what builds it."""
         where = self.clock.device
         for schedule in Triton().schedules(call, call.rows.lo):
             name = f"triton {call.encoding} " + " ".join(f"{k}={v}" for k, v in schedule)
-            yield name, lambda s=schedule: kernel_of(replace(call, schedule=s), packed, bias, where)
+            tried = replace(call, schedule=schedule)
+            yield name, tried, lambda c=tried: kernel_of(c, packed, bias, where)
         if self.clock.real:
             library = CuSparseLt()
             for schedule in library.schedules(call, call.rows.lo):
                 name = "cusparselt" if dict(schedule)["library"] == 0 else "cutlass"
-                yield name, lambda s=schedule: _searched(library, replace(call, schedule=s), packed, bias, where)
+                tried = replace(call, schedule=schedule, backend="cusparselt")
+                yield name, tried, lambda c=tried: _searched(library, c, packed, bias, where)
 
     def _dense(
         self, case: Case, weight: torch.Tensor, bias: torch.Tensor, x: torch.Tensor
@@ -183,6 +197,19 @@ class Run:
         if len(ratios) >= len(GRID):
             self.report("grid_cells", len(ratios))
             self.report("grid_worst", min(ratios))
+
+
+def _raced(case: Case, call: KernelCall, weight: torch.Tensor, seconds: float) -> dict[str, Any]:
+    """A kernel of the race with its seconds, for ``spcomp tune --import``."""
+    rows = (weight != 0).sum(1).double()
+    spread = float(rows.std(correction=0) / rows.mean().clamp(min=1e-9))
+    return raced(call, case.m, float(rows.mean()) / case.k, spread, COLD_BYTES, seconds)
+
+
+def _dense_call(call: KernelCall, rival: str, weight: torch.Tensor) -> KernelCall:
+    """The call of a dense rival: ``dense.cublas`` or ``dense.max_autotune``."""
+    name = f"dense.{rival.lower().replace('-', '_')}"
+    return replace(call, backend=name, encoding=Dense(), stored=weight.numel(), weight_nbytes=weight.nbytes)
 
 
 def _bound(kernel: Kernel, x: torch.Tensor) -> Callable[[], object]:
@@ -260,7 +287,10 @@ def main() -> None:
     for line in dict.fromkeys(run.wrong + clock.failures):
         print(line)
     run.report("wrong", len(run.wrong), "; ".join(run.wrong[:5]))
-    if clock.real:
+    if not clock.real:
+        bench.notes[REHEARSED] = "small sizes in Triton's interpreter on a CPU: no time in here is a measurement"
+        bench.save(options.json)
+    else:
         device = torch.cuda.get_device_name()
         bench.notes["gpu"] = f"{device}, torch {torch.__version__}, CUDA {torch.version.cuda}"
         bench.finish(options.json)

@@ -1,13 +1,13 @@
 """Measure the candidates of one layer at its row counts, next to every dense member, and choose.
 
 The likeliest few of ``propose`` are packed, compiled and timed; the same statistics on the same machine are not timed
-twice, unless sparse would be refused by a little: then the doubtful row counts are. Where two neighbouring row counts
-have different winners, the middle is measured before the split is believed.
+twice, unless a verdict was close: then the doubtful row counts are. Where two neighbouring row counts have different
+winners, the middle is measured before the split is believed. What was timed near by says which candidates to leave out,
+and where ``tune="reuse"`` asks for it, what they take (:mod:`spcomp.passes.reuse`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -16,6 +16,7 @@ from typing import Protocol
 import torch
 
 from spcomp.cost.analytic import CostModel
+from spcomp.cost.database import TuningDatabase
 from spcomp.cost.tuner import Tuner
 from spcomp.encodings.dense import Dense as DenseEncoding
 from spcomp.encodings.int8 import quantize_weight
@@ -27,6 +28,7 @@ from spcomp.passes.base import Site
 from spcomp.passes.choose import DENSE, Choice, choose, dense_choice, doubtful, is_dense, open_gaps
 from spcomp.passes.infer_sparsity import positive_zeros
 from spcomp.passes.propose import Candidate, call_for, points_of, propose
+from spcomp.passes.reuse import Known
 from spcomp.passes.told import why_not
 from spcomp.plan import KernelCall, RowRange
 
@@ -64,6 +66,7 @@ class Planner:
     target: str
     model: CostModel
     tuner: Tuner
+    database: TuningDatabase
     best_dense: BestDense
     rewarm: Callable[[], object]
     """Touches the scratch memory that kernels share, as the layer before would have."""
@@ -72,6 +75,8 @@ class Planner:
     force: bool = False
     only: frozenset[str] | None = None
     quantize: str = ""
+    tune: str = "measure"
+    """``reuse``: times of near sizes count where there are some; ``off``: the model's do, and nothing is timed."""
     packed: dict[tuple[str, str], PackedTensor] = field(default_factory=dict)
 
     def pack(self, site: Site, candidate: Candidate) -> PackedTensor:
@@ -99,6 +104,8 @@ class Planned:
     candidates: dict[str, Candidate]
     dense: Dense
     """Settled by what was measured."""
+    sources: dict[int, str] = field(default_factory=dict)
+    """Where the times of a row count come from, if not from a clock here."""
 
 
 class _SitePlan:
@@ -108,6 +115,9 @@ class _SitePlan:
         self.points = points_of(site.domains, site.pixels)
         self.cold = max(0, planner.total_weight_bytes - site.weight.nbytes)
         self.without_int8 = self._quantize() if sparse and planner.quantize else None
+        self.known = Known(
+            planner.database, planner.tuner.device, planner.model, site, planner.target, self.cold
+        )  # fmt: skip
         self.candidates: list[Candidate] = (
             propose(
                 site, planner.backends, planner.target, planner.model, self.points,
@@ -117,12 +127,25 @@ class _SitePlan:
             else []
         )  # fmt: skip
         self.measured: dict[int, dict[str, float]] = {}
+        self.sources: dict[int, str] = {}
         self.kernels: dict[str, Kernel] = {}
         self.whole = self._whole()
         call = dense_call(site, self.whole, planner.target)
         if site.int8 is not None:
             call = replace(call, quantize=planner.quantize)
         self.dense = planner.best_dense(call, site.weight, site.bias, self.points, site.scale)
+        if planner.tune == "measure" and not self._all_known():
+            at = {m: [c for c in self.candidates if serves(c, self.candidates, m)] for m in self.points}
+            self.candidates = self.known.likely(self.candidates, at)
+
+    def _all_known(self) -> bool:
+        """Whether the cache has the times of all candidates."""
+        for m in self.points:
+            usable = [c for c in self.candidates if serves(c, self.candidates, m)]
+            names = frozenset(self.known.filed(usable, [DENSE + name for name in self.dense.names(m)]).values())
+            if self.p.tuner.remembered(self.known.key(m), names) is None:
+                return False
+        return True
 
     def _quantize(self) -> str | None:
         """Quantise the site's weight; the reason where that cannot be or nothing here could run it."""
@@ -148,8 +171,9 @@ class _SitePlan:
             self._measure(m)
         choice = self._choose()
         for m in doubtful(choice, self.measured, self.candidates):
-            self._measure(m, again=True)
-            choice = self._choose()
+            if m not in self.sources:
+                self._measure(m, again=True)
+                choice = self._choose()
         for _ in range(3):
             gaps = open_gaps(choice, self.measured)
             if not gaps or len(self.measured) + len(gaps) > MAX_POINTS:
@@ -163,8 +187,11 @@ class _SitePlan:
             choice = replace(choice, reason=f"{choice.reason}; stays in floating point: {why}")
         if self.wanted is not None and self.sparse:
             choice = replace(choice, reason=f"layers asks for {self.wanted}: {choice.reason}")
+        if self.sources:
+            choice = replace(choice, reason=f"{choice.reason}; {_said(self.sources)}")
         self.dense.settle({m: _dense_seconds(found) for m, found in self.measured.items()})
-        return Planned(self.site, choice, self.measured, {c.name: c for c in self.candidates}, self.dense)
+        candidates = {c.name: c for c in self.candidates}
+        return Planned(self.site, choice, self.measured, candidates, self.dense, self.sources)
 
     def _choose(self) -> Choice:
         if not self.sparse:
@@ -187,10 +214,41 @@ class _SitePlan:
         )
 
     def _measure(self, m: int, *, again: bool = False) -> None:
-        site = self.site
         usable = [c for c in self.candidates if serves(c, self.candidates, m)]
         dense = [DENSE + name for name in self.dense.names(m)]
-        x = site.example(m)
+        names = self.known.filed(usable, dense)
+        found = None if again else self._looked_up(m, usable, dense, names)
+        seconds, source = (self._timed(m, usable, dense, names, again), "") if found is None else found
+        self.measured[m] = {name: seconds[file] for name, file in names.items() if file in seconds}
+        if source:
+            self.sources[m] = source
+
+    def _looked_up(
+        self, m: int, usable: Sequence[Candidate], dense: Sequence[str], names: Mapping[str, str]
+    ) -> tuple[Mapping[str, float], str] | None:
+        """({filed name: seconds}, where from) without a clock; None where it must be timed."""
+        if self.p.tune == "off":
+            predicted = self.known.predicted(m, usable, dense)
+            return {names[name]: s for name, s in predicted.items()}, "predicted by the cost model"
+        if (mine := self.p.tuner.remembered(self.known.key(m), frozenset(names.values()))) is not None:
+            return mine, ""
+        if (found := self.known.exact(m, names)) is not None:
+            return found[0], f"measured on such a machine ({found[1]})" if found[1] else ""
+        if self.p.tune == "reuse" and (near := self.known.reused(m, usable, dense)) is not None:
+            return {names[name]: s for name, s in near[0].items()}, near[1]
+        return None
+
+    def _timed(
+        self, m: int, usable: Sequence[Candidate], dense: Sequence[str], names: Mapping[str, str], again: bool
+    ) -> Mapping[str, float]:
+        """{filed name: seconds} by the clock, kept in the cache and in the database."""
+        site, x = self.site, self.site.example(m)
+        fresh = False
+
+        def work() -> dict[str, Callable[[], object]]:
+            nonlocal fresh
+            fresh = True
+            return {names[name]: run for name, run in self._work(usable, dense, x).items()}
 
         def warm() -> None:
             for t in x:
@@ -198,18 +256,13 @@ class _SitePlan:
             x[0].new_empty(m, site.n).zero_()  # the block of memory that the result will be given
             self.p.rewarm()
 
-        filed = {c.name: f"{c.name} stores {_coarse(c.stored / site.facts.elements)}" for c in usable}
-        filed |= {name: name for name in dense}
         seconds = self.p.tuner.measure(
-            _key(site, m, self.cold),
-            lambda: {filed[name]: run for name, run in self._work(usable, dense, x).items()},
-            frozenset(filed.values()),
-            cold_bytes=self.cold,
-            warm=warm,
-            again=again,
-            own=site.weight,
-        )
-        self.measured[m] = {name: seconds[file] for name, file in filed.items() if file in seconds}
+            self.known.key(m), work, frozenset(names.values()),
+            cold_bytes=self.cold, warm=warm, again=again, own=site.weight,
+        )  # fmt: skip
+        if fresh:
+            self.known.add(m, usable, dense, seconds)
+        return seconds
 
     def _work(
         self, usable: Sequence[Candidate], dense: Sequence[str], x: tuple[torch.Tensor, ...]
@@ -263,26 +316,9 @@ def dense_call(site: Site, rows: RowRange, target: str) -> KernelCall:
     return call_for(site, candidate, rows, target)
 
 
-def _key(site: Site, m: int, cold: int) -> dict[str, object]:
-    """What can change a measurement: sizes, and the pattern's statistics to about five percent.
-
-    What a kernel stores is part of the name under which its time is filed.
-    """
-    facts = site.facts
-    return {
-        "n": site.n,
-        "k": site.k,
-        "m": m,
-        "dtype": site.dtype,
-        "epilogue": [site.epilogue.bias, site.epilogue.activation, site.epilogue.residual],
-        "conv": None if site.conv is None else site.conv.to_dict(),
-        "density": _coarse(facts.density),
-        "zero_inputs": round(site.zero_inputs or 0.0, 1),
-        "spread": round(facts.row_spread, 1),
-        "cold": _coarse(cold),
-    }
-
-
-def _coarse(share: float) -> float:
-    """Rounded to steps of five percent: enough for a cost."""
-    return 0.0 if share <= 0 else round(1.05 ** round(math.log(share) / math.log(1.05)), 4)
+def _said(sources: Mapping[int, str]) -> str:
+    """Where times come from that are not of a clock here, in words."""
+    rows: dict[str, list[str]] = {}
+    for m, source in sorted(sources.items()):
+        rows.setdefault(source, []).append(str(m))
+    return "; ".join(f"times at M = {', '.join(at)} {source}" for source, at in rows.items())

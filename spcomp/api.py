@@ -15,7 +15,7 @@ from spcomp.capture import Captured, Example, capture, check_model, from_exporte
 from spcomp.compiled import CompiledModule, Parts
 from spcomp.errors import InputError
 from spcomp.make import make_parts
-from spcomp.options import Engine, Options, Policy, Target
+from spcomp.options import Engine, Options, Policy, Target, Tune
 from spcomp.signature import Constant
 
 log = logging.getLogger("spcomp")
@@ -38,6 +38,7 @@ def compile(
     quantize: str | None = None,
     shrink: bool = True,
     target: Target = "auto",
+    tune: Tune = "measure",
     cache_dir: str | Path | None = None,
     debug_dir: str | Path | None = None,
     progress: Callable[[str], None] | None = None,
@@ -66,6 +67,10 @@ def compile(
         shrink: take rows, columns, channels and heads that are constant or that nobody reads out of the graph.
         target: what the compiled model runs on: ``"cpu"``, or ``"auto"``, which is the CPU. ``"cuda"`` raises
             :class:`InputError` and says what is missing for it.
+        tune: ``"measure"`` times the candidates of every layer whose case is not in the cache or an imported file;
+            ``"reuse"`` takes the times of the nearest sizes that were timed on this machine, scaled by the cost model,
+            and times where there are none near; ``"off"`` times nothing and believes the cost model. ``explain()``
+            says which times are estimates, and ``guard`` is another matter.
         cache_dir: where tunings are remembered (default ``$SPCOMP_CACHE_DIR`` or ``~/.cache/spcomp``; compiled kernels
             are kept in the default folder, whatever this says).
         debug_dir: dump the graph after every pass, and every kernel's source, here.
@@ -89,6 +94,7 @@ def compile(
         quantize=quantize,
         shrink=shrink,
         target=target,
+        tune=tune,
         cache_dir=None if cache_dir is None else Path(cache_dir),
         debug_dir=None if debug_dir is None else Path(debug_dir),
     )

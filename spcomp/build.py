@@ -23,6 +23,7 @@ from spcomp.codegen.table import BACKENDS, ON_CPU
 from spcomp.compiled import Parts, Program
 from spcomp.cost.analytic import CostModel
 from spcomp.cost.cache import TuneCache
+from spcomp.cost.database import TuningDatabase
 from spcomp.cost.tuner import Tuner
 from spcomp.encodings.dense import Dense
 from spcomp.errors import CaptureError, PolicyError
@@ -76,6 +77,7 @@ def make_planner(options: Options, total_weight_bytes: int, weights: Sequence[to
         target=host.target,
         model=CostModel(host, host_peaks(cache.folder, probe)),
         tuner=Tuner(host, cache, versions(), weights),
+        database=TuningDatabase(cache.folder),
         best_dense=dense.best_dense,
         rewarm=touch,
         total_weight_bytes=total_weight_bytes,
@@ -83,6 +85,7 @@ def make_planner(options: Options, total_weight_bytes: int, weights: Sequence[to
         force=options.policy == "force",
         only=options.encodings,
         quantize=options.quantize or "",
+        tune=options.tune,
     )
 
 
@@ -103,7 +106,7 @@ def build_site(planner: Planner, site: Site, options: Options) -> Built:
     if (wrong := check_int8(site, kernels).wrong) and options.policy == "force":
         raise PolicyError(f"compile {site.layer} in int8 (policy='force')", wrong, "policy='auto', or quantize=None")
     if wrong:
-        planned = replace_choice(planned, in_floating_point(planned.measured, wrong))
+        planned = replace(planned, choice=in_floating_point(planned.measured, wrong))
         kernels, calls = _kernels(planner, planned)
         error = check(site, kernels)
     if planned.choice.sparse and error > max(limit, 2 * dense_error(site)):
@@ -113,7 +116,7 @@ def build_site(planner: Planner, site: Site, options: Options) -> Built:
                 "policy='auto', which keeps this layer dense",
             )  # fmt: skip
         refused = in_floating_point(planned.measured, f"the sparse kernel's error {error:.1e} exceeds {limit:.0e}")
-        planned = replace_choice(planned, refused)
+        planned = replace(planned, choice=refused)
         kernels, calls = _kernels(planner, planned)
         error = check(site, kernels)
     return _built(planner, planned, kernels, calls, error)
@@ -124,14 +127,10 @@ def in_floating_point(measured: Mapping[int, Mapping[str, float]], reason: str) 
     return dense_choice({m: {n: s for n, s in found.items() if n not in INT8} for m, found in measured.items()}, reason)
 
 
-def replace_choice(planned: Planned, choice: Choice) -> Planned:
-    return Planned(planned.site, choice, planned.measured, planned.candidates, planned.dense)
-
-
 def dense_built(planner: Planner, built: Built, planned_site: Site, reason: str) -> Built:
     """The same site served by best dense, whatever was chosen before."""
     planned = planner.plan(planned_site, sparse=False)
-    planned = replace_choice(planned, dense_choice(planned.measured, reason))
+    planned = replace(planned, choice=dense_choice(planned.measured, reason))
     kernels, calls = _kernels(planner, planned)
     return _built(planner, planned, kernels, calls, check(planned_site, kernels))
 
@@ -139,7 +138,7 @@ def dense_built(planner: Planner, built: Built, planned_site: Site, reason: str)
 def last_built(planner: Planner, site: Site, reason: str) -> Built:
     """A convolution served by oneDNN with the channels last, whatever is fastest on planes as they are."""
     choice = Choice(((RowRange(0, None), f"{DENSE}channels_last"),), reason, ())
-    planned = replace_choice(planner.plan(site, sparse=False), choice)
+    planned = replace(planner.plan(site, sparse=False), choice=choice)
     kernels, calls = _kernels(planner, planned)
     return _built(planner, planned, kernels, calls, check(site, kernels))
 
@@ -238,6 +237,7 @@ def _range_decision(planner: Planner, planned: Planned, rows: RowRange, name: st
         predicted_us=1e6 * predicted,
         dense_us=1e6 * best_dense_seconds(seconds),
         at_rows=m,
+        source=planned.sources.get(m, ""),
     )
 
 

@@ -19,6 +19,7 @@ JOIN = " + "
 Policy = Literal["auto", "force", "off"]
 Engine = Literal["auto", "inductor", "eager"]
 Target = Literal["auto", "cpu", "cuda"]
+Tune = Literal["measure", "reuse", "off"]
 
 
 def _no_cuda() -> str:
@@ -43,6 +44,8 @@ class Options:
     ``layers``: pairs of a glob over module names and the only encoding that such a layer may have beside dense; the
     first glob that matches counts, and goes before include, exclude and encodings.
     ``target``: the kind of device that the compiled model runs on; ``auto`` is the CPU.
+    ``tune``: ``measure`` times candidates that were not timed before; ``reuse`` takes the times of near sizes where
+    there are some; ``off`` those of the cost model.
     """
 
     policy: Policy = "auto"
@@ -58,6 +61,7 @@ class Options:
     shrink: bool = True
     layers: tuple[tuple[str, str], ...] = ()
     target: Target = "auto"
+    tune: Tune = "measure"
 
     def __post_init__(self) -> None:
         if self.policy not in ("auto", "force", "off"):
@@ -68,6 +72,8 @@ class Options:
             raise InputError("choose a target", f"{self.target!r}", "'auto', 'cpu' or 'cuda'")
         if self.target == "cuda":
             raise InputError("compile for target='cuda'", _no_cuda(), "target='auto' or 'cpu'")
+        if self.tune not in ("measure", "reuse", "off"):
+            raise InputError("choose how to tune", f"{self.tune!r}", "'measure', 'reuse' or 'off'")
         if self.quantize not in (None, "int8"):
             raise InputError("quantise", f"quantize={self.quantize!r}", "quantize='int8', or None for none at all")
         if not isinstance(self.memory_budget, int | float) or not self.memory_budget > 0:
@@ -115,6 +121,7 @@ class Options:
             "shrink": self.shrink,
             "layers": [list(pair) for pair in self.layers],
             "target": self.target,
+            "tune": self.tune,
         }
 
     @classmethod
@@ -132,4 +139,5 @@ class Options:
             shrink=bool(data.get("shrink", False)),
             layers=tuple((glob, text) for glob, text in data.get("layers", ())),
             target=data.get("target", "auto"),
+            tune=data.get("tune", "measure"),
         )

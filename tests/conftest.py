@@ -10,11 +10,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from difflib import unified_diff
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import settings
 
+from spcomp.cost.tuner import Tuner
 from spcomp.targets.amx import avoid_broken_amx
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -53,6 +55,20 @@ def _layers_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     from spcomp import merging
 
     monkeypatch.setattr(merging, "WORTH", math.inf)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How often the tuner was started: one number for each race of kernels."""
+    races: list[int] = []
+    real = Tuner.samples
+
+    def samples(self: Tuner, work: Any, **options: Any) -> dict[str, list[float]]:
+        races.append(len(work))
+        return real(self, work, **options)
+
+    monkeypatch.setattr(Tuner, "samples", samples)
+    return races
 
 
 @pytest.fixture

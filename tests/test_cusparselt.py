@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,7 +118,8 @@ def test_relu_is_in_the_product_where_the_library_has_it() -> None:
         assert fake.seen[0]["activation"] == fused
 
 
-def test_an_algorithm_is_searched_once_for_a_shape_and_used() -> None:
+def test_an_algorithm_is_searched_once_for_a_shape_and_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPCOMP_CACHE_DIR", str(tmp_path))
     cusparselt._remembered.clear()
     fake = Fake()
     call, packed = call_of(Nm(2, 4), fitting(Nm(2, 4), 30, 60, dtype="bfloat16"), schedule=(("library", 0),))
@@ -132,6 +134,30 @@ def test_an_algorithm_is_searched_once_for_a_shape_and_used() -> None:
     kernel(inputs(17, 60, dtype="bfloat16"))
     used = [(s["alg_id"], s["split_k"], s["split_k_mode"]) for s in fake.seen]
     assert used == [(0, 1, -1), (7, 2, 1), (7, 2, 1), (0, 1, -1)]
+    cusparselt._remembered.clear()
+
+
+def test_what_a_search_found_survives_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPCOMP_CACHE_DIR", str(tmp_path))
+    call, _ = call_of(Nm(2, 4), fitting(Nm(2, 4), 32, 64, dtype="bfloat16"), schedule=(("library", 0),))
+
+    def searched(m: int, *, n: int = 32) -> tuple[list[tuple[int, ...]], tuple[int, int, int]]:
+        """What a process that remembers nothing searches, and what it then uses."""
+        cusparselt._remembered.clear()
+        fake = Fake()
+        weight = fitting(Nm(2, 4), n, 64, dtype="bfloat16")
+        kernel = CuSparseLtLinear(replace(call, n=n), weight, None, fake.operators())
+        assert kernel.search(m) == (7, 2, 1)
+        kernel(inputs(m, 64, dtype="bfloat16"))
+        used = fake.seen[0]
+        return fake.searches, (used["alg_id"], used["split_k"], used["split_k_mode"])
+
+    assert searched(8) == ([(64, 8)], (7, 2, 1))
+    assert searched(8) == ([], (7, 2, 1)), "found by the process before"
+    assert searched(16)[0] == [(64, 16)], "other sizes are searched for themselves"
+    assert searched(8, n=48)[0] == [(64, 8)]
+    monkeypatch.setattr(cusparselt, "_versions", lambda: "another library")
+    assert searched(8)[0] == [(64, 8)], "algorithms of another library have other numbers"
     cusparselt._remembered.clear()
 
 

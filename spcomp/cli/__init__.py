@@ -1,4 +1,4 @@
-"""The command line: ``spcomp compile | explain | what-if | benchmark | demo | simulate | sim``.
+"""The command line: ``spcomp compile | explain | what-if | benchmark | demo | tune | simulate | sim``.
 
 Importing it loads no torch. Progress goes to stderr, results to stdout. An error that spcomp raises on purpose prints
 as one message, exit code 2.
@@ -19,6 +19,7 @@ from spcomp.cli.explain import explain_command
 from spcomp.cli.sim import sim_app
 from spcomp.cli.sim_systolic import systolic_command
 from spcomp.cli.simulate import simulate_command
+from spcomp.cli.tune import tune_command
 from spcomp.cli.what_if import what_if_command
 from spcomp.cost.cache import default_folder
 from spcomp.errors import SpcompError
@@ -58,6 +59,7 @@ app.command("compile")(compile_command)
 app.command("explain")(explain_command)
 app.command("what-if")(what_if_command)
 app.command("benchmark")(benchmark_command)
+app.command("tune")(tune_command)
 app.command("demo")(demo_command)
 sim_app.command("systolic")(systolic_command)
 app.command("simulate")(simulate_command)

@@ -29,6 +29,7 @@ class Choices:
     quantize: str | None = None
     layers: tuple[str, ...] = ()
     """Each ``GLOB=ENCODING``."""
+    tune: str = "measure"
 
     def keywords(self) -> dict[str, Any]:
         encodings = None if self.encodings is None else [e.strip() for e in self.encodings.split(",")]
@@ -42,6 +43,7 @@ class Choices:
             "debug_dir": self.debug_dir,
             "quantize": self.quantize,
             "layers": _layers(self.layers),
+            "tune": self.tune,
         }
 
 

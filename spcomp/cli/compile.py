@@ -28,6 +28,7 @@ def compile_command(
     threads: o.Threads = None,
     debug_dir: o.DebugDir = None,
     quantize: o.Quantize = None,
+    tune: o.TuneOption = "measure",
     trust: o.Trust = False,
 ) -> None:
     """Compile a model with zeros in its weights for this CPU, and explain what was chosen."""
@@ -46,6 +47,7 @@ def compile_command(
             debug_dir,
             quantize,
             tuple(layer or ()),
+            tune,
         )
         compiled = compiled_from(named, choices, say)
         saved = compiled.save(out) if out is not None else None

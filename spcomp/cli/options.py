@@ -48,5 +48,9 @@ EngineOption = Annotated[str, typer.Option(help="What runs the rest of the graph
 Quantize = Annotated[
     str | None, typer.Option(help="int8: linear layers may round weights and inputs to int8 where that is faster.")
 ]
+TuneOption = Annotated[
+    str,
+    typer.Option(help="measure: time what was not timed before; reuse: take times of near sizes; off: the model's."),
+]
 DebugDir = Annotated[Path | None, typer.Option(help="Dump graphs and kernel sources here.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result here as JSON.")]

@@ -21,6 +21,13 @@ class RangeDecision:
     """The best dense program at the same row count."""
     at_rows: int
     """The row count at which the times were taken."""
+    source: str = ""
+    """Where the times come from, if nobody took them here: ``estimated from ...``, ``predicted by ...``."""
+
+    @property
+    def estimated(self) -> bool:
+        """Whether no clock took these times."""
+        return self.source.startswith(("estimated", "predicted"))
 
     @property
     def speedup(self) -> float:

@@ -55,9 +55,10 @@ class Explanation:
             for i, r in enumerate(d.ranges):
                 head = (d.layer, f"{d.n} x {d.k}", f"{d.zeros:.1%}", d.pattern, d.encoding) if i == 0 else ("",) * 5
                 size = f"{d.nbytes / max(1, d.dense_nbytes):.0%} of {count_of_bytes(d.dense_nbytes)}" if i == 0 else ""
+                about = "~" if r.estimated else ""
                 found.append(
-                    (*head, f"{r.rows} (at {r.at_rows})", f"{r.measured_us:.0f}", f"{r.predicted_us:.0f}",
-                     f"{r.dense_us:.0f}", f"{r.speedup:.2f}x", size)
+                    (*head, f"{r.rows} (at {r.at_rows})", f"{about}{r.measured_us:.0f}", f"{r.predicted_us:.0f}",
+                     f"{about}{r.dense_us:.0f}", f"{r.speedup:.2f}x", size)
                 )  # fmt: skip
         return found
 

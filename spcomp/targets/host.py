@@ -39,6 +39,15 @@ class HostCpu:
     def digest(self) -> str:
         return hashlib.blake2b(json.dumps(asdict(self), sort_keys=True).encode(), digest_size=8).hexdigest()
 
+    @property
+    def device(self) -> str:
+        """The name that measured times are filed under: the model, and a digest of its features and caches.
+
+        How many cores this process may use is no part of it: how many threads were timed stands beside it.
+        """
+        known = [self.model, self.features, self.l1d_bytes, self.l2_bytes, self.l3_bytes]
+        return f"{self.model} [{hashlib.blake2b(json.dumps(known).encode(), digest_size=4).hexdigest()}]"
+
 
 def _cpuinfo() -> tuple[str, tuple[str, ...]]:
     model, flags = platform.processor() or platform.machine(), frozenset[str]()

@@ -12,6 +12,9 @@ import torch
 from spcomp.codegen.cusparselt.metadata import cutlass_form
 from spcomp.codegen.cusparselt.rules import CUTLASS, RULES, Multiples, pad, up
 from spcomp.codegen.reference.backend import activate
+from spcomp.cost.cache import default_folder
+from spcomp.cost.database import TuningDatabase
+from spcomp.cost.records import SearchRecord
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor, pack
 from spcomp.errors import KernelError
@@ -48,7 +51,14 @@ class Operators:
 
 
 _remembered: dict[tuple[object, ...], Algorithm] = {}
-"""By device, sizes, dtypes and bias: what was found fastest. A fact of the machine, as cuBLAS's heuristics are."""
+"""By device, sizes, dtypes and bias: what was found fastest. A fact of the machine, as cuBLAS's heuristics are; it is
+in the tuning database too, for other processes."""
+
+
+def _versions() -> str:
+    """Of what numbers the algorithms."""
+    library = torch.backends.cusparselt.version() if torch.backends.cusparselt.is_available() else None
+    return f"torch={torch.__version__} cusparselt={library}"
 
 
 class CuSparseLtLinear:
@@ -95,13 +105,21 @@ class CuSparseLtLinear:
         return (device, self.n, self.k, m, self.weight_dtype, self.result_dtype, *known)
 
     def search(self, m: int) -> Algorithm:
-        """Find the fastest algorithm for M = ``m`` rows on this device, once."""
+        """The fastest algorithm for M = ``m`` rows on this device: found once, by this process or an earlier one."""
         m = up(m, self.rules.m)
         key = self._key(m)
-        if key not in _remembered:
+        if key in _remembered:
+            return _remembered[key]
+        device, about = str(key[0]), f"cusparselt {' '.join(map(str, key[1:]))}"
+        database = TuningDatabase(default_folder())
+        found = database.search(device, _versions(), about)
+        if found is not None and len(found) == len(UNSEARCHED):
+            _remembered[key] = (found[0], found[1], found[2])
+        else:
             x = torch.zeros(m, self.k, dtype=self.weight_dtype, device=self.device)
             arguments = (self.compressed, x.t(), self.bias, self.alpha, self.result_dtype, True)
             _remembered[key] = self.operators.best(*arguments)
+            database.add([SearchRecord(device, _versions(), about, _remembered[key])])
         return _remembered[key]
 
     def __call__(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
