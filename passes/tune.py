@@ -2,8 +2,8 @@
 
 The likeliest few of ``propose`` are packed, compiled and timed; the same statistics on the same machine are not timed
 twice, unless a verdict was close: then the doubtful row counts are. Where two neighbouring row counts have different
-winners, the middle is measured before the split is believed. What was timed near by says which candidates to leave out,
-and where ``tune="reuse"`` asks for it, what they take (:mod:`spcomp.passes.reuse`).
+winners, the middle is measured before the split is believed. Where ``tune="reuse"`` asks for it, what was timed near by
+says what candidates take, and which to leave out (:mod:`spcomp.passes.reuse`).
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class _SitePlan:
         if site.int8 is not None:
             call = replace(call, quantize=planner.quantize)
         self.dense = planner.best_dense(call, site.weight, site.bias, self.points, site.scale)
-        if planner.tune == "measure" and not self._all_known():
+        if planner.tune == "reuse" and not self._all_known():
             at = {m: [c for c in self.candidates if serves(c, self.candidates, m)] for m in self.points}
             self.candidates = self.known.likely(self.candidates, at)
 
