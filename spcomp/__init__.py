@@ -45,6 +45,7 @@ _HOMES = {
 }
 __all__ = [
     "NM",
+    "VNM",
     "Block",
     "CompiledModule",
     "Explanation",
@@ -53,7 +54,6 @@ __all__ = [
     "SimReport",
     "SpcompError",
     "Unstructured",
-    "VNM",
     "WhatIf",
     "compile",
     "load",

@@ -43,8 +43,8 @@ class Wanted:
 
 
 def parse_wanted(text: str) -> Wanted:
-    """What ``text`` asks for: ``csr`` (any parameters), ``block 8x8``, ``nm 2:4``, ``vnm 64:2:8``, or as encodings print
-    themselves: ``csr(block_columns=128)``. Letter case and extra blanks do not matter.
+    """What ``text`` asks for: ``csr`` (any parameters), ``block 8x8``, ``nm 2:4``, ``vnm 64:2:8``, or as encodings
+    print themselves: ``csr(block_columns=128)``. Letter case and extra blanks do not matter.
 
     Raises:
         InputError: no encoding is called so, or it has no such parameters; near names are listed.

@@ -18,8 +18,8 @@ Mask = NDArray[np.bool_]
 """Shape (N, K); True where the element is a nonzero."""
 
 ACCEPTED_FORMS = (
-    "nm 2:4 (or 2:4, nm 2:4 axis 0), vnm 64:2:8, block 8x8 (or 8x8), unstructured 90% (or 90%), dead rows, dead columns, "
-    "or several of them joined by ' & '"
+    "nm 2:4 (or 2:4, nm 2:4 axis 0), vnm 64:2:8, block 8x8 (or 8x8), unstructured 90% (or 90%), dead rows, "
+    "dead columns, or several of them joined by ' & '"
 )
 
 
@@ -78,7 +78,7 @@ class VNM(Pattern):
     m: int
 
     def __post_init__(self) -> None:
-        if self.v < 1 or not 1 <= self.n or not 2 * self.n <= self.m:
+        if self.v < 1 or self.n < 1 or 2 * self.n > self.m:
             found = "it needs 1 <= v and 1 <= 2 * n <= m"
             raise PatternError(f"the pattern vnm {self.v}:{self.n}:{self.m}", found, "vnm 64:2:8")
 
@@ -195,7 +195,7 @@ class And(Pattern):
 
 
 def _most_in_group(lines: Mask, m: int) -> int:
-    """The largest number of nonzeros in an aligned group of ``m`` along a line; there is at least one line and group."""
+    """The largest number of nonzeros in an aligned group of ``m`` along a line, of at least one line and group."""
     return int(np.add.reduceat(lines, np.arange(0, lines.shape[1], m), axis=1, dtype=np.int64).max())
 
 
