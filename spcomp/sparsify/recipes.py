@@ -29,7 +29,7 @@ class Recipe:
     scope: Literal["layer", "global"] = "layer"
     """``layer``: the same fraction in every layer. ``global``: one threshold over all layers."""
     criterion: Literal["magnitude"] = "magnitude"
-    """What makes a weight worth keeping: its magnitude, for a block or a column the sum of squares (Han et al. 2015)."""
+    """What makes a weight worth keeping: its magnitude, for a block or column the sum of squares (Han et al. 2015)."""
     include: tuple[str, ...] = ("*",)
     """``fnmatch`` globs of module names to prune."""
     exclude: tuple[str, ...] = ()
