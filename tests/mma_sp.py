@@ -34,7 +34,7 @@ _FORM = re.compile(
 
 
 def run(text: str, constraints: str, inputs: Sequence[Lanes]) -> list[Lanes]:
-    """The registers that the instruction in an inline assembly text gives, from those that it is given, [32 * warps]."""
+    """The registers that the instruction in an inline assembly text gives, from those given to it, [32 * warps]."""
     found = _FORM.fullmatch(text.strip())
     assert found is not None, f"not the instruction that is known here: {text}"
     kinds = constraints.split(",")
@@ -48,7 +48,7 @@ def run(text: str, constraints: str, inputs: Sequence[Lanes]) -> list[Lanes]:
     a, b, c = ([inputs[i - outputs] for i in numbers[key]] for key in "abc")
     metadata = inputs[int(found["e"]) - outputs]
     kind, warps = found["type"], len(metadata) // 32
-    left, stored = sparse_a(kind, _numbers(kind, a), metadata.reshape(warps, 32), int(found["selector"], 16))
+    left, stored = sparse_a(_numbers(kind, a), metadata.reshape(warps, 32), int(found["selector"], 16))
     right = np.zeros((warps, 32, 8))
     right[:, B_ROW, B_COLUMN] = _numbers(kind, b)
     into = np.zeros((warps, 16, 8))
@@ -60,7 +60,7 @@ def run(text: str, constraints: str, inputs: Sequence[Lanes]) -> list[Lanes]:
 
 
 def sparse_a(
-    kind: str, numbers: NDArray[np.float64], metadata: NDArray[Any], selector: int
+    numbers: NDArray[np.float64], metadata: NDArray[Any], selector: int
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """(A, where something of it is stored), both [warps, 16, 32], from numbers [warps, 32, 8] and metadata [warps, 32].
 

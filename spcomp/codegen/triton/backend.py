@@ -46,7 +46,10 @@ class Triton:
 
     def schedules(self, call: KernelCall, m: int) -> Sequence[Schedule]:
         found = schedules_of(call, m, device.multiprocessors(device.home()))
-        return found if torch.version.hip is None else [for_amd(s) for s in found if not nvidia_alone(s)]
+        if torch.version.hip is None and not device.interpreted():
+            return found
+        found = [s for s in found if not nvidia_alone(s)]  # nor does the interpreter know inline assembly
+        return found if torch.version.hip is None else list(map(for_amd, found))
 
     def extra_nbytes(self, call: KernelCall) -> int:
         """Tables beside the packed weight."""

@@ -87,7 +87,10 @@ class CsrRows(TritonKernel):
         turned = self.scratch.floats(turned_floats(x, padded), self.device).view(x.dtype)
         constants = {**common, "BLOCK_M": s["block_m"], "UNROLL": s["lanes"]}
         arguments = (turned, *tables, self.bias, residual, y, len(x), padded // 16)
-        return [turning(x, turned, padded), Launch(csr_many, (row_tiles * token_tiles,), arguments, constants, s["warps"], s["stages"])]
+        return [
+            turning(x, turned, padded),
+            Launch(csr_many, (row_tiles * token_tiles,), arguments, constants, s["warps"], s["stages"]),
+        ]
 
 
 class NmRows(TritonKernel):

@@ -145,9 +145,9 @@ def _vnm(call: KernelCall, m: int, multiprocessors: int) -> list[Schedule]:
     assert isinstance(call.encoding, Vnm)
     found = [] if call.dtype == "float32" else _vnm_sparse(call, call.encoding, m, multiprocessors)
     if m <= 1:
-        programs = -(-call.n // (2 * TILE))
-        splits = splits_for(programs, 8 * multiprocessors)
-        return [*found, schedule(block_m=1, block_t=2, splits=splits, warps=4, stages=3)]
+        programs = -(-call.n // (8 * TILE))
+        splits = splits_for(programs, 4 * multiprocessors, 2 * MOST_SPLITS)
+        return [*found, schedule(block_m=1, block_t=8, splits=splits, warps=4, stages=3)]
     block_m = 16 if m <= FEW_ROWS else 64 if m <= 256 or call.dtype == "float32" else 128
     block_n = min(call.encoding.v, 32 if call.dtype == "float32" else 64)
     splits = splits_for(-(-call.n // block_n) * -(-m // block_m), 2 * multiprocessors)

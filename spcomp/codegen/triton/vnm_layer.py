@@ -96,7 +96,11 @@ class VnmMany(TritonKernel):
     def prepared(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
         p = packed.buffers
         pairs = torch.int32 if p["values"].element_size() == 2 else torch.int64
-        return {"pairs": p["values"].view(pairs), "metadata": p["metadata"].view(torch.int32), "columns": p["columns"]}, {}
+        return {
+            "pairs": p["values"].view(pairs),
+            "metadata": p["metadata"].view(torch.int32),
+            "columns": p["columns"],
+        }, {}
 
     def launches(self, x: torch.Tensor, residual: torch.Tensor | None, y: torch.Tensor) -> list[Launch]:
         call, s = self.call, self.schedule

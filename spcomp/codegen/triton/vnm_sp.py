@@ -45,14 +45,17 @@ def words(pointers, there, COUNT: tl.constexpr):
     """COUNT (1, 2 or 4) neighbours of 4 bytes for each lane by one load, as a tuple of [lanes]; 0 where not there."""
     L: tl.constexpr = pointers.shape[0]
     if COUNT == 1:
-        return (tl.load(pointers, mask=there, other=0),)
-    found = tl.load(pointers[:, None] + tl.arange(0, COUNT)[None, :], mask=there[:, None], other=0)
-    if COUNT == 2:
-        return tl.split(found)
-    even, odd = tl.split(tl.reshape(found, (L, 2, 2)))
-    first, third = tl.split(even)
-    second, fourth = tl.split(odd)
-    return first, second, third, fourth
+        found = (tl.load(pointers, mask=there, other=0),)
+    else:
+        side = tl.load(pointers[:, None] + tl.arange(0, COUNT)[None, :], mask=there[:, None], other=0)
+        if COUNT == 2:
+            found = tl.split(side)
+        else:
+            even, odd = tl.split(tl.reshape(side, (L, 2, 2)))
+            first, third = tl.split(even)
+            second, fourth = tl.split(odd)
+            found = (first, second, third, fourth)
+    return found
 
 
 @triton.jit
@@ -107,8 +110,8 @@ def vnm_sparse(
 
     zero = tl.zeros((32 * WARPS,), dtype=tl.float32)
     sums = ()
-    for i in tl.static_range(ROW_TILES * TOKENS):
-        sums = sums + ((zero, zero, zero, zero),)
+    for _ in tl.static_range(ROW_TILES * TOKENS):
+        sums += ((zero, zero, zero, zero),)
     for step in tl.range(begin, end, loop_unroll_factor=UNROLL):
         eight = words(column_words + step * 8, always, 2)
         b = ()
@@ -120,7 +123,7 @@ def vnm_sparse(
                 live = token < M
                 low = tl.load(lines + one, mask=live & (one < K), other=0)
                 high = tl.load(lines + other, mask=live & (other < K), other=0)
-                b = b + ((pair(low, high),),)
+                b += ((pair(low, high),),)
             else:
                 line = PADDED_BY_16.to(tl.int64) * 8
                 lows = words(lines + one * line, one < K, TOKENS // 2)
@@ -129,8 +132,8 @@ def vnm_sparse(
                 for i in tl.static_range(TOKENS // 2):
                     even = (lows[i] & 0xFFFF) | (highs[i] << 16)
                     odd = ((lows[i] >> 16) & 0xFFFF) | (highs[i] & -65536)
-                    of_tokens = of_tokens + (even, odd)
-                b = b + (of_tokens,)
+                    of_tokens += (even, odd)
+                b += (of_tokens,)
         new = ()
         for t in tl.static_range(ROW_TILES):
             at = (tl.minimum(first_tile + t, TILES - 1) * STEPS + step).to(tl.int64)
@@ -138,7 +141,7 @@ def vnm_sparse(
             word = tl.load(metadata + at * 16 + group * 2 + within % 2)
             for i in tl.static_range(TOKENS):
                 c = sums[t * TOKENS + i]
-                new = new + (multiply(c, a, (b[0][i], b[1][i], b[2][i], b[3][i]), word, TYPE),)
+                new += (multiply(c, a, (b[0][i], b[1][i], b[2][i], b[3][i]), word, TYPE),)
         sums = new
 
     for t in tl.static_range(ROW_TILES):
