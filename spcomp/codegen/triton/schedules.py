@@ -33,8 +33,12 @@ def schedule(**options: int) -> Schedule:
 
 
 def for_amd(found: Schedule) -> Schedule:
-    """The same with no more stages than AMD's memory holds."""
-    return tuple((name, min(value, AMD_STAGES) if name == "stages" else value) for name, value in found)
+    """The same with no more stages than AMD's memory holds; half of the warps where W is cut for 32 lanes each."""
+    options = dict(found)
+    options["stages"] = min(options["stages"], AMD_STAGES)
+    if "block_t" in options:
+        options["warps"] //= 2
+    return schedule(**options)
 
 
 def nvidia_alone(found: Schedule) -> bool:
@@ -145,9 +149,9 @@ def _vnm(call: KernelCall, m: int, multiprocessors: int) -> list[Schedule]:
     assert isinstance(call.encoding, Vnm)
     found = [] if call.dtype == "float32" else _vnm_sparse(call, call.encoding, m, multiprocessors)
     if m <= 1:
-        programs = -(-call.n // (8 * TILE))
+        programs = -(-call.n // (4 * TILE))
         splits = splits_for(programs, 4 * multiprocessors, 2 * MOST_SPLITS)
-        return [*found, schedule(block_m=1, block_t=8, splits=splits, warps=4, stages=3)]
+        return [*found, schedule(block_m=1, block_t=4, splits=splits, warps=4, stages=3)]
     block_m = 16 if m <= FEW_ROWS else 64 if m <= 256 or call.dtype == "float32" else 128
     block_n = min(call.encoding.v, 32 if call.dtype == "float32" else 64)
     splits = splits_for(-(-call.n // block_n) * -(-m // block_m), 2 * multiprocessors)
