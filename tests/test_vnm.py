@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spcomp.codegen.cusparselt.metadata import cutlass_form
+from spcomp.codegen.triton import device
+from spcomp.codegen.triton.backend import Triton
 from spcomp.encodings.buffers import ceil_div
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import pack
@@ -18,7 +20,9 @@ from spcomp.encodings.table import parse_encoding
 from spcomp.encodings.vnm import Vnm
 from spcomp.encodings.wanted import parse_wanted
 from spcomp.errors import EncodingError, InputError
-from spcomp.passes.propose import encodings_for
+from spcomp.passes.base import Site
+from spcomp.passes.propose import encodings_for, propose
+from spcomp.plan import Epilogue, KernelCall, RowRange
 from spcomp.sparsity.facts import VNM_GROUPS, VNM_ROWS
 from spcomp.sparsity.measure import measure
 from tests.kernels import fitting
@@ -199,6 +203,27 @@ def test_proposed_where_it_holds(v: int, m: int) -> None:
     found = [e for e in encodings_for(facts) if isinstance(e, Vnm)]
     assert found == [Vnm(v, m)]
     assert not [e for e in encodings_for(measure(torch.ones(64, 64).tril())) if isinstance(e, Vnm)]
+
+
+class _ByBytes:
+    """A cost model for which only bytes count."""
+
+    def seconds(self, call: KernelCall, m: int, *, cold_bytes: int = 0) -> float:
+        return 1e-12 * (call.weight_nbytes + m)
+
+
+def test_proposed_to_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the backend serves, a 64:2:8 weight is tried in no other encoding: none is smaller, none has no kernel."""
+    monkeypatch.setattr(device, "unavailable", lambda: None)
+    monkeypatch.setattr(device, "home", lambda: torch.device("cpu"))
+    weight = fitting(Vnm(64, 8), 128, 256, density=1.0, dtype="bfloat16")
+    site = Site(0, "fc", weight, None, Epilogue(), measure(weight), "fc.weight", None, [RowRange(1, None)])
+    found = propose(site, {"triton": Triton()}, "cuda", _ByBytes(), [1, 16, 512], keep=1)  # type: ignore[arg-type]
+    assert {candidate.encoding for candidate in found} == {Vnm(64, 8)}
+    assert {candidate.nbytes for candidate in found} == {pack(weight, Vnm(64, 8)).nbytes}
+    kinds = {"row_tiles" in dict(candidate.schedule) for candidate in found}
+    assert kinds == {False, True}
+    assert propose(site, {"triton": Triton()}, "cuda", _ByBytes(), [1], only=frozenset({"window"})) == []  # type: ignore[arg-type]
 
 
 def test_sizes_round_up() -> None:
