@@ -157,9 +157,11 @@ def test_zeros_of_w_meet_no_infinity(interpreter: ProcessPoolExecutor) -> None:
 
 
 @needs_triton
-def test_runs_are_bit_equal(interpreter: ProcessPoolExecutor) -> None:
-    """Split sums are added in a fixed order."""
-    assert interpreter.submit(triton_cases.repeats_exactly, Case("block(rows=16, cols=16)", 4, 32, 400)).result()
+@pytest.mark.parametrize("encoding", ["block(rows=16, cols=16)", "vnm(v=16, m=8)"])
+def test_runs_are_bit_equal(interpreter: ProcessPoolExecutor, encoding: str) -> None:
+    """Split sums are added in a fixed order, from memory that the kernel keeps."""
+    assert interpreter.submit(triton_cases.repeats_exactly, Case(encoding, 4, 32, 400)).result()
+    assert interpreter.submit(triton_cases.repeats_exactly, Case(encoding, 12, 32, 160, "bfloat16")).result()
 
 
 @needs_triton
