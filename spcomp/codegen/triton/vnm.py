@@ -63,7 +63,7 @@ def vnm_one(
     total = tl.sum(by_row, axis=2)
     of_tile = tl.arange(0, 8)[None, :, None] + tl.arange(0, 2)[None, None, :] * 8
     outputs = tile[:, None, None] * 16 + of_tile
-    live = (outputs < N) & (token < M)
+    live = outputs < N
     if SPLITS == 1:
         finish(total, bias, residual, y, token, outputs, live, N, ACTIVATION)
     else:
