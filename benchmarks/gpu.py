@@ -2,7 +2,7 @@
 
 python -m benchmarks.gpu [--only PARTS] [--minutes 8] [--json FILE] [--rehearse]
 
-Parts: ceilings, nm24, blocks, decode, models, grid. Each case is first held to float64, then timed in a CUDA graph
+Parts: ceilings, nm24, blocks, vnm, decode, models, grid. Each case is first held to float64, then timed in a CUDA graph
 over as many copies of its weight as are four L2 caches. A run ends after ``--minutes``; run the same line again with
 the same ``--json FILE`` until it says that nothing is left. Ratios are seconds of dense / seconds of ours: dense is
 cuBLAS, and ``torch.compile(mode="max-autotune")`` where that is raced and faster. ``--rehearse`` walks through
@@ -49,7 +49,7 @@ from spcomp.plan import KernelCall
 from spcomp.targets.cuda import cuda_missing
 from spcomp.tolerance import TOLERANCES
 
-PARTS = ("ceilings", "nm24", "blocks", "decode", "models", "grid")
+PARTS = ("ceilings", "nm24", "blocks", "vnm", "decode", "models", "grid")
 Work = tuple[str, Callable[[], None]]
 
 
@@ -231,7 +231,7 @@ def work_of(run: Run, parts: list[str]) -> Iterator[Work]:
     """Everything there is to do, by the key of its figure."""
     if "ceilings" in parts:
         yield "dense_tflops_float16", run.ceilings
-    for part in ("nm24", "blocks", "decode"):
+    for part in ("nm24", "blocks", "vnm", "decode"):
         for case, _ in CASES[part] if part in parts else ():
             if run.clock.real:
                 yield case.key, lambda c=case, p=part: run.layer(c, bandwidth=p == "decode")

@@ -14,13 +14,14 @@ from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import PackedTensor, pack
 from spcomp.encodings.spec import Encoding
+from spcomp.encodings.vnm import Vnm
 from spcomp.plan import Epilogue, KernelCall, RowRange
 from spcomp.sparsity.measure import measure
 
 
 @dataclass(frozen=True)
 class Case:
-    """One linear layer at M rows. ``pattern``: ``b64``, ``u`` or ``nm24``, with ``zeros`` in percent."""
+    """One linear layer at M rows. ``pattern``: ``b64``, ``u``, ``nm24``, ``vnm8`` (64:2:8); with ``zeros`` in %."""
 
     pattern: str
     zeros: int
@@ -36,7 +37,7 @@ class Case:
 
 
 def _cases() -> dict[str, list[tuple[Case, float | None]]]:
-    found: dict[str, list[tuple[Case, float | None]]] = {"nm24": [], "blocks": [], "decode": []}
+    found: dict[str, list[tuple[Case, float | None]]] = {"nm24": [], "blocks": [], "vnm": [], "decode": []}
     for size in (4096, 8192, 16384):
         found["nm24"].append((Case("nm24", 50, 4096, size, size, size == 8192), 1.3))
     for size in (4096, 8192):
@@ -44,6 +45,10 @@ def _cases() -> dict[str, list[tuple[Case, float | None]]]:
                  ("b16", 90): 2.0}  # fmt: skip
         for (pattern, zeros), goal in goals.items():
             found["blocks"].append((Case(pattern, zeros, 4096, size, size, pattern == "b64" and zeros == 80), goal))
+    for m, goals in ((1, (2.5, 4.0)), (16, (2.0, 3.0)), (64, (1.6, 2.2)), (4096, (1.2, 1.8))):
+        for size in (4096, 8192):
+            for group, zeros, goal in ((8, 75, goals[0]), (16, 87, goals[1])):
+                found["vnm"].append((Case(f"vnm{group}", zeros, m, size, size), goal if size == 8192 else None))
     for m in (1, 4, 16):
         for n, k in ((4096, 4096), (8192, 8192), (14336, 8192), (8192, 14336)):
             blocks = 3.0 if n == k == 4096 else 5.0
@@ -83,6 +88,8 @@ def encodings_of(case: Case) -> list[Encoding]:
         return [Block(side, side)]
     if case.pattern == "nm24":
         return [Nm(2, 4)]
+    if case.pattern.startswith("vnm"):
+        return [Vnm(64, int(case.pattern[3:]))]
     return [Bitmap()] if case.zeros < 85 else [Bitmap(), Csr(1 << 16)] if case.zeros < 95 else [Csr(1 << 16), Bitmap()]
 
 
@@ -97,6 +104,12 @@ def weight_of(case: Case, dtype: torch.dtype = torch.bfloat16, seed: int = 0) ->
     elif case.pattern == "nm24":
         order = torch.rand(case.n, -(-case.k // 4), 4, generator=g).argsort(-1).argsort(-1)
         keep = (order < 2).reshape(case.n, -1)[:, : case.k]
+    elif case.pattern.startswith("vnm"):
+        m, strips = int(case.pattern[3:]), -(-case.n // 64)
+        chosen = torch.rand(strips, -(-case.k // m), m, generator=g).argsort(-1).argsort(-1) < 4
+        order = torch.rand(64 * strips, -(-case.k // m), m, generator=g)
+        order = order.masked_fill(~chosen.repeat_interleave(64, 0), 2.0).argsort(-1).argsort(-1)
+        keep = (order < 2).reshape(64 * strips, -1)[: case.n, : case.k]
     else:
         keep = torch.rand(case.n, case.k, generator=g) >= case.zeros / 100
     return torch.where(keep, weight, 0.0).to(dtype)

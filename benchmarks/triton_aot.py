@@ -10,6 +10,7 @@ Needs Triton, no GPU.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -21,7 +22,7 @@ from spcomp.codegen.triton.backend import kernel_of
 from spcomp.codegen.triton.conv_layer import BlocksConv
 from spcomp.codegen.triton.expert_layer import GroupedBlocks
 from spcomp.codegen.triton.launch import Launch
-from spcomp.codegen.triton.schedules import for_amd, schedules_of
+from spcomp.codegen.triton.schedules import for_amd, nvidia_alone, schedules_of
 from spcomp.conv_shape import ConvShape
 from spcomp.encodings.block import Block
 from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor, pack
@@ -32,7 +33,7 @@ from spcomp.sparsity.measure import measure
 
 N, K = 1024, 2048
 MULTIPROCESSORS = 132
-TENSOR = ("wgmma", "mma", "tcgen05")
+TENSOR = ("wgmma", "mma", "mma_sp", "tcgen05")
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Layer:
     """``experts``: eight of them; ``conv``: of 3 x 3 taps over 56 x 56 pixels."""
 
     def __str__(self) -> str:
-        short = self.encoding.replace("rows=", "").replace("cols=", "").replace("n=", "").replace("m=", "")
+        short = re.sub(r"(rows|cols|n|m|v)=", "", self.encoding)
         return f"{'' if self.op == 'linear' else self.op + ' '}{short} M={self.m} {self.dtype}"
 
 
@@ -57,7 +58,7 @@ LAYERS = tuple(
         ("block(rows=64, cols=64)", (1, 16, 4096)), ("block(rows=32, cols=32)", (1, 16, 4096)),
         ("block(rows=16, cols=16)", (1, 16, 4096)), ("block(rows=128, cols=128)", (16, 4096)),
         ("bitmap", (1, 16, 256)), ("csr(block_columns=65536)", (1, 16, 256)), ("nm(n=2, m=4)", (1, 16, 256)),
-        ("nm(n=4, m=8)", (1, 16)),
+        ("nm(n=4, m=8)", (1, 16)), ("vnm(v=64, m=8)", (1, 16, 64, 4096)), ("vnm(v=64, m=4)", (1,)),
     )
     for m in rows
 ) + tuple(
@@ -65,7 +66,10 @@ LAYERS = tuple(
     for dtype in ("bfloat16", "float16", "float32") for op in ("experts", "conv")
 )  # fmt: skip
 QUICK = tuple(layer for layer in LAYERS if layer.dtype == "bfloat16")
-WIDE = ("blocks_many", "blocks_grouped", "blocks_conv", "blocks_few", "nm_rows", "csr_many", "tokens_last", "add_parts")
+WIDE = (
+    "blocks_many", "blocks_grouped", "blocks_conv", "blocks_few", "nm_rows", "csr_many", "vnm_sparse", "vnm_one",
+    "tokens_last", "add_parts",
+)  # fmt: skip
 """Kernels whose data lies so that it can be read 16 bytes at a time; nonzeros of single rows start anywhere."""
 
 
@@ -77,8 +81,11 @@ def launches(layer: Layer, part: str) -> Iterator[tuple[str, Launch]]:
         yield from _others(layer, call, packed, part)
         return
     seen = set()
+    amd = PARTS[part].target.backend == "hip"
     for schedule in schedules_of(call, layer.m, MULTIPROCESSORS):
-        schedule = for_amd(schedule) if PARTS[part].target.backend == "hip" else schedule
+        if amd and nvidia_alone(schedule):
+            continue
+        schedule = for_amd(schedule) if amd else schedule
         kernel = kernel_of(replace(call, schedule=schedule), packed, torch.zeros(N, dtype=TORCH_DTYPES[layer.dtype]),
                            torch.device("cpu"))  # fmt: skip
         for launch in kernel.example(layer.m):
@@ -135,6 +142,10 @@ def wrong_with(found: Compiled, layer: Layer) -> list[str]:
         wrong.append(f"{found.shared_bytes} bytes of shared memory")
     if found.part == "sm_90" and found.name == "blocks_many" and layer.dtype != "float32" and not counts["wgmma"]:
         wrong.append("no wgmma")
+    if found.name == "vnm_sparse" and not counts["mma_sp"]:
+        wrong.append("no products of sparse tensor cores")
+    if found.name == "vnm_sparse" and counts["shared"]:
+        wrong.append("fragments that go through shared memory")
     if found.name in WIDE and not counts["load16"] + counts.get("async16", 0):
         wrong.append("no loads of 16 bytes")
     return wrong

@@ -28,7 +28,7 @@ from spcomp.encodings.window import Window
 from spcomp.kernel import Backend
 from spcomp.passes.base import Site
 from spcomp.passes.infer_sparsity import positive_zeros
-from spcomp.passes.told import CSR_COLUMNS, SORTED_COLUMNS, SPLITS, told
+from spcomp.passes.told import CSR_COLUMNS, SORTED_COLUMNS, SPLITS, told, vnm_for
 from spcomp.plan import KernelCall, KernelKey, RowRange, Schedule
 from spcomp.sparsity.bits import as_matrix, weight_bits
 from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, NM_RESTS, SparsityFacts
@@ -130,7 +130,7 @@ def encodings_for(facts: SparsityFacts, only: frozenset[str] | None = None) -> l
     """Encodings worth a thought for a weight with these facts, of ``only`` these; none for a weight without zeros."""
     if facts.nonzeros == facts.elements:
         return []
-    found = _by_rows(facts, only)
+    found = _by_rows(facts, only) + vnm_for(facts)
     found += [Block(r, c) for r, c in BLOCK_SHAPES if r > 1 and facts.block_occupancy(r, c) > 0.5]
     found += [Split(r, c) for r, c in SPLITS if facts.block_occupancy(r, c) <= 0.5 and _clustered(facts, r, c)]
     if facts.dtype == "bfloat16":

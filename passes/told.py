@@ -19,9 +19,10 @@ from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.split import Split
 from spcomp.encodings.transposed import Transposed
+from spcomp.encodings.vnm import Vnm
 from spcomp.encodings.wanted import Wanted
 from spcomp.encodings.window import Window
-from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, NM_RESTS, SparsityFacts
+from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, NM_RESTS, VNM_GROUPS, VNM_ROWS, SparsityFacts
 
 CSR_COLUMNS = (64, 128, 256)
 SORTED_COLUMNS = (64, 128, 256)
@@ -36,6 +37,12 @@ BLOCKS = 3
 def told(facts: SparsityFacts, wanted: Wanted) -> list[Encoding]:
     """The encodings that ``wanted`` means for a weight with these facts, none of which refuses it."""
     return [e for e in _meant(facts, wanted) if e.refuses(facts) is None]
+
+
+def vnm_for(facts: SparsityFacts) -> list[Encoding]:
+    """The V:2:M that stores least, if any holds: the widest groups, and of those the most rows."""
+    every: list[Encoding] = [Vnm(v, m) for m in reversed(VNM_GROUPS) for v in reversed(VNM_ROWS)]
+    return [e for e in every if e.refuses(facts) is None][:1]
 
 
 def why_not(facts: SparsityFacts, wanted: Wanted, points: Sequence[int], target: str) -> str:
@@ -72,6 +79,8 @@ def _meant(facts: SparsityFacts, wanted: Wanted) -> list[Encoding]:
             return [Nm(n, m)]
         case "nm_rest":
             return [NmRest(n, m, 100) for n, m in NM_RESTS]
+        case "vnm":
+            return vnm_for(facts) or [Vnm(VNM_ROWS[-1], VNM_GROUPS[0])]
         case "window":
             return [Window(width) for width in WIDTHS]
         case "quad":

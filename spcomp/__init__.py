@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from spcomp.simulation import simulate
     from spcomp.sparsify import Recipe, sparsify
     from spcomp.sparsity.measure import measure
-    from spcomp.sparsity.pattern import NM, Block, Unstructured
+    from spcomp.sparsity.pattern import NM, VNM, Block, Unstructured
 
 _HOMES = {
     "NM": "spcomp.sparsity.pattern",
@@ -34,6 +34,7 @@ _HOMES = {
     "SimReport": "spcomp.report.simulated",
     "SpcompError": "spcomp.errors",
     "Unstructured": "spcomp.sparsity.pattern",
+    "VNM": "spcomp.sparsity.pattern",
     "WhatIf": "spcomp.report.what_if",
     "compile": "spcomp.api",
     "load": "spcomp.artifact",
@@ -44,6 +45,7 @@ _HOMES = {
 }
 __all__ = [
     "NM",
+    "VNM",
     "Block",
     "CompiledModule",
     "Explanation",

@@ -18,6 +18,7 @@ from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.spec import ITEM_BYTES, Encoding
 from spcomp.encodings.split import Split
 from spcomp.encodings.transposed import Transposed
+from spcomp.encodings.vnm import Vnm
 from spcomp.encodings.window import Window
 from spcomp.kernel import Kernel
 from spcomp.plan import Epilogue, KernelCall, RowRange, Schedule
@@ -42,6 +43,13 @@ def fitting(
             groups = -(-k // m)
             order = torch.rand(n, groups, m, generator=generator).argsort(2).argsort(2)
             keep = (order < most).reshape(n, groups * m)[:, :k]
+            keep &= torch.rand(n, k, generator=generator) < (2 * density if density < 1 else 1.1)
+        case Vnm(v=v, m=m):
+            strips, groups = -(-n // v), -(-k // m)
+            chosen = torch.rand(strips, groups, m, generator=generator).argsort(2).argsort(2) < 4
+            order = torch.rand(strips * v, groups, m, generator=generator)
+            order = order.masked_fill(~chosen.repeat_interleave(v, 0), 2.0).argsort(2).argsort(2)
+            keep = (order < 2).reshape(strips * v, groups * m)[:n, :k]
             keep &= torch.rand(n, k, generator=generator) < (2 * density if density < 1 else 1.1)
         case Block(rows=rows, cols=cols):
             live = torch.rand(-(-n // rows), -(-k // cols), generator=generator) < density

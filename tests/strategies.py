@@ -19,8 +19,9 @@ from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.spec import BIT_DTYPES, Encoding
 from spcomp.encodings.split import Split
 from spcomp.encodings.table import ENCODINGS
+from spcomp.encodings.vnm import Vnm
 from spcomp.encodings.window import WIDTHS, Window
-from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, NM_RESTS
+from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, NM_RESTS, VNM_GROUPS, VNM_ROWS
 
 DTYPES = tuple(BIT_DTYPES)
 SPECIAL_BITS: dict[str, list[int]] = {
@@ -40,14 +41,16 @@ def shapes() -> st.SearchStrategy[tuple[int, int]]:
 
 @st.composite
 def masks(draw: st.DrawFn, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Where the nonzeros are: unstructured, N:M along either axis, blocks, dead rows and columns, none, all."""
+    """Where the nonzeros are: unstructured, N:M along either axis, V:2:M, blocks, dead rows and columns, none, all."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     rows, columns = shape
-    match draw(st.sampled_from(["unstructured", "nm", "nm0", "blocks", "none", "all", "dead"])):
+    match draw(st.sampled_from(["unstructured", "nm", "nm0", "vnm", "blocks", "none", "all", "dead"])):
         case "nm":
             return _nm(rng, shape, draw(st.sampled_from(NM_GROUPS)))
         case "nm0":
             return _nm(rng, (columns, rows), draw(st.sampled_from(NM_GROUPS))).T
+        case "vnm":
+            return vnm_mask(rng, shape, draw(st.sampled_from(VNM_ROWS)), draw(st.sampled_from(VNM_GROUPS)))
         case "blocks":
             tall, wide = draw(st.sampled_from(BLOCK_SHAPES))
             live = rng.random((-(-rows // tall), -(-columns // wide))) < 0.3
@@ -67,6 +70,15 @@ def _nm(rng: np.random.Generator, shape: tuple[int, int], m: int) -> NDArray[np.
     n = int(rng.integers(1, m))
     keep = rng.random((shape[0], groups, m)).argsort(axis=2) < n
     return keep.reshape(shape[0], groups * m)[:, : shape[1]]
+
+
+def vnm_mask(rng: np.random.Generator, shape: tuple[int, int], v: int, m: int) -> NDArray[np.bool_]:
+    """Up to two of m in a row, in four columns of every block of v x m."""
+    rows, blocks = -(-shape[0] // v), -(-shape[1] // m)
+    chosen = rng.random((rows, blocks, m)).argsort(axis=2) < 4
+    rank = np.where(chosen.repeat(v, axis=0), rng.random((rows * v, blocks, m)), 2.0).argsort(axis=2).argsort(axis=2)
+    keep = rank < rng.integers(0, 3, size=(rows * v, blocks, 1))
+    return keep.reshape(rows * v, blocks * m)[: shape[0], : shape[1]]
 
 
 @st.composite
@@ -119,6 +131,8 @@ def encodings(name: str) -> st.SearchStrategy[Encoding]:
             return st.builds(
                 lambda nm, most: NmRest(*nm, most), st.sampled_from(NM_RESTS), st.sampled_from([1, 10, 100])
             )
+        case "vnm":
+            return st.builds(Vnm, st.sampled_from(VNM_ROWS), st.sampled_from(VNM_GROUPS))
         case "window":
             return st.sampled_from(WIDTHS).map(Window)
         case "quad":

@@ -27,6 +27,7 @@ from spcomp.encodings.spec import Encoding
 from spcomp.encodings.split import Split
 from spcomp.encodings.table import ENCODINGS, encoding_from_dict, encoding_to_dict, parse_encoding
 from spcomp.encodings.transposed import Transposed
+from spcomp.encodings.vnm import Vnm
 from spcomp.encodings.window import Window
 from spcomp.errors import EncodingError
 from spcomp.sparsity.bits import weight_bits
@@ -49,6 +50,8 @@ EXAMPLES = [
     Nm(2, 4),
     Nm(8, 16),
     NmRest(1, 4, 100),
+    Vnm(16, 8),
+    Vnm(64, 4),
     Bitmap(),
     Quad(),
     Quad(4),
@@ -97,6 +100,8 @@ def fitted(weight: torch.Tensor, encoding: Encoding) -> tuple[torch.Tensor, Enco
         return weight, encoding
     if isinstance(encoding, Nm):
         return weight.masked_fill(torch.arange(weight.shape[1]) % encoding.m >= encoding.n, 0), encoding
+    if isinstance(encoding, Vnm):
+        return weight.masked_fill(torch.arange(weight.shape[1]) % encoding.m >= 2, 0), encoding
     assert isinstance(encoding, NmRest)
     assume(len(weight) > 0 and weight.shape[1] > encoding.n)
     weight = weight.clone()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spcomp.encodings.pack import tensor_from_bits
 from spcomp.errors import WeightError
 from spcomp.sparsity import measure as measuring
-from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, NM_RESTS, SparsityFacts
+from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, NM_RESTS, VNM_GROUPS, VNM_ROWS, SparsityFacts
 from spcomp.sparsity.measure import measure
 from tests.strategies import SPECIAL_BITS, bit_matrices, weights
 
@@ -33,6 +33,13 @@ def slow_rest(mask: NDArray[np.bool_], n: int, m: int) -> int:
     return sum(max(0, int(line[i : i + m].sum()) - n) for line in mask for i in range(0, len(line), m))
 
 
+def slow_live_columns(mask: NDArray[np.bool_], v: int, m: int) -> int:
+    if slow_group_max(mask, m) > 2:
+        return m
+    rows, columns = range(0, mask.shape[0], v), range(0, mask.shape[1], m)
+    return max((int(mask[r : r + v, c : c + m].any(axis=0).sum()) for r in rows for c in columns), default=0)
+
+
 def expect_facts(facts: SparsityFacts, bits: NDArray[Any]) -> None:
     mask = bits != 0
     assert facts.shape == bits.shape
@@ -43,6 +50,8 @@ def expect_facts(facts: SparsityFacts, bits: NDArray[Any]) -> None:
     assert facts.group_max == slow
     assert facts.block_counts == {shape: slow_blocks(mask, *shape) for shape in BLOCK_SHAPES}
     assert facts.rests == {rest: slow_rest(mask, *rest) for rest in NM_RESTS}
+    wide = [(v, m) for v in VNM_ROWS for m in VNM_GROUPS if m > 4]
+    assert facts.live_columns == {(v, m): slow_live_columns(mask, v, m) for v, m in wide}
 
 
 @given(bit_matrices())

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from spcomp.errors import PatternError
 from spcomp.sparsity.pattern import (
     NM,
+    VNM,
     And,
     Block,
     DeadColumns,
@@ -25,6 +26,7 @@ SINGLE: st.SearchStrategy[Pattern] = st.one_of(
     st.builds(
         lambda n, more, axis: NM(n, n + more, axis), st.integers(1, 20), st.integers(1, 20), st.sampled_from([0, 1])
     ),
+    st.builds(lambda v, n, more: VNM(v, n, 2 * n + more), st.integers(1, 99), st.integers(1, 9), st.integers(0, 9)),
     st.builds(Block, st.integers(1, 99), st.integers(1, 99)),
     st.builds(Unstructured, st.floats(0, 1)),
     st.builds(DeadRows, st.integers(1, 99)),
@@ -45,6 +47,7 @@ def test_parsing_inverts_printing(pattern: Pattern) -> None:
         ("2:4", NM(2, 4), "nm 2:4"),
         ("nm 1:16 axis 0", NM(1, 16, 0), "nm 1:16 axis 0"),
         ("nm 2:4 axis 1", NM(2, 4), "nm 2:4"),
+        ("VNM 64:2:8", VNM(64, 2, 8), "vnm 64:2:8"),
         ("8x1", Block(8, 1), "block 8x1"),
         ("Block  8x8", Block(8, 8), "block 8x8"),
         ("90%", Unstructured(0.9), "unstructured 90%"),
@@ -63,7 +66,7 @@ def test_forms(text: str, pattern: Pattern, printed: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "2:4:8", "8x", "ninety", "-5%", "nm 2:4 axis 2", "2:4 &", "block 8", "٢:٤"])
 def test_what_cannot_be_parsed_is_told_the_forms(text: str) -> None:
-    with pytest.raises(PatternError, match=r"nm 2:4 .*block 8x8 .*unstructured 90%"):
+    with pytest.raises(PatternError, match=r"nm 2:4 .*vnm 64:2:8, block 8x8 .*unstructured 90%"):
         parse_pattern(text)
 
 
@@ -72,6 +75,8 @@ def test_what_cannot_be_parsed_is_told_the_forms(text: str) -> None:
     [
         ("4:4", "1 <= n < m"),
         ("0:4", "1 <= n < m"),
+        ("vnm 64:2:3", "1 <= 2 \\* n <= m"),
+        ("vnm 0:2:4", "1 <= v"),
         ("0x4", "below 1"),
         ("101%", "not within 0 to 1"),
         ("dead rows 0", "below 1"),
@@ -102,6 +107,15 @@ def test_nm_holds_as_counted_slowly(mask: np.ndarray, n: int, more: int, axis: i
     lines = mask if axis == 1 else mask.T
     slow = all(line[i : i + m].sum() <= n for line in lines for i in range(0, len(line), m))
     assert NM(n, m, 1 if axis else 0).holds(mask) == slow
+
+
+@given(shapes().flatmap(masks), st.sampled_from([1, 3, 16, 64]), st.integers(1, 3), st.integers(0, 9))
+@settings(max_examples=60, deadline=None)
+def test_vnm_holds_as_counted_slowly(mask: np.ndarray, v: int, n: int, more: int) -> None:
+    m = 2 * n + more
+    blocks = [mask[r : r + v, c : c + m] for r in range(0, mask.shape[0], v) for c in range(0, mask.shape[1], m)]
+    slow = all((b.sum(axis=1) <= n).all() and b.any(axis=0).sum() <= 2 * n for b in blocks)
+    assert VNM(v, n, m).holds(mask) == slow
 
 
 @given(shapes().flatmap(masks), st.integers(1, 9), st.integers(1, 9))

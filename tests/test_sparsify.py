@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from spcomp.errors import RecipeError
 from spcomp.sparsify import Cubic, Recipe, sparsify
 from spcomp.sparsify.criteria import block_magnitude, keep_n_of_m
-from spcomp.sparsity.pattern import NM, Block, Unstructured
+from spcomp.sparsity.pattern import NM, VNM, Block, Unstructured
 from tests.pruning import mlp, nonzero_bits, nonzeros_of, one_layer, train
 
 PATTERNS = [
@@ -24,6 +24,7 @@ PATTERNS = [
     Recipe(Unstructured(0.5), scope="global"),
     Recipe(NM(2, 4)),
     Recipe(NM(1, 4, axis=0)),
+    Recipe(VNM(16, 2, 8)),
     Recipe(Block(8, 1), 0.9),
     Recipe(Block(4, 4), 0.5, scope="global"),
 ]
@@ -240,6 +241,41 @@ def test_gradual_sparsity_follows_the_schedule() -> None:
     wanted = [schedule.sparsity_at(t - t % 2, 0.9) for t in range(11)]
     assert seen == pytest.approx(wanted, abs=0.001)
     assert seen[-1] == 0.9
+
+
+@given(rows=sizes, cols=sizes, v=st.sampled_from([1, 4, 16]), n=st.integers(1, 3), more=st.integers(0, 6))
+def test_vnm_keeps_the_heaviest_columns_and_the_largest_in_those(
+    rows: int, cols: int, v: int, n: int, more: int
+) -> None:
+    pattern = VNM(v, n, 2 * n + more)
+    layer = one_layer(rows, cols)
+    before = layer.weight.detach().abs()
+    if cols < pattern.m:
+        with pytest.raises(RecipeError, match=r"does not fit: .* one group needs 1x"):
+            sparsify(layer, Recipe(pattern))
+        return
+    mask = sparsify(layer, Recipe(pattern)).masks[""]
+    assert pattern.holds(nonzeros_of(layer))
+    for r in range(0, rows, v):
+        for c in range(0, cols, pattern.m):
+            block, kept = before[r : r + v, c : c + pattern.m], mask[r : r + v, c : c + pattern.m]
+            heaviest = block.double().square().sum(0).argsort(descending=True)[: 2 * n]
+            for row, mine in zip(block, kept, strict=True):
+                assert set(mine.nonzero().flatten().tolist()) == set(heaviest[row[heaviest].argsort()[-n:]].tolist())
+
+
+def test_vnm_is_reached_by_way_of_more_columns() -> None:
+    layer = one_layer(32, 32)
+    sparsifier = sparsify(layer, Recipe(VNM(16, 2, 16), schedule=Cubic(4)))
+    kept = [int(sparsifier.masks[""].sum())]
+    for _ in range(4):
+        sparsifier.step()
+        kept.append(int(sparsifier.masks[""].sum()))
+    assert kept[0] == 1024
+    assert kept[-1] == 128
+    assert kept == sorted(kept, reverse=True)
+    assert len(set(kept)) > 2
+    assert VNM(16, 2, 16).holds(nonzeros_of(layer))
 
 
 def test_nm_is_reached_by_way_of_looser_groups() -> None:

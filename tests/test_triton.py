@@ -21,6 +21,7 @@ from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.table import parse_encoding
+from spcomp.encodings.vnm import Vnm
 from spcomp.errors import KernelError
 from spcomp.plan import ACTIVATIONS, Epilogue
 from spcomp.tolerance import TOLERANCES
@@ -75,6 +76,40 @@ def test_sizes(agree: Runner, encoding: str, dtype: str) -> None:
 
 
 @needs_triton
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("encoding", "m", "n", "k", "splits"),
+    [
+        ("vnm(v=64, m=8)", 1, 70, 150, 2), ("vnm(v=16, m=16)", 5, 37, 96, 1), ("vnm(v=32, m=4)", 16, 40, 128, 2),
+        ("vnm(v=64, m=32)", 20, 35, 300, 1), ("vnm(v=16, m=8)", 33, 37, 70, 1), ("vnm(v=64, m=16)", 1, 1, 1, 1),
+    ],
+)  # fmt: skip
+def test_vnm_sizes(agree: Runner, encoding: str, m: int, n: int, k: int, splits: int, dtype: str) -> None:
+    """Gathered, and through the instruction as the PTX ISA has it: 8, 16, 32 and 64 tokens a warp, ragged and even."""
+    agree([Case(encoding, m, n, k, dtype, 0.8, bias=m % 2 == 1, schedule=(("splits", splits),))])
+
+
+@needs_triton
+def test_vnm_ends(agree: Runner) -> None:
+    """As :func:`test_ends`, one token or three."""
+    found = []
+    for i, activation in enumerate(ACTIVATIONS):
+        for bias in (False, True):
+            for residual in (False, True):
+                ending = (bias, activation, residual, "", (("splits", 1 + residual), ("unroll", 1)))
+                m, dtype = 1 + 2 * (i + bias & 1), DTYPES[(i + bias + residual) % 3]
+                found.append(Case("vnm(v=16, m=8)", m, 18, 80, dtype, 0.8, *ending))
+    agree(found)
+
+
+@needs_triton
+def test_vnm_into_another_dtype_and_with_no_nonzeros(agree: Runner) -> None:
+    one = (("splits", 1),)
+    agree([Case("vnm(v=16, m=8)", m, 18, 40, "bfloat16", 0.8, result_dtype="float32", schedule=one) for m in (1, 9)])
+    agree([Case("vnm(v=16, m=4)", 1, 18, 40, "float16", density, schedule=one) for density in (0.0, 1.0)])
+
+
+@needs_triton
 @pytest.mark.parametrize("encoding", ["block(rows=32, cols=32)", "bitmap", "csr(block_columns=65536)", "nm(n=2, m=4)"])
 def test_ends(agree: Runner, encoding: str) -> None:
     """Every activation with and without bias and residual, one token and more, in one part and in two."""
@@ -122,9 +157,11 @@ def test_zeros_of_w_meet_no_infinity(interpreter: ProcessPoolExecutor) -> None:
 
 
 @needs_triton
-def test_runs_are_bit_equal(interpreter: ProcessPoolExecutor) -> None:
-    """Split sums are added in a fixed order."""
-    assert interpreter.submit(triton_cases.repeats_exactly, Case("block(rows=16, cols=16)", 4, 32, 400)).result()
+@pytest.mark.parametrize("encoding", ["block(rows=16, cols=16)", "vnm(v=16, m=8)"])
+def test_runs_are_bit_equal(interpreter: ProcessPoolExecutor, encoding: str) -> None:
+    """Split sums are added in a fixed order, from memory that the kernel keeps."""
+    assert interpreter.submit(triton_cases.repeats_exactly, Case(encoding, 4, 32, 400)).result()
+    assert interpreter.submit(triton_cases.repeats_exactly, Case(encoding, 12, 32, 160, "bfloat16")).result()
 
 
 @needs_triton
@@ -139,6 +176,7 @@ def test_wrong_residence(interpreter: ProcessPoolExecutor) -> None:
     [
         ("blocks", "block(rows=64, cols=64)", 256), ("blocks_decode", "block(rows=64, cols=64)", 1),
         ("bitmap", "bitmap", 1), ("csr", "csr(block_columns=65536)", 1), ("nm", "nm(n=2, m=4)", 1),
+        ("vnm_sp", "vnm(v=64, m=8)", 16), ("vnm", "vnm(v=64, m=8)", 256),
     ],
 )  # fmt: skip
 def test_source(interpreter: ProcessPoolExecutor, golden: Golden, name: str, encoding: str, m: int) -> None:
@@ -220,7 +258,7 @@ def test_old_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("encoding", "served"),
     [("block(rows=8, cols=8)", False), ("block(rows=64, cols=64)", True), ("csr(block_columns=128)", False),
-     ("window(width=64)", False), ("bitmap", True)],
+     ("window(width=64)", False), ("bitmap", True), ("vnm(v=16, m=8)", True)],
 )  # fmt: skip
 def test_what_is_served(encoding: str, served: bool) -> None:
     found = parse_encoding(encoding)
@@ -234,12 +272,38 @@ def test_extra_bytes_are_foretold() -> None:
         pytest.skip("needs triton")
     from spcomp.codegen.triton.backend import kernel_of
 
-    for encoding in (Block(16, 16), Bitmap(), Csr(1 << 16), parse_encoding("nm(n=2, m=4)")):
+    for encoding in (Block(16, 16), Bitmap(), Csr(1 << 16), parse_encoding("nm(n=2, m=4)"), Vnm(32, 8)):
         call, packed = call_of(encoding, fitting(encoding, 100, 300), epilogue=Epilogue(), backend="triton")
         for m in (1, 64):
             for schedule in TRITON.schedules(call, m):
                 whole = replace(call, schedule=schedule)
                 assert kernel_of(whole, packed, None, torch.device("cpu")).extra_nbytes == TRITON.extra_nbytes(whole)
+
+
+def test_sparse_tensor_cores_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for float32, not on AMD's GPUs, and not in the interpreter, which has no inline assembly."""
+
+    def kinds(dtype: str) -> set[bool]:
+        call, _ = call_of(Vnm(64, 8), fitting(Vnm(64, 8), 64, 128, dtype=dtype), backend="triton")
+        return {"row_tiles" in dict(schedule) for m in (1, 16, 64, 4096) for schedule in TRITON.schedules(call, m)}
+
+    assert kinds("bfloat16") == {False, True}
+    assert kinds("float32") == {False}
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.version, "hip", "6.0")
+        assert kinds("bfloat16") == {False}
+    monkeypatch.setenv(device.INTERPRET, "1")
+    assert kinds("bfloat16") == {False}
+
+
+@needs_triton
+def test_sparse_tensor_cores_take_no_float32() -> None:
+    from spcomp.codegen.triton.backend import kernel_of
+
+    call, packed = call_of(Vnm(64, 8), fitting(Vnm(64, 8), 64, 128), backend="triton")
+    call = replace(call, schedule=(("row_tiles", 1), ("tokens", 1)))
+    with pytest.raises(KernelError, match="dtype float32, and sparse tensor cores take bfloat16, float16 here"):
+        kernel_of(call, packed, None, torch.device("cpu"))
 
 
 def test_few_programs_split_more() -> None:

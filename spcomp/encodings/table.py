@@ -18,6 +18,7 @@ from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.split import Split
 from spcomp.encodings.transposed import Transposed
+from spcomp.encodings.vnm import Vnm
 from spcomp.encodings.window import Window
 from spcomp.errors import EncodingError
 
@@ -33,13 +34,14 @@ ENCODINGS: dict[str, type[Encoding]] = {
     "split": Split,
     "sorted_csr": SortedCsr,
     "nm_rest": NmRest,
+    "vnm": Vnm,
 }
 
 _FORM = re.compile(r"(\w+)(?:\((.*)\))?", re.ASCII)
 _FIELD = re.compile(r"(\w+)\s*=\s*(-?\d{1,9})", re.ASCII)
 _HINT = (
     "csr(block_columns=128), sorted_csr(block_columns=128), block(rows=8, cols=8), split(rows=8, cols=8), "
-    "nm(n=2, m=4), nm_rest(n=2, m=4), window(width=64), quad(rows=1), bitmap, transposed or dense"
+    "nm(n=2, m=4), nm_rest(n=2, m=4), vnm(v=64, m=8), window(width=64), quad(rows=1), bitmap, transposed or dense"
 )
 
 

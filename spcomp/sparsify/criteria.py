@@ -74,3 +74,15 @@ def keep_n_of_m(scores: Tensor, n: int, m: int, axis: int) -> Tensor:
     mask = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, order[..., m - n :], True)
     cut = mask.flatten(1)[:, :length]
     return cut if axis == 1 else cut.T
+
+
+def keep_vnm(scores: Tensor, v: int, n: int, m: int, columns: int) -> Tensor:
+    """A mask (N, K): in each aligned block of ``v`` x ``m`` the ``columns`` of the largest sum of squares, and of those
+    the ``n`` largest in each row. Ragged blocks count as blocks; of equals the last is kept.
+
+    Scores below 0 are of what may not be kept: they add nothing to their column. The order of choice is that of Castro
+    et al., SC 2023: columns, then rows.
+    """
+    strips = block_magnitude(scores.clamp(min=0), v, 1)
+    chosen = expand_blocks(keep_n_of_m(strips, columns, m, 1), v, 1, (scores.shape[0], scores.shape[1]))
+    return keep_n_of_m(scores.masked_fill(~chosen, float("-inf")), n, m, 1) & chosen

@@ -8,9 +8,9 @@ from typing import Literal
 
 from spcomp.errors import RecipeError
 from spcomp.sparsify.schedules import OneShot, Schedule
-from spcomp.sparsity.pattern import NM, Block, Unstructured
+from spcomp.sparsity.pattern import NM, VNM, Block, Unstructured
 
-PrunePattern = Unstructured | NM | Block
+PrunePattern = Unstructured | NM | VNM | Block
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Recipe:
     """
 
     pattern: PrunePattern
-    """Where zeros may be: ``Unstructured(0.9)``, ``NM(2, 4)`` or ``Block(8, 1)``."""
+    """Where zeros may be: ``Unstructured(0.9)``, ``NM(2, 4)``, ``VNM(64, 2, 8)`` or ``Block(8, 1)``."""
     sparsity: float | None = None
     """For block patterns, the fraction of blocks to prune, in [0, 1); the others state it themselves."""
     scope: Literal["layer", "global"] = "layer"
     """``layer``: the same fraction in every layer. ``global``: one threshold over all layers."""
     criterion: Literal["magnitude"] = "magnitude"
-    """What makes a weight worth keeping: its magnitude, or for a block the sum of squares (Han et al. 2015)."""
+    """What makes a weight worth keeping: its magnitude, for a block or column the sum of squares (Han et al. 2015)."""
     include: tuple[str, ...] = ("*",)
     """``fnmatch`` globs of module names to prune."""
     exclude: tuple[str, ...] = ()
@@ -45,11 +45,11 @@ class Recipe:
 
     @property
     def final_sparsity(self) -> float:
-        """The fraction pruned at the end: of weights, or for blocks of blocks; 1 - n/m for N:M."""
+        """The fraction pruned at the end: of weights, or for blocks of blocks; 1 - n/m for N:M and V:N:M."""
         match self.pattern:
             case Unstructured(sparsity=sparsity):
                 return sparsity
-            case NM(n=n, m=m):
+            case NM(n=n, m=m) | VNM(n=n, m=m):
                 return 1.0 - n / m
             case Block():
                 assert self.sparsity is not None  # __post_init__ saw to it
@@ -64,11 +64,11 @@ class Recipe:
         return f"prune{{{self.pattern}{amount}, scope={self.scope}, {self.criterion}, {self.schedule}}}"
 
     def _check_types(self) -> None:
-        if not isinstance(self.pattern, Unstructured | NM | Block):
+        if not isinstance(self.pattern, Unstructured | NM | VNM | Block):
             raise RecipeError(
                 f"a recipe with the pattern {self.pattern!r}",
                 "it is none that can be pruned for",
-                "Unstructured(0.9), NM(2, 4) or Block(8, 1)",
+                "Unstructured(0.9), NM(2, 4), VNM(64, 2, 8) or Block(8, 1)",
             )
         if self.scope not in ("layer", "global"):
             raise RecipeError(f"scope={self.scope!r}", "no such scope", '"layer" or "global"')
@@ -81,7 +81,7 @@ class Recipe:
     def _check_sparsity(self) -> None:
         asked = f"a recipe with {self.pattern} and sparsity={self.sparsity}"
         match self.pattern:
-            case NM():
+            case NM() | VNM():
                 if self.sparsity is not None:
                     raise RecipeError(asked, "N:M fixes the sparsity by itself", "leave sparsity out")
                 if self.scope == "global":

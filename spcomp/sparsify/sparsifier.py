@@ -17,12 +17,13 @@ from spcomp.sparsify.criteria import (
     expand_blocks,
     keep_largest,
     keep_n_of_m,
+    keep_vnm,
     magnitude,
 )
 from spcomp.sparsify.recipes import Recipe
 from spcomp.sparsify.summary import LayerSparsity, PruningSummary
 from spcomp.sparsify.weights import PrunableWeight, find_weights
-from spcomp.sparsity.pattern import NM, Block
+from spcomp.sparsity.pattern import NM, VNM, Block
 
 _PRUNED_SCORE = -1.0
 """Below every magnitude: with ``monotone``, a pruned weight is the first to be pruned again."""
@@ -152,6 +153,11 @@ class Sparsifier:
                 keep = max(n, m - math.floor(sparsity * m + 1e-9))
                 scores = [self._hold(magnitude(x), k) for x, k in zip(matrices, kept, strict=True)]
                 return [keep_n_of_m(s, keep, m, axis) for s in scores]
+            case VNM(v=v, n=n, m=m) as pattern:
+                keep = max(n, m - math.floor(sparsity * m + 1e-9))
+                columns = max(pattern.columns, keep)  # whole columns first, then within rows
+                scores = [self._hold(magnitude(x), k) for x, k in zip(matrices, kept, strict=True)]
+                return [keep_vnm(s, v, keep, m, columns) & (s >= 0) for s in scores]
             case Block(rows=rows, cols=cols):
                 alive = [block_magnitude(k, rows, cols) > 0 for k in kept]
                 sums = [block_magnitude(x, rows, cols) for x in matrices]

@@ -10,7 +10,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from spcomp.errors import RecipeError
 from spcomp.sparsify.recipes import Recipe
-from spcomp.sparsity.pattern import NM, Block
+from spcomp.sparsity.pattern import NM, VNM, Block
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +108,8 @@ def _check_fits(weight: PrunableWeight, recipe: Recipe) -> None:
     match recipe.pattern:
         case NM(m=m, axis=axis):
             need_rows, need_cols = (m, 1) if axis == 0 else (1, m)
+        case VNM(m=m):
+            need_rows, need_cols = 1, m
         case Block(rows=need_rows, cols=need_cols):
             pass
         case _:

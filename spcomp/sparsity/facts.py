@@ -13,6 +13,12 @@ NM_GROUPS: tuple[int, ...] = (2, 4, 8, 16)
 """Group lengths for which N:M is measured."""
 NM_RESTS: tuple[tuple[int, int], ...] = ((1, 4), (2, 4))
 """(N, M) for which the nonzeros that fit into no group are counted."""
+VNM_GROUPS: tuple[int, ...] = (4, 8, 16, 32)
+"""M of V:2:M."""
+VNM_ROWS: tuple[int, ...] = (16, 32, 64)
+"""V of V:2:M. What holds for 128 rows holds for 64."""
+VNM_COLUMNS = 4
+"""Columns with nonzeros in a V x M block: what sparse tensor cores choose two of."""
 BLOCK_SHAPES: tuple[tuple[int, int], ...] = (
     (1, 4), (1, 8), (1, 16), (2, 2), (4, 1), (4, 4), (8, 1), (8, 8), (16, 1), (16, 16), (32, 1), (32, 32), (64, 64),
 )  # fmt: skip
@@ -46,6 +52,11 @@ class SparsityFacts:
 
     rests: dict[tuple[int, int], int]
     """(N, M) -> nonzeros beyond the first N of their aligned group of M along K."""
+    live_columns: dict[tuple[int, int], int]
+    """(V, M), M above 4 -> the largest number of columns with a nonzero in any aligned block of V rows and M columns.
+
+    M where some row of some block has more than two nonzeros. V:2:M holds exactly when this is at most 4.
+    """
 
     @property
     def elements(self) -> int:

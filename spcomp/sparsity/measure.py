@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spcomp.sparsity.bits import matrix_shape, weight_bits
 from spcomp.sparsity.digest import in_threads, leaf_digest, root_digest
-from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, NM_RESTS, Axis, SparsityFacts
+from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, NM_RESTS, VNM_GROUPS, VNM_ROWS, Axis, SparsityFacts
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +29,7 @@ _TILE_COLUMNS = 8192
 _TILE_ELEMENTS = 1 << 19
 _EDGE = 64
 """Tiles start at multiples of this, so that no group and no block lies in two of them."""
+_VNM = tuple((v, m) for v in VNM_ROWS for m in VNM_GROUPS if m > 4)
 _cache: OrderedDict[str, SparsityFacts] = OrderedDict()
 _cache_lock = Lock()
 
@@ -71,6 +72,7 @@ class _Counts:
     group_max: dict[tuple[Axis, int], int]
     block_counts: dict[tuple[int, int], int]
     rests: dict[tuple[int, int], int]
+    live_columns: dict[tuple[int, int], int]
 
 
 def _tiles(shape: tuple[int, int]) -> list[_Tile]:
@@ -113,12 +115,13 @@ def _count_tile(tile: NDArray[Any]) -> _Counts:
         column_nonzeros=sums.sum(axis=0, dtype=np.int64)[:columns],
         group_max=group_max,
         block_counts=_block_counts(words),
+        live_columns=_live_columns(words, group_max),
         rests={(n, m): _rest(words, n, m) for n, m in NM_RESTS},
     )
 
 
 def _row_group_max(words: Words, m: int) -> int:
-    """The largest number of bits in any aligned group of ``m`` bits: 2, 4, 8 or 16."""
+    """The largest number of bits in any aligned group of ``m`` bits: 2, 4, 8, 16 or 32."""
     match m:
         case 2:
             pairs = words & (words >> np.uint64(1)) & np.uint64(0x5555_5555_5555_5555)
@@ -131,8 +134,25 @@ def _row_group_max(words: Words, m: int) -> int:
             return int(np.bitwise_count(words.view(np.uint8)).max())
         case 16:
             return int(np.bitwise_count(words.view("<u2")).max())
+        case 32:
+            return int(np.bitwise_count(words.view("<u4")).max())
         case _:
             raise AssertionError(f"NM_GROUPS has a group length without a counting rule: {m}")
+
+
+def _live_columns(words: Words, group_max: dict[tuple[Axis, int], int]) -> dict[tuple[int, int], int]:
+    """(V, M) -> columns with a bit in any V x M block, or M where a row has more than two in M: most rows of W have."""
+    found = {(v, m): m for v, m in _VNM}
+    groups = [m for m in VNM_GROUPS[1:] if m in NM_GROUPS and group_max[1, m] <= 2]
+    if 16 in groups and _row_group_max(words, 32) <= 2:
+        groups.append(32)
+    height = 1
+    while groups and height < VNM_ROWS[-1]:
+        words = words[0::2] | words[1::2]
+        height *= 2
+        if height in VNM_ROWS:
+            found |= {(height, m): _row_group_max(words, m) for m in groups}
+    return found
 
 
 def _rest(words: Words, n: int, m: int) -> int:
@@ -192,6 +212,7 @@ def _merge(shape: tuple[int, int], dtype: str, digest: str, tiles: list[_Tile], 
         group_max={(a, m): max((c.group_max[a, m] for c in counts), default=0) for a in axes for m in NM_GROUPS},
         block_counts={block: sum(c.block_counts[block] for c in counts) for block in BLOCK_SHAPES},
         rests={rest: sum(c.rests[rest] for c in counts) for rest in NM_RESTS},
+        live_columns={(v, m): max((c.live_columns[v, m] for c in counts), default=0) for v, m in _VNM},
     )
 
 

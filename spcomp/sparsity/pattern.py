@@ -18,8 +18,8 @@ Mask = NDArray[np.bool_]
 """Shape (N, K); True where the element is a nonzero."""
 
 ACCEPTED_FORMS = (
-    "nm 2:4 (or 2:4, nm 2:4 axis 0), block 8x8 (or 8x8), unstructured 90% (or 90%), dead rows, dead columns, "
-    "or several of them joined by ' & '"
+    "nm 2:4 (or 2:4, nm 2:4 axis 0), vnm 64:2:8, block 8x8 (or 8x8), unstructured 90% (or 90%), dead rows, "
+    "dead columns, or several of them joined by ' & '"
 )
 
 
@@ -59,11 +59,42 @@ class NM(Pattern):
         lines = mask if self.axis == 1 else mask.T
         if lines.size == 0:
             return True
-        starts = np.arange(0, lines.shape[1], self.m)
-        return bool(np.add.reduceat(lines, starts, axis=1, dtype=np.int64).max() <= self.n)
+        return _most_in_group(lines, self.m) <= self.n
 
     def __str__(self) -> str:
         return f"nm {self.n}:{self.m}" + (" axis 0" if self.axis == 0 else "")
+
+
+@dataclass(frozen=True)
+class VNM(Pattern):
+    """At most ``n`` nonzeros in every aligned group of ``m`` along K, and those of ``v`` rows in ``2 * n`` columns.
+
+    The columns are any, in each aligned block of ``v`` x ``m`` others; ragged blocks count as blocks. Castro et al.,
+    SC 2023. 64:2:4 is 2:4.
+    """
+
+    v: int
+    n: int
+    m: int
+
+    def __post_init__(self) -> None:
+        if self.v < 1 or self.n < 1 or 2 * self.n > self.m:
+            found = "it needs 1 <= v and 1 <= 2 * n <= m"
+            raise PatternError(f"the pattern vnm {self.v}:{self.n}:{self.m}", found, "vnm 64:2:8")
+
+    @property
+    def columns(self) -> int:
+        """Columns with nonzeros in a block, at most."""
+        return 2 * self.n
+
+    def holds(self, mask: Mask) -> bool:
+        if mask.size == 0:
+            return True
+        live = np.logical_or.reduceat(mask, np.arange(0, mask.shape[0], self.v), axis=0)
+        return NM(self.n, self.m).holds(mask) and _most_in_group(live, self.m) <= self.columns
+
+    def __str__(self) -> str:
+        return f"vnm {self.v}:{self.n}:{self.m}"
 
 
 @dataclass(frozen=True)
@@ -163,7 +194,13 @@ class And(Pattern):
         return " & ".join(str(pattern) for pattern in self.patterns)
 
 
+def _most_in_group(lines: Mask, m: int) -> int:
+    """The largest number of nonzeros in an aligned group of ``m`` along a line, of at least one line and group."""
+    return int(np.add.reduceat(lines, np.arange(0, lines.shape[1], m), axis=1, dtype=np.int64).max())
+
+
 _NM = re.compile(r"(?:nm )?(\d{1,9}):(\d{1,9})(?: axis ([01]))?", re.ASCII)
+_VNM = re.compile(r"vnm (\d{1,9}):(\d{1,9}):(\d{1,9})", re.ASCII)
 _BLOCK = re.compile(r"(?:block )?(\d{1,9})x(\d{1,9})", re.ASCII)
 _UNSTRUCTURED = re.compile(r"(?:unstructured )?(\d{1,3}(?:\.\d{1,400})?)%", re.ASCII)
 _DEAD = re.compile(r"dead (rows|columns)(?: (\d{1,18}))?", re.ASCII)
@@ -183,6 +220,8 @@ def parse_pattern(text: str) -> Pattern:
 def _parse_one(part: str, text: str) -> Pattern:
     if match := _NM.fullmatch(part):
         return NM(int(match[1]), int(match[2]), 0 if match[3] == "0" else 1)
+    if match := _VNM.fullmatch(part):
+        return VNM(int(match[1]), int(match[2]), int(match[3]))
     if match := _BLOCK.fullmatch(part):
         return Block(int(match[1]), int(match[2]))
     if match := _UNSTRUCTURED.fullmatch(part):

@@ -41,7 +41,8 @@ _TYPES = {
     torch.int16: "i16", torch.uint16: "u16", torch.int32: "i32", torch.uint32: "u32", torch.int64: "i64",
 }  # fmt: skip
 KINDS = {
-    "wgmma": r"wgmma\.mma_async", "mma": r"\bmma\.sync", "tcgen05": r"tcgen05\.mma", "fma": r"\bfma\.rn",
+    "wgmma": r"wgmma\.mma_async", "mma": r"\bmma\.sync", "mma_sp": r"\bmma\.sp(::\w+)?\.sync",
+    "tcgen05": r"tcgen05\.mma", "fma": r"\bfma\.rn",
     "load16": r"ld\.global(\.\w+(::\w+)*)*\.v4\.[bu]32|ld\.global(\.\w+(::\w+)*)*\.v2\.[bu]64|"
               r"ld\.global(\.\w+(::\w+)*)*\.v8\.[bu]32",
     "load": r"ld\.global", "async16": r"cp\.async\.cg\.shared\.global \[.*?\], \[.*?\], (0x10|16)",
@@ -66,6 +67,8 @@ class Compiled:
     instructions: dict[str, int]
     text: str
     """PTX, or AMD assembly."""
+    layouts: str = ""
+    """Triton's own text of the kernel, with the layout of each tensor over the lanes; empty for AMD."""
 
 
 def compiled(launch: Launch, part: Part) -> Compiled:
@@ -82,7 +85,8 @@ def compiled(launch: Launch, part: Part) -> Compiled:
     text = made.asm["ptx"]
     registers, stack, local = _usage(made.asm["cubin"])
     return Compiled(
-        launch.name, part.name, registers, stack + local, made.metadata.shared, _counted(text, KINDS), text
+        launch.name, part.name, registers, stack + local, made.metadata.shared, _counted(text, KINDS), text,
+        made.asm["ttgir"],
     )  # fmt: skip
 
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from spcomp.codegen.triton import device
-from spcomp.codegen.triton.schedules import bitmap_share, for_amd, schedules_of
+from spcomp.codegen.triton.schedules import bitmap_share, for_amd, nvidia_alone, schedules_of
 from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import PackedTensor
+from spcomp.encodings.vnm import Vnm
 from spcomp.errors import KernelError
 from spcomp.kernel import Kernel
 from spcomp.plan import KernelCall, KernelKey, Schedule
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 TARGET = "cuda"
 DTYPES = ("float16", "bfloat16", "float32")
 """Sums are float32; float32 is multiplied as such, never as TF32."""
-SERVED = ("block", "bitmap", "csr", "nm")
+SERVED = ("block", "bitmap", "csr", "nm", "vnm")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class Triton:
 
     def schedules(self, call: KernelCall, m: int) -> Sequence[Schedule]:
         found = schedules_of(call, m, device.multiprocessors(device.home()))
+        if torch.version.hip is None and not device.interpreted():
+            return found
+        found = [s for s in found if not nvidia_alone(s)]  # nor does the interpreter know inline assembly
         return found if torch.version.hip is None else list(map(for_amd, found))
 
     def extra_nbytes(self, call: KernelCall) -> int:
@@ -86,6 +90,7 @@ def kernel_of(
     """
     from spcomp.codegen.triton.block_layer import BlocksFew, BlocksMany
     from spcomp.codegen.triton.row_layers import BitmapRows, CsrRows, NmRows
+    from spcomp.codegen.triton.vnm_layer import VnmMany, VnmOne, VnmSparse
 
     if call.dtype not in DTYPES or not call.schedule:
         found = f"dtype {call.dtype}, schedule {dict(call.schedule)}"
@@ -99,6 +104,9 @@ def kernel_of(
             kind = CsrRows
         case Nm():
             kind = NmRows
+        case Vnm():
+            options = dict(call.schedule)
+            kind = VnmSparse if "row_tiles" in options else VnmOne if options["block_m"] == 1 else VnmMany
         case _:
             found = f"the encoding {call.encoding}"
             raise KernelError(f"build the kernel of {call.layer}", found, f"one of {', '.join(SERVED)}")

@@ -8,7 +8,7 @@ from spcomp.codegen.triton.blocks import blocks_many
 from spcomp.codegen.triton.blocks_decode import blocks_few
 from spcomp.codegen.triton.device import multiprocessors
 from spcomp.codegen.triton.finish import activate, finish
-from spcomp.codegen.triton.launch import Constants, Launch, TritonKernel, ceil_div
+from spcomp.codegen.triton.launch import Buffers, Constants, Launch, TritonKernel, ceil_div
 from spcomp.codegen.triton.split import add_parts
 from spcomp.encodings.block import Block
 from spcomp.encodings.pack import PackedTensor
@@ -25,17 +25,9 @@ class BlocksMany(TritonKernel):
 
     templates = (blocks_many, finish, activate)
 
-    def __init__(
-        self,
-        call: KernelCall,
-        packed: PackedTensor,
-        bias: torch.Tensor | None,
-        device: torch.device,
-        result_dtype: torch.dtype | None = None,
-    ) -> None:
+    def prepared(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
         heaviest = torch.argsort(packed.buffers["row_start"].diff(), descending=True, stable=True)
-        made = {"order": heaviest.to(torch.int32)}
-        super().__init__(call, packed.buffers, made, bias, device, result_dtype)
+        return packed.buffers, {"order": heaviest.to(torch.int32)}
 
     def launches(self, x: torch.Tensor, residual: torch.Tensor | None, y: torch.Tensor) -> list[Launch]:
         call, s = self.call, self.schedule
@@ -59,16 +51,6 @@ class BlocksFew(TritonKernel):
     ``stages``."""
 
     templates = (blocks_few, add_parts, finish, activate)
-
-    def __init__(
-        self,
-        call: KernelCall,
-        packed: PackedTensor,
-        bias: torch.Tensor | None,
-        device: torch.device,
-        result_dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(call, packed.buffers, {}, bias, device, result_dtype)
 
     def launches(self, x: torch.Tensor, residual: torch.Tensor | None, y: torch.Tensor) -> list[Launch]:
         call, s = self.call, self.schedule

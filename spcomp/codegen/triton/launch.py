@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 
-from spcomp.encodings.pack import TORCH_DTYPES
+from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor
 from spcomp.errors import KernelError
 from spcomp.plan import KernelCall
 
 Constants = Mapping[str, int | str]
+Buffers = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +79,7 @@ class TritonKernel(ABC):
     def __init__(
         self,
         call: KernelCall,
-        buffers: Mapping[str, torch.Tensor],
-        made: Mapping[str, torch.Tensor],
+        packed: PackedTensor,
         bias: torch.Tensor | None,
         device: torch.device,
         result_dtype: torch.dtype | None = None,
@@ -88,13 +88,18 @@ class TritonKernel(ABC):
             found = f"bias={call.epilogue.bias} in its epilogue, and {'a' if bias is not None else 'no'} bias"
             raise KernelError(f"build the kernel of {call.layer}", found, "both or neither")
         self.call = call
+        self.schedule = dict(call.schedule)
         self.device = device
+        buffers, made = self.prepared(packed)
         self.packed = {name: b.to(device) for name, b in buffers.items()}
         self.made = {name: b.to(device) for name, b in made.items()}
         self.bias = None if bias is None else bias.detach().to(device).contiguous()
         self.result_dtype = result_dtype or TORCH_DTYPES[call.dtype]
-        self.schedule = dict(call.schedule)
         self.scratch = Scratch()
+
+    def prepared(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
+        """(packed buffers as the launches read them, what is made beside those). Raises :class:`KernelError`."""
+        return packed.buffers, {}
 
     @abstractmethod
     def launches(self, x: torch.Tensor, residual: torch.Tensor | None, y: torch.Tensor) -> list[Launch]:

@@ -8,13 +8,13 @@ from spcomp.codegen.triton.bitmap import bitmap_rows, expanded, ones
 from spcomp.codegen.triton.block_layer import adding
 from spcomp.codegen.triton.csr import csr_many, csr_one, tokens_last
 from spcomp.codegen.triton.finish import activate, finish
-from spcomp.codegen.triton.launch import Constants, Launch, TritonKernel, ceil_div
+from spcomp.codegen.triton.launch import Buffers, Constants, Launch, TritonKernel, ceil_div
 from spcomp.codegen.triton.nm import nm_rows
 from spcomp.codegen.triton.schedules import bitmap_share
 from spcomp.codegen.triton.split import add_parts
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
-from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor
+from spcomp.encodings.pack import PackedTensor
 from spcomp.errors import KernelError
 from spcomp.plan import KernelCall
 
@@ -29,27 +29,19 @@ class BitmapRows(TritonKernel):
 
     templates = (bitmap_rows, expanded, ones, add_parts, finish, activate)
 
-    def __init__(
-        self,
-        call: KernelCall,
-        packed: PackedTensor,
-        bias: torch.Tensor | None,
-        device: torch.device,
-        result_dtype: torch.dtype | None = None,
-    ) -> None:
-        countable(call, packed)
-        masks = packed.buffers["masks"].view(torch.int32)
-        self.words = masks.shape[1]
-        self.share, _ = bitmap_share(call.k, dict(call.schedule)["splits"])
-        made = {"part_start": part_starts(packed.buffers["masks"], packed.buffers["row_start"], self.share)}
-        buffers = {"values": packed.buffers["values"], "masks": masks}
-        super().__init__(call, buffers, made, bias, device, result_dtype)
+    def prepared(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
+        countable(self.call, packed)
+        p = packed.buffers
+        share, _ = bitmap_share(self.call.k, self.schedule["splits"])
+        made = {"part_start": part_starts(p["masks"], p["row_start"], share)}
+        return {"values": p["values"], "masks": p["masks"].view(torch.int32)}, made
 
     def launches(self, x: torch.Tensor, residual: torch.Tensor | None, y: torch.Tensor) -> list[Launch]:
         call, s = self.call, self.schedule
         splits = len(self.made["part_start"])
+        share, _ = bitmap_share(call.k, s["splits"])
         constants: Constants = {
-            "N": call.n, "K": call.k, "WORDS": self.words, "SHARE": self.share, "BLOCK_M": s["block_m"],
+            "N": call.n, "K": call.k, "WORDS": self.packed["masks"].shape[1], "SHARE": share, "BLOCK_M": s["block_m"],
             "BLOCK_N": s["block_n"], "UNROLL": s["unroll"], "SPLITS": splits, "ACTIVATION": call.epilogue.activation,
         }  # fmt: skip
         grid = (ceil_div(call.n, s["block_n"]) * ceil_div(len(x), s["block_m"]), splits)
@@ -68,22 +60,14 @@ class CsrRows(TritonKernel):
 
     templates = (csr_one, csr_many, tokens_last, finish, activate)
 
-    def __init__(
-        self,
-        call: KernelCall,
-        packed: PackedTensor,
-        bias: torch.Tensor | None,
-        device: torch.device,
-        result_dtype: torch.dtype | None = None,
-    ) -> None:
-        countable(call, packed)
+    def prepared(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
+        countable(self.call, packed)
         counts = packed.buffers["counts"].to(torch.int64)
         ends = counts.cumsum(1) + packed.buffers["block_start"][:-1, None]
         starts = torch.cat([packed.buffers["block_start"][:-1, None], ends], dim=1)
         longest = torch.argsort(counts.sum(0), descending=True, stable=True)
         made = {"row_start": starts.to(torch.int32), "order": longest.to(torch.int32)}
-        buffers = {name: packed.buffers[name] for name in ("values", "columns")}
-        super().__init__(call, buffers, made, bias, device, result_dtype)
+        return {name: packed.buffers[name] for name in ("values", "columns")}, made
 
     def launches(self, x: torch.Tensor, residual: torch.Tensor | None, y: torch.Tensor) -> list[Launch]:
         call, s = self.call, self.schedule
@@ -100,14 +84,13 @@ class CsrRows(TritonKernel):
             return [Launch(csr_one, grid, (x, *tables, self.bias, residual, y), constants, s["warps"], s["stages"])]
         token_tiles = ceil_div(len(x), s["block_m"])
         padded = token_tiles * s["block_m"]
-        floats = ceil_div(padded * call.k * x.element_size(), 4)
-        turned = self.scratch.floats(floats, self.device).view(TORCH_DTYPES[call.dtype])
-        grid = (ceil_div(call.k, TURN) * ceil_div(padded, TURN),)
-        sizes: Constants = {"K": call.k, "BLOCK_K": TURN, "BLOCK_M": TURN}
-        first = Launch(tokens_last, grid, (x, turned, len(x), padded // 16), sizes, 4)
+        turned = self.scratch.floats(turned_floats(x, padded), self.device).view(x.dtype)
         constants = {**common, "BLOCK_M": s["block_m"], "UNROLL": s["lanes"]}
         arguments = (turned, *tables, self.bias, residual, y, len(x), padded // 16)
-        return [first, Launch(csr_many, (row_tiles * token_tiles,), arguments, constants, s["warps"], s["stages"])]
+        return [
+            turning(x, turned, padded),
+            Launch(csr_many, (row_tiles * token_tiles,), arguments, constants, s["warps"], s["stages"]),
+        ]
 
 
 class NmRows(TritonKernel):
@@ -116,16 +99,9 @@ class NmRows(TritonKernel):
 
     templates = (nm_rows, add_parts, finish, activate)
 
-    def __init__(
-        self,
-        call: KernelCall,
-        packed: PackedTensor,
-        bias: torch.Tensor | None,
-        device: torch.device,
-        result_dtype: torch.dtype | None = None,
-    ) -> None:
-        buffers = {"values": packed.buffers["values"], "control": packed.buffers["control"].view(torch.int32)}
-        super().__init__(call, buffers, {}, bias, device, result_dtype)
+    def prepared(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
+        p = packed.buffers
+        return {"values": p["values"], "control": p["control"].view(torch.int32)}, {}
 
     def launches(self, x: torch.Tensor, residual: torch.Tensor | None, y: torch.Tensor) -> list[Launch]:
         call, s = self.call, self.schedule
@@ -152,6 +128,18 @@ def countable(call: KernelCall, packed: PackedTensor) -> None:
     if packed.buffers["values"].numel() > MOST_NONZEROS:
         found = f"{packed.buffers['values'].numel()} nonzeros, and its kernels count to {MOST_NONZEROS}"
         raise KernelError(f"build the kernel of {call.layer}", found, "a block encoding, or splitting the layer")
+
+
+def turned_floats(x: torch.Tensor, padded: int) -> int:
+    """Memory for x [M, K] turned, in float32."""
+    return ceil_div(padded * x.shape[1] * x.element_size(), 4)
+
+
+def turning(x: torch.Tensor, turned: torch.Tensor, padded: int) -> Launch:
+    """x [M, K] -> turned [K, padded], tokens as neighbours and zeros beyond M; padded is a multiple of 16."""
+    grid = (ceil_div(x.shape[1], TURN) * ceil_div(padded, TURN),)
+    sizes: Constants = {"K": x.shape[1], "BLOCK_K": TURN, "BLOCK_M": TURN}
+    return Launch(tokens_last, grid, (x, turned, len(x), padded // 16), sizes, 4)
 
 
 def part_starts(masks: torch.Tensor, row_start: torch.Tensor, share: int) -> torch.Tensor:

@@ -10,12 +10,15 @@ from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
+from spcomp.encodings.vnm import TILE, Vnm
 from spcomp.plan import KernelCall, Schedule
 
 SIDES = (16, 32, 64, 128)
 """Sides of blocks that tensor cores take."""
 FEW_ROWS = 16
 """Up to here W is streamed once, by split programs."""
+MEDIUM_ROWS = 64
+"""Up to here sparse tensor cores are tried first for V:2:M."""
 MOST_SPLITS = 8
 DEEP = 6
 """Stages of the pipeline of many rows: x is read where a loaded index says, and Triton gives each of the two loads half
@@ -30,8 +33,17 @@ def schedule(**options: int) -> Schedule:
 
 
 def for_amd(found: Schedule) -> Schedule:
-    """The same with no more stages than AMD's memory holds."""
-    return tuple((name, min(value, AMD_STAGES) if name == "stages" else value) for name, value in found)
+    """The same with no more stages than AMD's memory holds; half of the warps where W is cut for 32 lanes each."""
+    options = dict(found)
+    options["stages"] = min(options["stages"], AMD_STAGES)
+    if "block_t" in options:
+        options["warps"] //= 2
+    return schedule(**options)
+
+
+def nvidia_alone(found: Schedule) -> bool:
+    """Whether it is one for an instruction that AMD's GPUs do not have."""
+    return "row_tiles" in dict(found)
 
 
 def schedules_of(call: KernelCall, m: int, multiprocessors: int) -> list[Schedule]:
@@ -53,6 +65,8 @@ def schedules_of(call: KernelCall, m: int, multiprocessors: int) -> list[Schedul
             return _csr(m) if columns >= min(call.k, 1 << 14) else []
         case Nm(n=n):
             return _nm(call, m, multiprocessors) if n <= 8 else []
+        case Vnm():
+            return _vnm(call, m, multiprocessors)
         case _:
             return []
 
@@ -128,3 +142,35 @@ def _nm(call: KernelCall, m: int, multiprocessors: int) -> list[Schedule]:
     return [
         schedule(block_m=block_m, block_n=block_n, block_k=block_k, splits=splits, warps=4, stages=3 if m <= 1 else 1)
     ]
+
+
+def _vnm(call: KernelCall, m: int, multiprocessors: int) -> list[Schedule]:
+    """With ``row_tiles`` through sparse tensor cores, otherwise gathered."""
+    assert isinstance(call.encoding, Vnm)
+    found = [] if call.dtype == "float32" else _vnm_sparse(call, call.encoding, m, multiprocessors)
+    if m <= 1:
+        programs = -(-call.n // (4 * TILE))
+        splits = splits_for(programs, 4 * multiprocessors, 2 * MOST_SPLITS)
+        return [*found, schedule(block_m=1, block_t=4, splits=splits, warps=4, stages=3)]
+    block_m = 16 if m <= FEW_ROWS else 64 if m <= 256 or call.dtype == "float32" else 128
+    block_n = min(call.encoding.v, 32 if call.dtype == "float32" else 64)
+    splits = splits_for(-(-call.n // block_n) * -(-m // block_m), 2 * multiprocessors)
+    gathered = schedule(
+        block_m=block_m, block_n=block_n, block_s=1 if call.dtype == "float32" else 2, splits=splits, warps=4, stages=3
+    )
+    return [*found, gathered] if m <= MEDIUM_ROWS else [gathered, *found]
+
+
+def _vnm_sparse(call: KernelCall, encoding: Vnm, m: int, multiprocessors: int) -> list[Schedule]:
+    """Tokens of a warp are 8, 16, 32 or 64; sums take 4 * row_tiles * tokens / 8 registers of every lane."""
+    tokens = 1 if m <= 8 else 2 if m <= 16 else 4 if m <= 32 else 8
+    options = {1: (2, 4), 2: (2, 4), 4: (2,), 8: (1, 2)}[tokens]
+    found = []
+    for row_tiles in sorted({min(tiles, encoding.v // TILE) for tiles in options}):
+        programs = -(-call.n // (4 * row_tiles * TILE)) * -(-max(m, 1) // (8 * tokens))
+        splits = splits_for(programs, 4 * multiprocessors, 2 * MOST_SPLITS)
+        unroll = 4 // row_tiles if tokens == 1 else 1
+        found.append(
+            schedule(row_tiles=row_tiles, tokens=tokens, splits=splits, unroll=max(1, unroll), warps=4, stages=1)
+        )
+    return found
