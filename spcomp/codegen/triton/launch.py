@@ -121,6 +121,15 @@ class TritonKernel(ABC):
         y = torch.empty(rows, self.call.n, dtype=self.result_dtype, device=self.device)
         return self.launches(x, torch.empty_like(y) if self.call.epilogue.residual else None, y)
 
+    def prepare(self, m: int) -> None:
+        """Compile what ``m`` rows take, by computing zeros: no call compiles after that.
+
+        Sizes at run time specialise nothing, and inputs that are not aligned to 16 bytes, which would, are copied.
+        """
+        x = torch.zeros(m, self.call.k, dtype=TORCH_DTYPES[self.call.dtype], device=self.device)
+        other = torch.zeros(m, self.call.n, dtype=x.dtype, device=self.device)
+        self(x, *((other,) if self.call.epilogue.residual else ()))
+
     def __call__(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
         if x.device != self.device:
             found = f"its weight is on {self.device}, the input on {x.device}"
@@ -128,12 +137,18 @@ class TritonKernel(ABC):
         y = x.new_empty((*x.shape[:-1], self.call.n), dtype=self.result_dtype)
         if y.numel() == 0:
             return y
-        rows = x.reshape(y.numel() // self.call.n, self.call.k).contiguous()
-        other = residual[0].reshape(-1, self.call.n).contiguous() if residual else None
+        rows = aligned(x.reshape(y.numel() // self.call.n, self.call.k))
+        other = aligned(residual[0].reshape(-1, self.call.n)) if residual else None
         with torch.cuda.device(x.device) if x.device.type == "cuda" else nullcontext():
             for launch in self.launches(rows, other, y.reshape(-1, self.call.n)):
                 launch.run()
         return y
+
+
+def aligned(x: torch.Tensor) -> torch.Tensor:
+    """Contiguous and from an address of 16 bytes on, which compiled kernels take for granted: a copy where it must."""
+    x = x.contiguous()
+    return x.clone() if x.data_ptr() % 16 else x
 
 
 def ceil_div(value: int, unit: int) -> int:
