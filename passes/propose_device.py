@@ -49,7 +49,7 @@ def device_encodings_for(facts: SparsityFacts, only: frozenset[str] | None = Non
         found.append(Bitmap())
     if facts.density <= CSR_DENSITY:
         found.append(Csr(WHOLE_ROWS))
-    found += encodings_for(facts)
+    found += [e for e in encodings_for(facts) if not isinstance(e, Csr)]
     return [e for e in dict.fromkeys(found) if e.refuses(facts) is None and (only is None or e.name in only)]
 
 

@@ -96,7 +96,8 @@ class DevicePlanner(Planner):
         return tuple(x.to(self.where) for x in site.example(m))
 
     def run_of(self, kernel: Kernel, x: tuple[torch.Tensor, ...]) -> Callable[[], object]:
-        prepare(kernel, max(1, x[0].numel() // max(1, kernel.call.k)), self.where)
+        if x[0].is_cuda:  # a search must not meet a graph that is captured
+            prepare(kernel, max(1, x[0].numel() // max(1, kernel.call.k)), self.where)
         return Rotation(kernel, x)
 
     def warm(self, site: Site, x: tuple[torch.Tensor, ...], m: int) -> None:

@@ -95,6 +95,7 @@ class TritonKernel(ABC):
         self.result_dtype = result_dtype or TORCH_DTYPES[call.dtype]
         self.schedule = dict(call.schedule)
         self.scratch = Scratch()
+        self.prepared = False
 
     @abstractmethod
     def launches(self, x: torch.Tensor, residual: torch.Tensor | None, y: torch.Tensor) -> list[Launch]:
@@ -122,10 +123,13 @@ class TritonKernel(ABC):
         return self.launches(x, torch.empty_like(y) if self.call.epilogue.residual else None, y)
 
     def prepare(self, m: int) -> None:
-        """Compile what ``m`` rows take, by computing zeros: no call compiles after that.
+        """Compile what ``m`` rows take, by computing zeros, once: no call compiles after that.
 
         Sizes at run time specialise nothing, and inputs that are not aligned to 16 bytes, which would, are copied.
         """
+        if self.prepared:
+            return
+        self.prepared = True
         x = torch.zeros(m, self.call.k, dtype=TORCH_DTYPES[self.call.dtype], device=self.device)
         other = torch.zeros(m, self.call.n, dtype=x.dtype, device=self.device)
         self(x, *((other,) if self.call.epilogue.residual else ()))
