@@ -33,6 +33,7 @@ from spcomp.encodings.dense import Dense
 from spcomp.errors import ArtifactError, InputError, KernelError
 from spcomp.options import Options
 from spcomp.passes.base import PassContext, Site
+from spcomp.passes.infer_sparsity import positive_zeros
 from spcomp.passes.propose import Candidate
 from spcomp.passes.propose_device import device_encodings_for, serves_on
 from spcomp.passes.rewrite import add_constant
@@ -180,7 +181,8 @@ def test_members_of_best_dense_agree(activation: str, bias: bool) -> None:
 
 def test_encodings_for_a_gpu() -> None:
     model = Mlp(torch.float32)
-    names = {n: [str(e) for e in device_encodings_for(measure(m.weight.detach()))] for n, m in model.named_children()}
+    facts = {n: measure(positive_zeros(m.weight.detach())) for n, m in model.named_children()}
+    names = {n: [str(e) for e in device_encodings_for(f)] for n, f in facts.items()}
     assert "block(rows=32, cols=32)" in names["a"]
     assert "csr(block_columns=65536)" in names["b"]
     assert not any(e.startswith("csr") and "65536" not in e for e in names["b"]), "one width alone has kernels"

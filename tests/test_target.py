@@ -19,6 +19,16 @@ def _model() -> torch.nn.Module:
     return torch.nn.Linear(8, 4).eval()
 
 
+def _on_a_gpu() -> torch.nn.Module:
+    """Its weights are no more than fake values: there is no GPU."""
+    model = torch.nn.Linear(8, 4, device="meta").eval()
+    with FakeTensorMode():
+        for name, parameter in list(model.named_parameters()):
+            fake = torch.empty(parameter.shape, device="cuda:0")
+            setattr(model, name, torch.nn.Parameter(fake, requires_grad=False))
+    return model
+
+
 def test_cuda_says_what_is_missing() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
@@ -35,17 +45,14 @@ def test_cuda_wants_the_weights_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_cpu_wants_the_weights_there() -> None:
-    with FakeTensorMode(), torch.device("cuda"):
-        model = _model()
+    model = _on_a_gpu()
     with pytest.raises(WeightError, match=r"compile for the CPU: weight is on cuda:0\. Try: model\.cpu\(\) first, or"):
         spcomp.compile(model, torch.zeros(2, 8), target="cpu")
 
 
 def test_examples_are_where_the_weights_are() -> None:
-    with FakeTensorMode(), torch.device("cuda"):
-        model = _model()
-        with pytest.raises(InputError, match="example input 0 on cpu, the weights on cuda:0"):
-            capture(model, [Example.of(torch.zeros(2, 8, device="cpu"))])
+    with pytest.raises(InputError, match="example input 0 on cpu, the weights on cuda:0"):
+        capture(_on_a_gpu(), [Example.of(torch.zeros(2, 8))])
 
 
 def test_inputs_are_where_the_examples_were() -> None:
