@@ -250,8 +250,15 @@ def compile_rest(
     GPU becomes a CUDA graph.
     """
     _compile_rest(program, tensors, engine, faked, bool(gpus))
-    if len(gpus) == 1 and not program.signature.symbols and not written(program):
+    if len(gpus) == 1 and not program.signature.symbols and not written(program) and _wholly_on(program, gpus[0]):
         program.run = Graphed(program.run, len(program.lifted), CudaCapturing(gpus[0]))
+
+
+def _wholly_on(program: Program, gpu: str) -> bool:
+    """Whether everything a program is given and computes is on one GPU: a graph would keep what the CPU made once."""
+    tensors = [n for n in program.gm.graph.nodes if isinstance(n.meta.get("val"), torch.Tensor)]
+    given = {id(n) for n in [n for n in program.gm.graph.nodes if n.op == "placeholder"][: len(program.lifted)]}
+    return all(str(n.meta["val"].device) == gpu for n in tensors if id(n) not in given)
 
 
 def _compile_rest(program: Program, tensors: Mapping[str, torch.Tensor], engine: str, faked: bool, gpu: bool) -> None:

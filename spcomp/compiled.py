@@ -57,7 +57,7 @@ class Program:
     @functools.cached_property
     def lone(self) -> int | None:
         """See :func:`~spcomp.lone.lone_slot`."""
-        return None if self.lifted else lone_slot(self.gm.graph)
+        return None if self.lifted or self.signature.devices else lone_slot(self.gm.graph)
 
 
 @dataclass(eq=False)

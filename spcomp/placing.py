@@ -36,8 +36,10 @@ class Placing:
 
     def home(self, tensor: torch.Tensor) -> torch.Tensor:
         """The same on the CPU: itself, if it is there."""
-        if tensor.device.type == "cpu":
-            return tensor
+        return tensor if tensor.device.type == "cpu" else self.copied(tensor)
+
+    def copied(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A copy on the CPU that shares memory with the copies of what this shares memory with."""
         storage = tensor.untyped_storage()
         key = (str(tensor.device), storage.data_ptr())
         if key not in self._storages:

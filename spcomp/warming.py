@@ -12,6 +12,7 @@ from spcomp.passes.tune_device import prepare
 from spcomp.plan import RowRange
 from spcomp.record import SlotRecord
 from spcomp.signature import zeros
+from spcomp.writes import written
 
 if TYPE_CHECKING:
     from spcomp.compiled import Parts
@@ -26,7 +27,8 @@ def warm(parts: Parts) -> None:
     for program in parts.programs:
         pairs = zip(program.signature.leaves, program.signature.on, strict=True)
         flat = [zeros(leaf, program.hints, device) for leaf, device in pairs]
-        tensors = [parts.tensors[name].clone() for name in program.lifted]  # it may write to its buffers
+        writes = written(program)
+        tensors = [parts.tensors[name].clone() if name in writes else parts.tensors[name] for name in program.lifted]
         with torch.no_grad(), ops.active(parts.table):
             program.run(*tensors, *flat)
 

@@ -20,6 +20,7 @@ from spcomp.capture import Example, capture
 from spcomp.codegen.cuda_graph import Graphed
 from spcomp.options import Options
 from spcomp.passes.base import PassContext, Site
+from spcomp.passes.origins import identity
 from spcomp.passes.rewrite import add_constant
 from spcomp.placing import Placing, homes, placed
 from spcomp.plan import Epilogue
@@ -99,6 +100,20 @@ def test_constants_are_placed_once() -> None:
     tensors = {"a": weight}
     assert placed(tensors, {}, placing) is tensors
     assert placed(tensors, {"a": "meta"}, placing)["a"].device.type == "meta"
+
+
+def test_copies_share_what_their_originals_share() -> None:
+    """Tied weights, views and slices of one memory; and back to the model's own tensor."""
+    placing, base = Placing(), torch.randn(6, 4)
+    whole, rows, turned = placing.copied(base), placing.copied(base[2:4]), placing.copied(base.t())
+    for made, own in ((whole, base), (rows, base[2:4]), (turned, base.t())):
+        assert torch.equal(made, own)
+        assert made.stride() == own.stride()
+    assert whole.untyped_storage().data_ptr() != base.untyped_storage().data_ptr()
+    assert rows.data_ptr() == whole[2:4].data_ptr()
+    assert turned.data_ptr() == whole.data_ptr()
+    assert placing.copied(base).data_ptr() == whole.data_ptr()
+    assert placing._back[identity(rows)].data_ptr() == base[2:4].data_ptr()
 
 
 def test_sites_are_planned_for_their_devices(tmp_path: Path) -> None:
