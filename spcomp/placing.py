@@ -44,7 +44,7 @@ class Placing:
         key = (str(tensor.device), storage.data_ptr())
         if key not in self._storages:
             whole = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage)
-            self._storages[key] = tensor, whole.cpu()
+            self._storages[key] = tensor, whole.to("cpu", copy=True)
         there = self._storages[key][1].untyped_storage()
         made = torch.empty(0, dtype=tensor.dtype).set_(there, tensor.storage_offset(), tensor.shape, tensor.stride())
         if tensor.numel():

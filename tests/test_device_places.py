@@ -68,6 +68,39 @@ def test_places_follow_the_graph() -> None:
     assert str(y.device) == "cuda:0"
 
 
+def test_half_of_a_model_on_each_of_two_devices() -> None:
+    """Each layer's kernel is on its weight's device, and torch's own transfer stays in the graph between them."""
+    from spcomp.build import lower
+    from spcomp.passes.base import run_passes
+    from spcomp.passes.pipelines import COLLECT, SHRINK
+
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 8)).eval()
+    with torch.no_grad():
+        model[0].weight *= torch.rand(32, 16) < 0.5
+        model[2].weight *= torch.rand(8, 32) < 0.5
+    captured = capture(model, [Example.of(torch.randn(4, 16))])
+    on_cuda(captured.gm)
+    graph = captured.gm.graph
+    first, second = (n for n in graph.nodes if n.target is torch.ops.aten.linear.default)
+    with graph.inserting_before(second):
+        moved = graph.call_function(torch.ops.aten.to.device, (second.args[0], torch.device("cuda:1"), torch.float32))
+    second.update_arg(0, moved)
+    with first.meta["val"].fake_mode:
+        moved.meta["val"] = second.args[0].args[0].meta["val"].to("cuda:1")
+        for node in (*second.args[1:], second):
+            node.meta["val"] = node.meta["val"].to("cuda:1")
+    captured.gm.recompile()
+    ctx, tensors = PassContext(), dict[str, torch.Tensor]()
+    gm = run_passes((*SHRINK, *COLLECT), captured.gm, ctx)
+    assert sorted(s.where for s in ctx.sites.values()) == ["cuda:0", "cuda:1"]
+    program = lower(gm, captured, ctx, tensors)
+    assert sum(n.target is ops.LINEAR for n in program.gm.graph.nodes) == 2
+    assert any(n.target is torch.ops.aten.to.device for n in program.gm.graph.nodes)
+    with FakeTensorMode():
+        (y,) = program.gm(torch.empty(4, 16, device="cuda:0"))
+    assert str(y.device) == "cuda:1"
+
+
 def test_ops_are_where_their_inputs_are() -> None:
     with FakeTensorMode():
         x = torch.empty(2, 8, device="cuda:1", dtype=torch.float16)
