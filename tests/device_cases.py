@@ -153,6 +153,22 @@ def two_devices(folder: Path) -> dict[str, Any]:
     }
 
 
+def convolution(folder: Path) -> dict[str, Any]:
+    """A convolution in blocks of 16, its BatchNorm apart."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU()).eval()
+    with torch.no_grad():
+        model[0].weight *= (torch.arange(32) < 16).reshape(-1, 1, 1, 1) | (torch.arange(9) % 2 == 0).reshape(1, 1, 3, 3)
+    x = torch.randn(1, 16, 4, 4)
+    ours = spcomp.compile(
+        model, x, target=lambda _name, _where: fake(sparse_wins()), engine="eager", guard=False, shrink=False,
+        cache_dir=folder,
+    )  # fmt: skip
+    with torch.no_grad():
+        error = float((ours(x) - model(x)).abs().max())
+    return {"error": error, "encoding": ours.explain().decisions[0].encoding, "plan": ours.plan.calls[0].op}
+
+
 def dense_wins(folder: Path) -> dict[str, Any]:
     """A table by which no sparse kernel pays."""
     x = torch.randn(4, 64).half()

@@ -103,6 +103,12 @@ def test_layers_on_two_devices_and_the_cpu(pool: ProcessPoolExecutor, tmp_path: 
     assert "c: on cuda: two (cpu)" in found["text"]
 
 
+def test_a_convolution_in_blocks(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
+    found = pool.submit(device_cases.convolution, tmp_path).result()
+    assert (found["plan"], found["encoding"]) == ("conv", "block(rows=16, cols=16)")
+    assert found["error"] <= 1e-4
+
+
 def test_never_slower(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
     found = pool.submit(device_cases.dense_wins, tmp_path).result()
     assert found["sparse"] == [False] * 4

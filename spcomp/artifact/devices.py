@@ -32,7 +32,7 @@ def saved_devices(manifest: Mapping[str, Any], path: Path, *, here: bool) -> lis
     ):
         raise bad("the manifest", f"devices that are none ({str(found)[:80]})")
     places = {torch_device(d["where"]): d["name"][:60] for d in found}
-    places |= {device: places.get(device, "a GPU") for device in saved_places(manifest).values()}
+    places |= {device: places.get(device, "a GPU") for device in declared(manifest)}
     missing = cuda_missing()
     for where, name in places.items():
         if not where.startswith("cuda") or here:
@@ -44,6 +44,18 @@ def saved_devices(manifest: Mapping[str, Any], path: Path, *, here: bool) -> lis
             hint = "a machine with such a GPU, or compiling the original with target='cpu'"
             raise ArtifactError(f"load {path}", f"it was compiled for {name} ({where}), and {reason}", hint)
     return found
+
+
+def declared(manifest: Mapping[str, Any]) -> frozenset[str]:
+    """The GPUs that a file says its layers, constants and inputs are on: its graphs may name no others."""
+    found = set(saved_places(manifest).values())
+    devices, programs = manifest.get("devices", []), manifest.get("programs", [])
+    found |= {torch_device(d["where"]) for d in devices if isinstance(d, dict) and "where" in d}
+    for program in programs if isinstance(programs, list) else ():
+        signature = program.get("signature") if isinstance(program, dict) else None
+        on = signature.get("devices", []) if isinstance(signature, dict) else []
+        found |= {torch_device(device) for device in on} if isinstance(on, list) else set()
+    return frozenset(found - {"cpu"})
 
 
 def saved_places(manifest: Mapping[str, Any]) -> dict[str, str]:

@@ -14,7 +14,7 @@ import torch
 
 from spcomp.artifact import archive
 from spcomp.artifact.archive import bad
-from spcomp.artifact.devices import devices_here, other_device, saved_devices, saved_places
+from spcomp.artifact.devices import declared, devices_here, other_device, saved_devices, saved_places
 from spcomp.artifact.kernels import BUILDERS, Jobs, another_machine, retune
 from spcomp.artifact.pool import Views
 from spcomp.artifact.records import check_graph, gathered, read_program, read_record, unproven
@@ -168,7 +168,7 @@ def _read(
     pool = Views(stored)
     names: dict[str, str] = manifest["tensors"]
     placed = {name: pool.get(references[key]) for name, key in names.items()}
-    programs = [read_program(p, placed) for p in manifest["programs"]]
+    programs = [read_program(p, placed, declared(manifest)) for p in manifest["programs"]]
     if not programs:
         raise bad("the manifest", "no programs")
     pool.copy(references[names[name]][0] for p in programs for name in written(p))

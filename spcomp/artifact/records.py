@@ -31,10 +31,16 @@ ENGINES = ("inductor", "direct", "eager")
 _LARGEST = 1 << 48
 
 
-def read_program(data: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Program:
-    """One program, its graph made but not yet checked against the kernels: see :func:`check_graph`."""
+def read_program(data: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], gpus: frozenset[str]) -> Program:
+    """One program, its graph made but not yet checked against the kernels: see :func:`check_graph`. ``gpus``: the only
+    ones that it may name."""
     signature = read_signature(unplain(data["signature"]))
     gm = graph_from_json(data["graph"])
+    for node in gm.graph.nodes:
+        for value in torch.utils._pytree.tree_leaves((node.args, dict(node.kwargs))):
+            known = gpus | ({"cuda"} if gpus else frozenset())
+            if isinstance(value, torch.device) and value.type != "cpu" and str(value) not in known:
+                raise bad("the graph", f"{node.name} with the argument {value}, where nothing of the model is")
     lifted, hints = data["lifted"], data["hints"]
     if not isinstance(lifted, list) or any(name not in tensors for name in lifted):
         raise bad("a program", "weights in its graph that are not in the file")
