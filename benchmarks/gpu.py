@@ -2,13 +2,13 @@
 
 python -m benchmarks.gpu [--only PARTS] [--minutes 8] [--json FILE] [--rehearse]
 
-Parts: ceilings, nm24, blocks, vnm, decode, models, grid. Each case is first held to float64, then timed in a CUDA graph
-over as many copies of its weight as are four L2 caches. A run ends after ``--minutes``; run the same line again with
-the same ``--json FILE`` until it says that nothing is left. Ratios are seconds of dense / seconds of ours: dense is
-cuBLAS, and ``torch.compile(mode="max-autotune")`` where that is raced and faster. ``--rehearse`` walks through
-everything in small sizes in Triton's interpreter on the CPU (set TRITON_INTERPRET=1) and prints no figure: it shows
-that the code runs. Beside each figure the JSON has the seconds of every kernel that was raced: ``spcomp tune --import
-FILE`` makes records of those.
+Parts: ceilings, nm24, blocks, vnm, decode, models, compiled (``spcomp.compile`` end to end), grid. Each case is first
+held to float64, then timed in a CUDA graph over as many copies of its weight as are four L2 caches. A run ends after
+``--minutes``; run the same line again with the same ``--json FILE`` until it says that nothing is left. Ratios are
+seconds of dense / seconds of ours: dense is cuBLAS, and ``torch.compile(mode="max-autotune")`` where that is raced and
+faster. ``--rehearse`` walks through everything in small sizes in Triton's interpreter on the CPU (set
+TRITON_INTERPRET=1) and prints no figure: it shows that the code runs. Beside each figure the JSON has the seconds of
+every kernel that was raced: ``spcomp tune --import FILE`` makes records of those.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from benchmarks.gpu_cases import (
     BANDWIDTH,
     CASES,
+    COMPILED,
     GRID,
     MODELS,
     TARGETS,
@@ -37,6 +38,7 @@ from benchmarks.gpu_cases import (
     smaller,
     weight_of,
 )
+from benchmarks.gpu_compiled import compiled_ratio
 from benchmarks.gpu_models import model_ratio
 from benchmarks.gpu_timing import COLD_BYTES, Clock
 from benchmarks.harness import Benchmark, arguments
@@ -46,10 +48,13 @@ from spcomp.cost.benchmarked import REHEARSED, raced
 from spcomp.encodings.dense import Dense
 from spcomp.kernel import Kernel
 from spcomp.plan import KernelCall
+from spcomp.planning import device_versions
 from spcomp.targets.cuda import cuda_missing
 from spcomp.tolerance import TOLERANCES
 
-PARTS = ("ceilings", "nm24", "blocks", "vnm", "decode", "models", "grid")
+PARTS = ("ceilings", "nm24", "blocks", "vnm", "decode", "models", "compiled", "grid")
+WHOLE_MODEL = 0.05
+"""Relative difference that a whole compiled model may have from itself run eagerly, in 16 bits."""
 Work = tuple[str, Callable[[], None]]
 
 
@@ -162,6 +167,13 @@ class Run:
         faster = self.clock.seconds(other) < self.clock.seconds(plain)
         return ("max-autotune", other) if faster else ("cuBLAS", plain)
 
+    def compiled(self, name: str) -> None:
+        """One model by ``spcomp.compile``."""
+        ratio, difference, note, details = compiled_ratio(name, self.clock)
+        if not difference <= WHOLE_MODEL:
+            self.wrong.append(f"{name}: {difference:.1e} from the model itself")
+        self.report(name, ratio, note, details)
+
     def fp8(self) -> None:
         """2:4 in float8 through cuSPARSELt against dense float8 through ``torch._scaled_mm``."""
         case = Case("nm24", 50, 4096, 8192, 8192)
@@ -242,6 +254,9 @@ def work_of(run: Run, parts: list[str]) -> Iterator[Work]:
     if "models" in parts:
         for name in MODELS:
             yield name, lambda n=name: run.report(n, *model_ratio(n, run.clock))
+    if "compiled" in parts:
+        for name in COMPILED:
+            yield name, lambda n=name: run.compiled(n)
     if "grid" in parts:
         cases = GRID if run.clock.real else [smaller(c) for c in GRID[:10]]
         yield "grid_worst", lambda: run.grid(cases)
@@ -293,6 +308,7 @@ def main() -> None:
     else:
         device = torch.cuda.get_device_name()
         bench.notes["gpu"] = f"{device}, torch {torch.__version__}, CUDA {torch.version.cuda}"
+        bench.notes["gpu_versions"] = device_versions()
         bench.finish(options.json)
 
 

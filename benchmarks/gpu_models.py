@@ -115,7 +115,7 @@ def model_ratio(name: str, clock: Clock) -> tuple[float, str]:
     sparse = copy.deepcopy(model)
     served: dict[str, int] = {}
     known: dict[tuple[int, int], int] = {}
-    for parent, child, layer in list(_linears(sparse)):
+    for parent, child, layer in list(linears(sparse)):
         if kind == "vit" and child not in ("up", "down"):
             continue
         m = x.numel() // x.shape[-1]
@@ -134,7 +134,8 @@ def model_ratio(name: str, clock: Clock) -> tuple[float, str]:
     return ratio, note
 
 
-def _linears(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
+def linears(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
+    """Every linear layer, with its parent and its name there."""
     for parent in model.modules():
         for name, child in parent.named_children():
             if isinstance(child, nn.Linear):

@@ -12,13 +12,13 @@ import torch
 from benchmarks.harness import Benchmark, Ratio, ratio
 from benchmarks.operators import dense_members
 from benchmarks.weights import mask, site_of
-from spcomp.build import make_planner
 from spcomp.kernel import Kernel
 from spcomp.options import Options
 from spcomp.passes.base import Site
 from spcomp.passes.choose import DENSE, is_dense
 from spcomp.passes.propose import call_for
 from spcomp.plan import RowRange
+from spcomp.planning import make_planner
 from spcomp.profiling.timing import interleave_for
 
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)

@@ -88,6 +88,8 @@ class Site:
     """Share of the model's own weight that was constant or unread, and is not in this one."""
     int8: Int8Weight | None = None
     """The weight quantised, where that was asked for and can be done."""
+    where: str = "cpu"
+    """The torch device that the model has the weight on. ``weight`` and ``bias`` are on the CPU, or copies there."""
 
     def scale_for(self, quantize: str) -> torch.Tensor | None:
         """What a backend is given as ``scale``: of the epilogue, or of the quantised weight's rows."""
@@ -149,6 +151,8 @@ class PassContext:
     """Those of them whose rows are gathered from a slot, once layers are planned: memory -> slot."""
     origins: Origins = field(default_factory=Origins)
     """Constants that passes made of the model's own."""
+    left: frozenset[int] = frozenset()
+    """Slots of layers that stay in the graph as they are: dense ones on a GPU, which Inductor fuses better."""
     orders: dict[tuple[object, ...], tuple[tuple[torch.Tensor, ...], torch.Tensor | None]] = field(default_factory=dict)
     """Weights around hidden features, by memory -> themselves, and the order that pays for them."""
     packed: dict[tuple[str, str], PackedTensor] = field(default_factory=dict)

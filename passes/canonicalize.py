@@ -78,11 +78,17 @@ def fold_constants(gm: fx.GraphModule, origins: Origins) -> bool:
 
 def _foldable(node: fx.Node, constants: Constants, values: dict[fx.Node, Any]) -> bool:
     inputs = node.all_input_nodes
-    if node.op != "call_function" or not inputs or node in constants.opaque:
+    if node.op != "call_function" or not inputs or node in constants.opaque or _moves(node):
         return False
     pure = hasattr(node.target, "_schema") and not is_mutable(node) and not is_random(node)
     pure = pure and bool(node.target._schema.returns)  # type: ignore[union-attr]
     return (pure or is_part(node)) and all(n in values for n in inputs)
+
+
+def _moves(node: fx.Node) -> bool:
+    """Whether a node names a device that constants, which are looked at on the CPU, are not on here."""
+    given = torch.utils._pytree.tree_leaves((node.args, dict(node.kwargs)))
+    return any(isinstance(a, torch.device) and a.type != "cpu" for a in given)
 
 
 def _reasonable(made: Any, args: Any) -> bool:

@@ -179,7 +179,14 @@ def plain_site(gm: fx.GraphModule, weight_node: fx.Node, ctx: PassContext) -> Si
     facts, target, weight = of(weight_node), str(weight_node.target), attribute(gm, weight_node).detach()
     assert facts is not None
     layer = ctx.origins.name(target).removesuffix(".weight")
-    return Site(len(ctx.sites), layer, weight, None, Epilogue(), facts, target, None)
+    where = device_of(weight_node)
+    return Site(len(ctx.sites), layer, weight, None, Epilogue(), facts, target, None, where=where)
+
+
+def device_of(node: fx.Node) -> str:
+    """The torch device that the model has a constant on, as the graph's fake values say: ``cpu``, ``cuda:1``."""
+    value = node.meta.get("val")
+    return str(value.device) if isinstance(value, torch.Tensor) else "cpu"
 
 
 def _site(gm: fx.GraphModule, match: Match, ctx: PassContext) -> Site:
@@ -211,6 +218,7 @@ def _site(gm: fx.GraphModule, match: Match, ctx: PassContext) -> Site:
         norm=norm,
         constants={} if match.norm is None else state,
         gone=max(0.0, 1.0 - weight.numel() / max(1, sum(p.root.numel() for p in ctx.origins.roots(weight)))),
+        where=device_of(weight_node),
     )
 
 

@@ -39,7 +39,7 @@ class Lower:
         changed = False
         for match in matches(gm):
             site = ctx.sites.get(site_key(gm, match))
-            if site is None:
+            if site is None or site.slot in ctx.left:
                 continue
             with gm.graph.inserting_before(match.node if match.add is None else match.last):
                 node = gm.graph.create_node("call_function", *call_of(match, site))

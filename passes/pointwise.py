@@ -48,4 +48,8 @@ POINTWISE = _overloads(_UNARY + _BINARY) | {aten.dropout.default, aten.feature_d
 
 
 def is_pointwise(target: object, given: dict[str, Any]) -> bool:
-    return target in POINTWISE and not given.get("train", False)
+    """Whether an op with these arguments is one of them. One that moves to a GPU is not: what is known of its input is
+    on the CPU."""
+    moves = given.get("device")
+    here = moves is None or (isinstance(moves, torch.device) and moves.type == "cpu")
+    return target in POINTWISE and here and not given.get("train", False)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from spcomp.cost.analytic import CostModel
+from spcomp.cost.model import Model
 from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
@@ -218,7 +218,7 @@ def propose(
     site: Site,
     backends: Mapping[str, Backend],
     target: str,
-    model: CostModel,
+    model: Model,
     points: Sequence[int],
     *,
     cold_bytes: int = 0,
@@ -244,7 +244,7 @@ def _ranked(
     site: Site,
     backends: Mapping[str, Backend],
     target: str,
-    model: CostModel,
+    model: Model,
     points: Sequence[int],
     cold_bytes: int,
     only: frozenset[str] | None,
@@ -263,7 +263,7 @@ def _ranked(
             if key in backend.capabilities()
             and any(backend.schedules(call_for(site, unsized, RowRange(m, m), target), m) for m in points)
         }  # before sizes, for which a window looks at every nonzero
-        sizes = _sizes(encoding, site, facts) if able else None
+        sizes = sizes_of(encoding, site, facts) if able else None
         if sizes is None:
             continue
         item = _Ranked(points)
@@ -339,7 +339,7 @@ def _likeliest(ranked: Sequence[_Ranked], points: Sequence[int], keep: int) -> l
     return near
 
 
-def _sizes(encoding: Encoding, site: Site, facts: SparsityFacts) -> tuple[int, int] | None:
+def sizes_of(encoding: Encoding, site: Site, facts: SparsityFacts) -> tuple[int, int] | None:
     """Bytes and stored values: from the facts where they say, else by looking at the weight."""
     nbytes, stored = encoding.predict_nbytes(facts), encoding.stored_values(facts)
     if nbytes is not None and stored is not None:

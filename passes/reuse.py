@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from spcomp.cost.analytic import CostModel
 from spcomp.cost.database import HERE, Near, Same, TuningDatabase
+from spcomp.cost.model import Model
 from spcomp.cost.records import SearchRecord, TuningCase, TuningRecord, filed, key_of, point_of
 from spcomp.encodings.dense import Dense
 from spcomp.passes.base import Site
@@ -31,7 +31,7 @@ class Known:
     database: TuningDatabase
     device: tuple[str, str, int]
     """Its name, the versions and the threads."""
-    model: CostModel
+    model: Model
     site: Site
     target: str
     cold_bytes: int

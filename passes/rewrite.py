@@ -39,8 +39,29 @@ def add_constant(
     with gm.graph.inserting_before(before):
         node = gm.graph.create_node("get_attr", f"{inner}.{name}")
     mode = fake_mode(gm)
-    node.meta["val"] = tensor if mode is None else mode.from_tensor(tensor, static_shapes=True)
+    node.meta["val"] = tensor if mode is None else _faked(tensor, mode, _device_near(gm, target, before))
     return node
+
+
+def _faked(tensor: torch.Tensor, mode: FakeTensorMode, device: torch.device) -> torch.Tensor:
+    """A fake value of a constant. Constants are looked at on the CPU; the model may have them elsewhere."""
+    if device.type == "cpu":
+        return mode.from_tensor(tensor, static_shapes=True)
+    with mode:
+        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
+
+
+def _device_near(gm: fx.GraphModule, target: str, before: fx.Node) -> torch.device:
+    """Where a new constant is: with the one that it is named after, else with the node that it is made for."""
+    held = [n for n in gm.graph.nodes if n.op == "get_attr"]
+    if not held or all(_device(n).type == "cpu" for n in (held[0], before)):
+        return torch.device("cpu")
+    return _device(next((n for n in held if str(n.target) == target and "val" in n.meta), before))
+
+
+def _device(node: fx.Node) -> torch.device:
+    value = node.meta.get("val")
+    return value.device if isinstance(value, torch.Tensor) else torch.device("cpu")
 
 
 def _child(owner: nn.Module, name: str) -> nn.Module:

@@ -92,6 +92,8 @@ def product_of(node: fx.Node) -> Product | None:
     sizes, rows, many = shape_of(weight) or (), shape_of(x) or (), shape_of(ends) or ()
     if (len(rows), len(sizes), len(many)) != (2, 3, 1) or not all(type(s) is int for s in (*sizes, *many, rows[1])):
         return None
+    if x.meta["val"].device.type != "cpu":  # a layer for every expert waits for the device at each call
+        return None
     kinds = {t.meta["val"].dtype for t in (x, weight, node)}
     fits = many[0] == sizes[0] and rows[1] == sizes[1] and len(kinds) == 1 and ends.meta["val"].dtype in NUMBERS
     return Product(x, weight, ends, int(sizes[0])) if fits and sizes[0] else None

@@ -15,9 +15,8 @@ from typing import Protocol
 
 import torch
 
-from spcomp.cost.analytic import CostModel
 from spcomp.cost.database import TuningDatabase
-from spcomp.cost.tuner import Tuner
+from spcomp.cost.model import Measuring, Model
 from spcomp.encodings.dense import Dense as DenseEncoding
 from spcomp.encodings.int8 import quantize_weight
 from spcomp.encodings.pack import PackedTensor, pack
@@ -39,8 +38,8 @@ BUILDERS = 4
 """Threads that generate the kernels of one layer; nothing is timed before all of them are ready."""
 
 
-class Dense(Protocol):
-    """The best dense program of one layer, as the code generators make it."""
+class Dense(Kernel, Protocol):
+    """The best dense program of one layer, as the code generators make it: a kernel, and what it is made of."""
 
     def names(self, m: int) -> Sequence[str]:
         """Members that can take ``m`` rows."""
@@ -64,8 +63,8 @@ class Planner:
 
     backends: Mapping[str, Backend]
     target: str
-    model: CostModel
-    tuner: Tuner
+    model: Model
+    tuner: Measuring
     database: TuningDatabase
     best_dense: BestDense
     rewarm: Callable[[], object]
@@ -78,6 +77,8 @@ class Planner:
     tune: str = "measure"
     """``reuse``: times of near sizes count where there are some; ``off``: the model's do, and nothing is timed."""
     packed: dict[tuple[str, str], PackedTensor] = field(default_factory=dict)
+    title: str = ""
+    """Of the device, where that is not the CPU."""
 
     def pack(self, site: Site, candidate: Candidate) -> PackedTensor:
         """The site's weight in the candidate's encoding; equal contents are packed once."""
@@ -88,6 +89,40 @@ class Planner:
             else:
                 self.packed[key] = pack(positive_zeros(site.weight), candidate.encoding, site.facts)
         return self.packed[key]
+
+    def propose(self, site: Site, points: Sequence[int], cold_bytes: int, wanted: Wanted | None) -> list[Candidate]:
+        """What is worth a measurement."""
+        return propose(
+            site, self.backends, self.target, self.model, points, cold_bytes=cold_bytes, only=self.only, wanted=wanted
+        )
+
+    def serves(self, candidate: Candidate, candidates: Sequence[Candidate], m: int) -> bool:
+        """Whether a candidate is timed at ``m`` rows."""
+        return serves(candidate, candidates, m)
+
+    def dense(self, call: KernelCall, site: Site, points: Sequence[int]) -> Dense:
+        """The best dense program of a site."""
+        return self.best_dense(call, site.weight, site.bias, points, site.scale)
+
+    def build(self, site: Site, candidate: Candidate, call: KernelCall) -> Kernel:
+        """The kernel of a candidate, its weight packed already."""
+        scale = site.scale_for(candidate.quantize)
+        return self.backends[candidate.backend].build(call, self.pack(site, candidate), site.bias, scale)
+
+    def example(self, site: Site, m: int) -> tuple[torch.Tensor, ...]:
+        """Random inputs of ``m`` rows, where the kernels want them."""
+        return site.example(m)
+
+    def run_of(self, kernel: Kernel, x: tuple[torch.Tensor, ...]) -> Callable[[], object]:
+        """What is timed for a kernel."""
+        return lambda: kernel(*x)
+
+    def warm(self, site: Site, x: tuple[torch.Tensor, ...], m: int) -> None:
+        """Leave the caches as the layer before would have."""
+        for t in x:
+            t.sum()
+        x[0].new_empty(m, site.n).zero_()  # the block of memory that the result will be given
+        self.rewarm()
 
     def plan(self, site: Site, *, sparse: bool = True, wanted: Wanted | None = None) -> Planned:
         """Choose the kernels of one site; ``wanted``: the only encoding that may serve it beside best dense."""
@@ -118,14 +153,7 @@ class _SitePlan:
         self.known = Known(
             planner.database, planner.tuner.device, planner.model, site, planner.target, self.cold
         )  # fmt: skip
-        self.candidates: list[Candidate] = (
-            propose(
-                site, planner.backends, planner.target, planner.model, self.points,
-                cold_bytes=self.cold, only=planner.only, wanted=wanted,
-            )
-            if sparse
-            else []
-        )  # fmt: skip
+        self.candidates = planner.propose(site, self.points, self.cold, wanted) if sparse else []
         self.measured: dict[int, dict[str, float]] = {}
         self.sources: dict[int, str] = {}
         self.kernels: dict[str, Kernel] = {}
@@ -133,15 +161,15 @@ class _SitePlan:
         call = dense_call(site, self.whole, planner.target)
         if site.int8 is not None:
             call = replace(call, quantize=planner.quantize)
-        self.dense = planner.best_dense(call, site.weight, site.bias, self.points, site.scale)
+        self.dense = planner.dense(call, site, self.points)
         if planner.tune == "reuse" and not self._all_known():
-            at = {m: [c for c in self.candidates if serves(c, self.candidates, m)] for m in self.points}
+            at = {m: [c for c in self.candidates if planner.serves(c, self.candidates, m)] for m in self.points}
             self.candidates = self.known.likely(self.candidates, at)
 
     def _all_known(self) -> bool:
         """Whether the cache has the times of all candidates."""
         for m in self.points:
-            usable = [c for c in self.candidates if serves(c, self.candidates, m)]
+            usable = [c for c in self.candidates if self.p.serves(c, self.candidates, m)]
             names = frozenset(self.known.filed(usable, [DENSE + name for name in self.dense.names(m)]).values())
             if self.p.tuner.remembered(self.known.key(m), names) is None:
                 return False
@@ -214,7 +242,7 @@ class _SitePlan:
         )
 
     def _measure(self, m: int, *, again: bool = False) -> None:
-        usable = [c for c in self.candidates if serves(c, self.candidates, m)]
+        usable = [c for c in self.candidates if self.p.serves(c, self.candidates, m)]
         dense = [DENSE + name for name in self.dense.names(m)]
         names = self.known.filed(usable, dense)
         found = None if again else self._looked_up(m, usable, dense, names)
@@ -242,7 +270,7 @@ class _SitePlan:
         self, m: int, usable: Sequence[Candidate], dense: Sequence[str], names: Mapping[str, str], again: bool
     ) -> Mapping[str, float]:
         """{filed name: seconds} by the clock, kept in the cache and in the database."""
-        site, x = self.site, self.site.example(m)
+        site, x = self.site, self.p.example(self.site, m)
         fresh = False
 
         def work() -> dict[str, Callable[[], object]]:
@@ -250,15 +278,9 @@ class _SitePlan:
             fresh = True
             return {names[name]: run for name, run in self._work(usable, dense, x).items()}
 
-        def warm() -> None:
-            for t in x:
-                t.sum()
-            x[0].new_empty(m, site.n).zero_()  # the block of memory that the result will be given
-            self.p.rewarm()
-
         seconds = self.p.tuner.measure(
             self.known.key(m), work, frozenset(names.values()),
-            cold_bytes=self.cold, warm=warm, again=again, own=site.weight,
+            cold_bytes=self.cold, warm=lambda: self.p.warm(site, x, m), again=again, own=site.weight,
         )  # fmt: skip
         if fresh:
             self.known.add(m, usable, dense, seconds)
@@ -276,16 +298,11 @@ class _SitePlan:
             members = {name: self.dense.member(name.removeprefix(DENSE)) for name in dense}
         self.kernels |= {name: kernel.result() for name, kernel in started.items()}
         kernels = self.kernels | members
-
-        def at(kernel: Kernel) -> Callable[[], object]:
-            return lambda: kernel(*x)
-
-        return {name: at(kernels[name]) for name in [*(c.name for c in usable), *dense]}
+        return {name: self.p.run_of(kernels[name], x) for name in [*(c.name for c in usable), *dense]}
 
     def _build(self, candidate: Candidate, packed: PackedTensor) -> Kernel:
         call = call_for(self.site, candidate, self.whole, self.p.target, packed.digest)
-        scale = self.site.scale_for(candidate.quantize)
-        return self.p.backends[candidate.backend].build(call, packed, self.site.bias, scale)
+        return self.p.build(self.site, candidate, call)
 
 
 def serves(candidate: Candidate, candidates: Sequence[Candidate], m: int) -> bool:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from spcomp.api import captures
-from spcomp.build import build_all, dense_built, make_planner
+from spcomp.build import build_all, dense_built
 from spcomp.capture import Captured, Example, check_model, from_exported
 from spcomp.codegen.dense_conv import conv_members
 from spcomp.cost.database import TuningDatabase
@@ -22,8 +23,10 @@ from spcomp.errors import InputError, StateError
 from spcomp.make import analysed
 from spcomp.options import Options
 from spcomp.passes.base import PassContext, Site
+from spcomp.placing import Placing
 from spcomp.plan import RowRange
-from spcomp.targets.host import host_cpu, release_memory
+from spcomp.planning import make_planner, planners_for
+from spcomp.targets.host import release_memory
 
 log = logging.getLogger("spcomp")
 MOST_PASSES = 8
@@ -70,11 +73,11 @@ def tune_ahead(
     options = replace(options, tune="measure")
     say = progress or (lambda line: log.info("%s", line))
     folder = make_planner(options, 1).database.folder
-    before = kept = _kept(TuningDatabase(folder))
+    before = kept = _kept(folder)
     for count in range(1, MOST_PASSES + 1):
         say(f"pass {count}")
         sites = _pass(_captured(model, examples), options, rows, say)
-        now = _kept(TuningDatabase(folder))
+        now = _kept(folder)
         if now == kept:
             if now == 0 and sites:
                 raise StateError("tune ahead", f"nothing was kept in {folder}", "a cache folder that can be written")
@@ -83,10 +86,9 @@ def tune_ahead(
     return Ahead(len(sites), MOST_PASSES, kept - before, False)
 
 
-def _kept(database: TuningDatabase) -> int:
-    """Lines that were measured here, on this machine."""
-    path = database.own_file(host_cpu().device)
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+def _kept(folder: Path) -> int:
+    """Lines that were measured here, on any device."""
+    return sum(path.read_bytes().count(b"\n") for path in TuningDatabase(folder).own_files())
 
 
 def _captured(model: nn.Module | torch.export.ExportedProgram, examples: Sequence[Any]) -> list[Captured]:
@@ -102,18 +104,18 @@ def _at(site: Site, m: int) -> Site:
 
 def _pass(captured: Sequence[Captured], options: Options, rows: Sequence[int], say: Say) -> list[Site]:
     """Everything of a compilation that times layers: merging, planning, and the dense program that guards."""
-    ctx = PassContext()
-    analysed(captured, options, ctx, say)
+    ctx, placing = PassContext(), Placing()
+    analysed([placing.brought_home(c) for c in captured], options, ctx, placing, say)
     sites = sorted(ctx.sites.values(), key=lambda s: s.slot)
     options.check_layers([s.layer for s in sites])
-    built = build_all(sites, options, lambda layer: say(f"planning {layer}"))
-    planner = make_planner(options, sum(s.weight.nbytes for s in sites))
+    planners = planners_for(options, sites, placed=placing.there)
+    built = build_all(sites, options, planners, lambda layer: say(f"planning {layer}"))
     for site, b in zip(sites, built, strict=True):
         if b.decision.sparse or (site.conv is not None and "channels_last" in conv_members(site.dtype)):
-            dense_built(planner, b, site, "timed ahead")
+            dense_built(planners.of(site), b, site, "timed ahead")
     for m in rows:
         fixed = [_at(s, m) for s in sites if s.conv is None]
         say(f"planning {len(fixed)} layers at {m} rows")
-        build_all(fixed, options)
+        build_all(fixed, options, planners_for(options, fixed, placed=placing.there))
     release_memory()
     return sites

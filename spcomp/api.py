@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from spcomp.capture import Captured, Example, capture, check_model, from_exported
+from spcomp.capture import Captured, Example, capture, check_device, check_model, from_exported
 from spcomp.compiled import CompiledModule, Parts
 from spcomp.errors import InputError
 from spcomp.make import make_parts
 from spcomp.options import Engine, Options, Policy, Target, Tune
 from spcomp.signature import Constant
+from spcomp.targets.device import Devices
 
 log = logging.getLogger("spcomp")
 MAX_SYMBOLS = 2
@@ -37,13 +38,13 @@ def compile(
     guard: bool = True,
     quantize: str | None = None,
     shrink: bool = True,
-    target: Target = "auto",
+    target: Target | Devices = "auto",
     tune: Tune = "measure",
     cache_dir: str | Path | None = None,
     debug_dir: str | Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> CompiledModule:
-    """Compile a model with zeros in its weights for this CPU.
+    """Compile a model with zeros in its weights for the CPU or the GPUs that it is on.
 
     Args:
         model: an ``nn.Module`` in eval mode, or an ``ExportedProgram``.
@@ -65,8 +66,9 @@ def compile(
             with a scale a row, inputs with a scale a token, both rounded. ``explain()`` gives each layer's error and
             its bound; such a layer keeps its rounded weight alone. None, the default, never rounds anything.
         shrink: take rows, columns, channels and heads that are constant or that nobody reads out of the graph.
-        target: what the compiled model runs on: ``"cpu"``, or ``"auto"``, which is the CPU. ``"cuda"`` raises
-            :class:`InputError` and says what is missing for it.
+        target: what the compiled model runs on. ``"auto"`` is where its weights are, each layer on its weight's device;
+            ``"cpu"`` and ``"cuda"`` raise where weights are elsewhere, or there is no GPU. Or a function (name of a
+            weight, torch device) -> :class:`~spcomp.targets.device.Device`, for tests and machines of one's own.
         tune: ``"measure"`` times the candidates of every layer whose case is not in the cache or an imported file;
             ``"reuse"`` takes the times of the nearest sizes that were timed on this machine, scaled by the cost model,
             and times where there are none near; ``"off"`` times nothing and believes the cost model. ``explain()``
@@ -93,7 +95,8 @@ def compile(
         guard=guard,
         quantize=quantize,
         shrink=shrink,
-        target=target,
+        target="auto" if callable(target) else target,
+        devices=target if callable(target) else None,
         tune=tune,
         cache_dir=None if cache_dir is None else Path(cache_dir),
         debug_dir=None if debug_dir is None else Path(debug_dir),
@@ -102,8 +105,11 @@ def compile(
     if isinstance(model, torch.export.ExportedProgram):
         if examples or dynamic_shapes is not None:
             raise InputError("compile an exported program", "further examples", "the program alone: it has its own")
-        return CompiledModule(make_parts([from_exported(model)], options, say))
-    checked = check_model(model)
+        program = from_exported(model)
+        for name, tensor in program.state.items():
+            check_device(name, tensor, options.target)
+        return CompiledModule(make_parts([program], options, say))
+    checked = check_model(model, options.target)
     if not examples:
 
         def at_first_call(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Parts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,18 +12,12 @@ from torch import fx
 from spcomp import ops
 from spcomp.capture import Captured
 from spcomp.check import check, check_int8, dense_error, pattern_of
-from spcomp.codegen import dense, inductor
+from spcomp.codegen import inductor
+from spcomp.codegen.cuda_graph import CudaCapturing, Graphed
 from spcomp.codegen.dense_int8 import INT8_MEMBERS
 from spcomp.codegen.fake import refake
 from spcomp.codegen.gather import exact, row_gather
-from spcomp.codegen.mlir_cpu.scratch import touch
-from spcomp.codegen.probe import probe
-from spcomp.codegen.table import BACKENDS, ON_CPU
 from spcomp.compiled import Parts, Program
-from spcomp.cost.analytic import CostModel
-from spcomp.cost.cache import TuneCache
-from spcomp.cost.database import TuningDatabase
-from spcomp.cost.tuner import Tuner
 from spcomp.encodings.dense import Dense
 from spcomp.errors import CaptureError, PolicyError
 from spcomp.kernel import Kernel
@@ -36,14 +29,17 @@ from spcomp.passes.pipelines import LOWER
 from spcomp.passes.propose import Candidate, call_for
 from spcomp.passes.tune import Planned, Planner
 from spcomp.plan import KernelCall, KernelPlan, RowRange
+from spcomp.planning import Planners
 from spcomp.record import SlotRecord
 from spcomp.report.decision import LayerDecision, RangeDecision
 from spcomp.sparsity.measure import measure
-from spcomp.targets.host import host_cpu, release_memory
-from spcomp.targets.peaks import host_peaks
+from spcomp.targets.host import release_memory
 from spcomp.tolerance import TOLERANCES
+from spcomp.writes import written
 
 log = logging.getLogger("spcomp")
+PLAIN = frozenset(("dense.mkl", "dense.gemv", "dense.cublas", "dense.cublaslt"))
+"""Dense members that read the weight as it is."""
 INT8 = tuple(DENSE + name for name in INT8_MEMBERS)
 
 
@@ -55,38 +51,6 @@ class Built:
     record: SlotRecord
     calls: tuple[KernelCall, ...]
     decision: LayerDecision
-
-
-def versions() -> str:
-    """Versions of everything that generates code, for cache keys and manifests."""
-    found = [f"torch={torch.__version__}"]
-    for name in ("torch-mlir", "spcomp"):
-        try:
-            found.append(f"{name}={importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            found.append(f"{name}=none")
-    return " ".join(found)
-
-
-def make_planner(options: Options, total_weight_bytes: int, weights: Sequence[torch.Tensor] = ()) -> Planner:
-    """A planner for this host; ``weights``: of the whole model, to cool the caches with."""
-    host = host_cpu()
-    cache = TuneCache(options.cache_dir) if options.cache_dir is not None else TuneCache()
-    return Planner(
-        backends={name: b for name, b in BACKENDS.items() if name in ON_CPU},
-        target=host.target,
-        model=CostModel(host, host_peaks(cache.folder, probe)),
-        tuner=Tuner(host, cache, versions(), weights),
-        database=TuningDatabase(cache.folder),
-        best_dense=dense.best_dense,
-        rewarm=touch,
-        total_weight_bytes=total_weight_bytes,
-        budget=options.memory_budget,
-        force=options.policy == "force",
-        only=options.encodings,
-        quantize=options.quantize or "",
-        tune=options.tune,
-    )
 
 
 def build_site(planner: Planner, site: Site, options: Options) -> Built:
@@ -109,7 +73,7 @@ def build_site(planner: Planner, site: Site, options: Options) -> Built:
         planned = replace(planned, choice=in_floating_point(planned.measured, wrong))
         kernels, calls = _kernels(planner, planned)
         error = check(site, kernels)
-    if planned.choice.sparse and error > max(limit, 2 * dense_error(site)):
+    if planned.choice.sparse and error > max(limit, 2 * dense_error(planner, site)):
         if options.policy == "force":
             raise PolicyError(
                 f"compile {site.layer} sparse (policy='force')", f"an error of {error:.1e}, the bound is {limit:.0e}",
@@ -158,8 +122,7 @@ def _kernels(planner: Planner, planned: Planned) -> tuple[list[tuple[RowRange, K
         candidate = planned.candidates[name]
         packed = planner.pack(site, candidate)
         call = call_for(site, candidate, _served(rows, site), planner.target, packed.digest)
-        scale = site.scale_for(candidate.quantize)
-        made.append((rows, planner.backends[candidate.backend].build(call, packed, site.bias, scale)))
+        made.append((rows, planner.build(site, candidate, call)))
         calls.append(replace(call, rows=rows))
     return made, calls
 
@@ -188,13 +151,13 @@ def _built(
         site.weight if keep else None, tuple(site.domains), site.conv, site.scale, site.norm,
         site.zero_inputs,
         site.scale_for("int8") if any(p.dtype == "int8" for p in packed.values()) else None, site.dtype,
-        site.gathered,
+        site.gathered, site.where,
     )  # fmt: skip
     if site.gathered:
         slot = replace(slot, gather=row_gather(record.packed, record.weight, record.dtype))
     ranges = tuple(_range_decision(planner, planned, rows, name) for rows, name in choice.ranges)
     members = {name for _, name in choice.ranges if is_dense(name)}
-    copies = ("dense.mkl" in members or "dense.gemv" in members) + ("dense.onednn" in members)
+    copies = bool(members & PLAIN) + ("dense.onednn" in members)
     copies = copies if site.conv is None else 2 * has_dense  # the one that is saved, and the one laid out
     nbytes = sum(p.nbytes for p in packed.values()) + copies * site.weight.nbytes
     nbytes += sum(name in members for name in INT8) * site.facts.elements + (keep > has_dense) * site.weight.nbytes
@@ -215,6 +178,7 @@ def _built(
         error=max(error, found.error),
         quantize="int8" if any(c.quantize for c in calls) else "",
         error_limit=found.limit,
+        device=planner.title,
     )
     return Built(slot, record, tuple(calls), decision)
 
@@ -273,23 +237,40 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
     return a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b)
 
 
-def compile_rest(program: Program, tensors: Mapping[str, torch.Tensor], engine: str, *, faked: bool = False) -> None:
+def compile_rest(
+    program: Program, tensors: Mapping[str, torch.Tensor], engine: str, *, faked: bool = False, gpus: Sequence[str] = ()
+) -> None:
     """Hand the program's graph to Inductor; what does not work stays eager and says why.
 
-    ``faked``: its nodes carry fresh fake values already (see :func:`~spcomp.codegen.fake.refake`).
+    ``faked``: its nodes carry fresh fake values already (see :func:`~spcomp.codegen.fake.refake`). ``gpus``: the
+    CUDA devices that it is for: Inductor then tries all it has for every product, and a program of static sizes on one
+    GPU becomes a CUDA graph.
     """
+    _compile_rest(program, tensors, engine, faked, bool(gpus))
+    if len(gpus) == 1 and not program.signature.symbols and not written(program) and _wholly_on(program, gpus[0]):
+        program.run = Graphed(program.run, len(program.lifted), CudaCapturing(gpus[0]))
+
+
+def _wholly_on(program: Program, gpu: str) -> bool:
+    """Whether everything a program is given and computes is on one GPU: a graph would keep what the CPU made once."""
+    tensors = [n for n in program.gm.graph.nodes if isinstance(n.meta.get("val"), torch.Tensor)]
+    given = {id(n) for n in [n for n in program.gm.graph.nodes if n.op == "placeholder"][: len(program.lifted)]}
+    return all(str(n.meta["val"].device) == gpu for n in tensors if id(n) not in given)
+
+
+def _compile_rest(program: Program, tensors: Mapping[str, torch.Tensor], engine: str, faked: bool, gpu: bool) -> None:
     program.gm.meta.pop("lifted", None)
     if engine == "eager":
         program.note = "asked for"
         return
-    reason = inductor.unavailable()
+    reason = inductor.unavailable_on_gpu() if gpu else inductor.unavailable()
     if reason is None:
         lifted = [tensors[name] for name in program.lifted]
         try:
             if not faked:
-                refake(program.gm, lifted, program.signature.leaves, program.signature.symbols, program.hints)
+                refake(program.gm, lifted, program.signature, program.hints)
             inputs = [n.meta["val"] for n in program.gm.graph.nodes if n.op == "placeholder"]
-            program.run = inductor.compile_graph(program.gm, inputs)
+            program.run = inductor.compile_graph(program.gm, inputs, inductor.ON_GPU if gpu else {})
             program.engine = "inductor"
             return
         except Exception as error:  # Inductor raises anything; eager serves and explain() says why
@@ -307,21 +288,25 @@ def site_from(record: SlotRecord, weight: torch.Tensor, bias: torch.Tensor | Non
     return Site(
         record.slot, record.layer, weight, bias, record.epilogue, measure(positive_zeros(weight)), record.weight_name,
         record.bias_name, list(record.domains), conv=record.conv, scale=record.scale, norm=record.norm,
-        zero_inputs=record.zero_inputs, gathered=record.gathered,
+        zero_inputs=record.zero_inputs, gathered=record.gathered, where=record.where,
     )  # fmt: skip
 
 
-def build_all(sites: Sequence[Site], options: Options, progress: Callable[[str], None] | None = None) -> list[Built]:
-    """Plan and build every site, in slot order."""
-    distinct = {s.facts.digest: s.weight for s in sites}
-    planner = make_planner(options, sum(w.nbytes for w in distinct.values()), list(distinct.values()))
+def build_all(
+    sites: Sequence[Site],
+    options: Options,
+    planners: Planners,
+    progress: Callable[[str], None] | None = None,
+    left: frozenset[int] = frozenset(),
+) -> list[Built]:
+    """Plan and build every site, in slot order; those in ``left`` are dense whatever the options say."""
+    off = replace(options, policy="off")
     built = []
     for site in sites:
         if progress is not None:
             progress(site.layer)
-        built.append(build_site(planner, site, options))
-        keep = {id(p) for b in built for p in b.record.packed}
-        planner.packed = {key: p for key, p in planner.packed.items() if id(p) in keep}
+        built.append(build_site(planners.of(site), site, off if site.slot in left else options))
+        planners.keep({id(p) for b in built for p in b.record.packed})
         release_memory()  # candidates that lost leave holes of a weight's size in the heap
     return built
 

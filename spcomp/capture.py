@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
@@ -61,8 +62,8 @@ class Captured:
     """Attributes of the graph that are no state: tensors made in ``forward``."""
 
 
-def check_model(model: object) -> nn.Module:
-    """Refuse what cannot be compiled before anything is done to it."""
+def check_model(model: object, target: str = "auto") -> nn.Module:
+    """Refuse what cannot be compiled before anything is done to it; ``target``: where its weights must be."""
     if not isinstance(model, nn.Module):
         raise InputError("compile a model", f"a {type(model).__name__}", "a torch.nn.Module")
     training = next((name or "the model" for name, m in model.named_modules() if m.training), None)
@@ -71,8 +72,7 @@ def check_model(model: object) -> nn.Module:
     weights = 0
     for name, parameter in model.named_parameters():
         weights += 1
-        if parameter.device.type != "cpu":
-            raise WeightError("compile for the CPU", f"{name} is on {parameter.device}", "model.cpu() first")
+        check_device(name, parameter, target)
         if parameter.is_floating_point() and bool(torch.isnan(parameter).any()):
             raise WeightError("compile a model", f"NaN in the weight {name}", "repair or retrain the weight")
     if not weights:
@@ -80,6 +80,18 @@ def check_model(model: object) -> nn.Module:
             "compile a model", "no weights in it", "a model with parameters; torch.compile serves the rest"
         )
     return model
+
+
+def check_device(name: str, tensor: torch.Tensor, target: str) -> None:
+    """Raise :class:`WeightError` for a weight that is not where ``target`` says, or where nothing is compiled for."""
+    kind, found = tensor.device.type, f"{name} is on {tensor.device}"
+    if target == "cuda" and kind == "cpu":
+        raise WeightError("compile for target='cuda'", found, "model.cuda() first, or target='auto'")
+    if kind == "cuda" and target != "cpu":
+        return
+    if kind != "cpu":
+        hint = "model.cpu() first, or target='auto'" if kind == "cuda" else "model.cpu() first"
+        raise WeightError("compile for the CPU", found, hint)
 
 
 def capture(
@@ -94,7 +106,7 @@ def capture(
     calls = [bind(parameters, e.args, e.kwargs) for e in examples]
     args, kwargs = calls[0]
     flat, in_tree = pytree.tree_flatten((args, kwargs))
-    _check_flat(flat)
+    _check_flat(flat, frozenset(str(t.device) for t in itertools.chain(model.parameters(), model.buffers())))
     if dynamic_shapes is None and len(calls) > 1:
         dynamic_shapes = _differences(model, calls)
     # torch.export marks tensors as dynamic, and leaves the marks where it fails: it gets its own views.
@@ -137,7 +149,10 @@ def _captured(gm: fx.GraphModule, exported: Any, parameters: Any, in_tree: Any, 
             if not isinstance(d, int) and d.node.expr.is_symbol:
                 names[str(d.node.expr)] = _range(exported, d)
     out_tree = exported.call_spec.out_spec
-    signature = Signature(parameters, in_tree, tuple(leaves), out_tree, names)
+    on = tuple(str(v.device) if isinstance(v, torch.Tensor) else "cpu" for v in flat)
+    signature = Signature(
+        parameters, in_tree, tuple(leaves), out_tree, names, on if any(d != "cpu" for d in on) else ()
+    )
     constants = frozenset(exported.graph_signature.lifted_tensor_constants)
     return Captured(gm, signature, flat, dict(exported.state_dict), constants)
 
@@ -152,7 +167,8 @@ def _range(exported: Any, size: torch.SymInt) -> Symbol:
     return Symbol(lo, None if hi is not None and hi >= 1 << 40 else hi)
 
 
-def _check_flat(flat: Sequence[Any]) -> None:
+def _check_flat(flat: Sequence[Any], devices: frozenset[str]) -> None:
+    """Refuse example inputs that no program can be captured with; ``devices``: those of the model."""
     for i, value in enumerate(flat):
         if isinstance(value, torch.Tensor):
             if value.numel() == 0:
@@ -161,8 +177,11 @@ def _check_flat(flat: Sequence[Any]) -> None:
                     "an example with at least one element; compiled models accept empty batches if the "
                     "batch is dynamic",
                 )  # fmt: skip
-            if value.device.type != "cpu":
-                raise InputError("capture a model", f"example input {i} on {value.device}", "example inputs on the CPU")
+            lone = value.device.type == "cpu" and value.dim() == 0  # which every device takes
+            if str(value.device) not in (devices or {"cpu"}) and not lone:
+                found = f"example input {i} on {value.device}, the weights on {', '.join(sorted(devices)) or 'cpu'}"
+                hint = "the CPU" if devices <= {"cpu"} else "the device of the weights that read them"
+                raise InputError("capture a model", found, f"example inputs on {hint}")
         elif not isinstance(value, CONSTANTS):
             raise InputError(
                 "capture a model", f"example input {i} is a {type(value).__name__}", "tensors, numbers, strings or None"

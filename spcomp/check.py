@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 
-from spcomp.codegen import dense
 from spcomp.codegen.reference.backend import activate
 from spcomp.codegen.reference.backend import linear as reference_linear
 from spcomp.codegen.reference.conv import conv as reference_conv
@@ -18,9 +17,8 @@ from spcomp.encodings.matrix import weight_of
 from spcomp.kernel import Kernel
 from spcomp.passes.base import Site
 from spcomp.passes.infer_sparsity import positive_zeros
-from spcomp.passes.tune import dense_call
+from spcomp.passes.tune import Planner, dense_call
 from spcomp.plan import Epilogue, RowRange
-from spcomp.targets.host import host_cpu
 from spcomp.tolerance import TOLERANCES
 
 CHECK_ROWS = 7
@@ -34,7 +32,7 @@ def check(site: Site, kernels: Sequence[tuple[RowRange, Kernel]]) -> float:
     for rows, kernel in kernels:
         x = site.example(_rows(site, rows), torch.Generator().manual_seed(site.slot))
         exact = finite(x, weight, site.bias, site.epilogue, site.conv, site.scale)
-        worst = max(worst, relative_error(kernel(*x), exact))
+        worst = max(worst, relative_error(kernel(*(t.to(site.where) for t in x)).cpu(), exact))
     return worst
 
 
@@ -118,11 +116,10 @@ def relative_error(y: torch.Tensor, exact: torch.Tensor) -> float:
     return error if error == error else float("inf")
 
 
-def dense_error(site: Site) -> float:
+def dense_error(planner: Planner, site: Site) -> float:
     """The dense program's own error on the same inputs."""
-    call = dense_call(site, RowRange(0, None), host_cpu().target)
-    kernel = dense.best_dense(call, site.weight, site.bias, [site.pixels], site.scale)
-    return check(site, [(RowRange(0, None), kernel)])
+    best = planner.dense(dense_call(site, RowRange(0, None), planner.target), site, [site.pixels])
+    return check(site, [(RowRange(0, None), best)])
 
 
 def pattern_of(site: Site) -> str:

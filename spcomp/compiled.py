@@ -18,14 +18,17 @@ from torch.utils import _pytree as pytree
 
 from spcomp import ops
 from spcomp.errors import InputError, StateError
+from spcomp.lone import lone_slot
 from spcomp.plan import KernelPlan
 from spcomp.record import SlotRecord
 from spcomp.report.decision import LayerDecision
 from spcomp.report.explain import Explanation
 from spcomp.resident import resident_nbytes
-from spcomp.signature import Signature, bind, zeros
+from spcomp.signature import Signature, bind
 from spcomp.source import Source
 from spcomp.state import State
+from spcomp.targets.device import Device
+from spcomp.warming import warm
 
 log = logging.getLogger("spcomp")
 
@@ -44,10 +47,17 @@ class Program:
     """Why it is not Inductor, where it is not."""
     hints: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def described(self) -> str:
+        """What runs it, and why not otherwise."""
+        failed = getattr(self.run, "failure", None)
+        graphed = "" if failed is None else f", {failed or 'in a CUDA graph'}"
+        return f"{self.engine}{f': {self.note}' if self.note else ''}{graphed}"
+
     @functools.cached_property
     def lone(self) -> int | None:
-        """See :func:`~spcomp.ops.lone_slot`."""
-        return None if self.lifted else ops.lone_slot(self.gm.graph)
+        """See :func:`~spcomp.lone.lone_slot`."""
+        return None if self.lifted or self.signature.devices else lone_slot(self.gm.graph)
 
 
 @dataclass(eq=False)
@@ -69,6 +79,10 @@ class Parts:
     """The programs before the passes changed what they read, to run those again on other weights."""
     whole_nbytes: int = 0
     """Bytes of what the original reads, where the passes changed that; else 0."""
+    where: dict[str, str] = field(default_factory=dict)
+    """The torch devices of those of ``tensors`` that are not on the CPU."""
+    devices: tuple[Device, ...] = ()
+    """What the layers were planned for, where any is no CPU."""
 
 
 Build = Callable[[tuple[Any, ...], Mapping[str, Any]], Parts]
@@ -118,13 +132,9 @@ class CompiledModule(nn.Module):
         return self._parts
 
     def warmup(self) -> Self:
-        """Run every program and every kernel once on zeros, so that the first request pays nothing."""
-        parts = self.parts
-        for program in parts.programs:
-            flat = [zeros(leaf, program.hints) for leaf in program.signature.leaves]
-            tensors = [parts.tensors[name].clone() for name in program.lifted]  # it may write to its buffers
-            with torch.no_grad(), ops.active(parts.table):
-                program.run(*tensors, *flat)
+        """Run every program once on zeros, and on GPUs every kernel at the row counts that it serves, so that the
+        first request pays nothing."""
+        warm(self.parts)
         return self
 
     # -- looking ------------------------------------------------------------------------------------------------
@@ -137,10 +147,11 @@ class CompiledModule(nn.Module):
     def explain(self) -> Explanation:
         """What was found, chosen and measured, layer by layer. Prints as a table; ``to_dict()`` for machines."""
         parts = self.parts
-        engines = tuple(f"{p.engine}{f': {p.note}' if p.note else ''}" for p in parts.programs)
+        engines = tuple(p.described for p in parts.programs)
         read = [r.layer for r, slot in zip(parts.slots, parts.table, strict=True) if slot.gather is not None]
         notes = (*parts.notes, *(f"{layer}: an embedding reads rows of the same weight" for layer in read))
-        return Explanation(parts.decisions, engines, notes, parts.plan.digest, self.nbytes, self.dense_nbytes)
+        targets = tuple(d.title for d in parts.devices)
+        return Explanation(parts.decisions, engines, notes, parts.plan.digest, self.nbytes, self.dense_nbytes, targets)
 
     @property
     def nbytes(self) -> int:
@@ -187,13 +198,14 @@ class CompiledModule(nn.Module):
         return self
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """The original's state, but for weights that its forward never uses; compiled weights are unpacked anew."""
+        """The original's state, but for weights that its forward never uses; compiled weights are unpacked anew. Of a
+        model on a GPU, copies on the CPU."""
         if args or kwargs.get("prefix"):
             raise StateError("nest a compiled model in a state_dict", "a prefix was asked for", "saving it by itself")
         parts = self._parts
         if parts is None:
             return {}
-        state = {name: t for name, t in parts.tensors.items() if not name.startswith("_lifted_tensor_")}
+        state = {name: t.cpu() for name, t in parts.tensors.items() if not name.startswith("_lifted_tensor_")}
         for record in parts.slots:
             state[record.weight_name] = record.original_weight()
             if record.bias_name is not None and record.bias is not None:
@@ -298,7 +310,7 @@ def _unusual(parts: Parts, flat: list[Any], reason: str) -> Any:
         relaxed = Signature(
             program.signature.parameters, program.signature.in_tree, program.signature.leaves,
             program.signature.out_tree,
-            {name: type(s)(0, s.hi) for name, s in program.signature.symbols.items()},
+            {name: type(s)(0, s.hi) for name, s in program.signature.symbols.items()}, program.signature.devices,
         )  # fmt: skip
         if relaxed.mismatch(flat) is None:
             with torch.no_grad(), ops.active(parts.table):

@@ -9,6 +9,7 @@ from spcomp.build import Built
 from spcomp.codegen.gather import exact, row_gather
 from spcomp.passes.base import Site
 from spcomp.passes.find_tables import weight_key
+from spcomp.planning import Planners
 
 
 def gathered_slots(
@@ -41,9 +42,14 @@ def gathering(built: Built) -> Built:
 
 
 def gather_where_found(
-    tables: Mapping[tuple[object, ...], bool], sites: Sequence[Site], built: list[Built]
+    tables: Mapping[tuple[object, ...], bool], sites: Sequence[Site], built: list[Built], planners: Planners
 ) -> dict[tuple[object, ...], int]:
-    """Make the slots of :func:`gathered_slots` ready, in ``built``; note it in their sites; give them back."""
+    """Make the slots of :func:`gathered_slots` ready, in ``built``; note it in their sites; give them back.
+
+    On the CPU alone: no kernel of a GPU reads rows out of packed bytes, and a table there stays dense.
+    """
+    if not all(planners.device(s).host for s in sites):
+        return {}
     found = gathered_slots(tables, sites, built)
     for slot in set(found.values()):
         sites[slot].gathered, built[slot] = True, gathering(built[slot])

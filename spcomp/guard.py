@@ -55,6 +55,8 @@ def speedup(
     state = {name: tensors[name] for program, _ in (ours, theirs) for name in program.lifted}
     state |= {name: tensors[name].clone() for program, _ in (ours, theirs) for name in written(program)}
 
+    gpus = {str(t.device) for t in (*state.values(), *flat) if isinstance(t, torch.Tensor) and t.is_cuda}
+
     def run(side: tuple[Program, ops.KernelTable]) -> float:
         program, table = side
         given = [state[name] for name in program.lifted]
@@ -62,6 +64,8 @@ def speedup(
             start = time.perf_counter()
             with torch.no_grad(), ops.active(table):
                 program.run(*given, *flat)
+            for gpu in gpus:
+                torch.cuda.synchronize(gpu)
         return time.perf_counter() - start
 
     run(ours)

@@ -88,6 +88,15 @@ class LastKernel(Protocol):
         ...
 
 
+@runtime_checkable
+class PreparedKernel(Protocol):
+    """A kernel of which calls compile or search something, unless that was done before."""
+
+    def prepare(self, m: int) -> None:
+        """Do what calls of ``m`` rows need, on the device that the weight is on."""
+        ...
+
+
 class RowGather(Protocol):
     """Reads single rows of a weight [N, K] out of the bytes a layer keeps, every bit. Safe from several threads."""
 

@@ -9,10 +9,11 @@ from typing import Any
 from torch import Tensor, fx
 
 from spcomp import guard as guarding
-from spcomp.build import Built, assemble, build_all, compile_rest, dense_built, lower, make_planner
+from spcomp.build import Built, assemble, build_all, compile_rest, dense_built, lower
 from spcomp.capture import Captured
 from spcomp.compiled import Parts, Program
 from spcomp.dense_program import best_dense_program
+from spcomp.device_program import Model, make_device_parts
 from spcomp.direct import call_directly
 from spcomp.errors import WeightError
 from spcomp.gathering import gather_where_found
@@ -22,6 +23,8 @@ from spcomp.passes.base import PassContext, Site, run_passes
 from spcomp.passes.flatten import Flatten
 from spcomp.passes.infer_activations import InferActivations
 from spcomp.passes.merge_siblings import MergeSiblings
+from spcomp.placing import Placing
+from spcomp.planning import make_planner, planners_for
 from spcomp.report.debug import Dump
 from spcomp.source import Source, collected, constants_read
 from spcomp.state import state_of
@@ -45,7 +48,7 @@ class Analysed:
         return sum(self.read.values())
 
 
-def analysed(captured: Sequence[Captured], options: Options, ctx: PassContext, say: Say) -> Analysed:
+def analysed(captured: Sequence[Captured], options: Options, ctx: PassContext, placing: Placing, say: Say) -> Analysed:
     """Run the passes on every program, and merge layers that are faster together."""
     found = Analysed([], [], {})
     for i, program in enumerate(captured):
@@ -55,14 +58,16 @@ def analysed(captured: Sequence[Captured], options: Options, ctx: PassContext, s
         found.sources.append(source)
         found.read |= constants_read(gm)
         found.graphs.append(source.analysed(gm, ctx))
-    groups = worth_merging(found.graphs, ctx, options, say)
+    groups = worth_merging(found.graphs, ctx, options, placing, say)
     if groups:
         for i, gm in enumerate(found.graphs):
             found.sources[i].merged = groups
             found.graphs[i] = run_passes((MergeSiblings(groups),), gm, ctx)
         collected(found.graphs, ctx)
-    for gm, program in zip(found.graphs, captured, strict=True):
-        run_passes((InferActivations(program.flat),), gm, ctx)
+    planners = planners_for(options, list(ctx.sites.values()))
+    if all(planners.device(s).host for s in ctx.sites.values()):  # its kernels that skip zero inputs are the CPU's
+        for gm, program in zip(found.graphs, captured, strict=True):
+            run_passes((InferActivations(program.flat),), gm, ctx)
     return found
 
 
@@ -70,25 +75,34 @@ def make_parts(captured: Sequence[Captured], options: Options, say: Say) -> Part
     """Analyse every program, plan and build every layer once, lower, compile the rest, guard."""
     dump = Dump(options.debug_dir) if options.debug_dir is not None else None
     ctx = PassContext(dump=dump.graph if dump is not None else None)
-    found = analysed(captured, options, ctx, say)
+    placing = Placing()
+    captured = [placing.brought_home(c) for c in captured]
+    found = analysed(captured, options, ctx, placing, say)
     if not ctx.sites and options.policy == "force":
         raise WeightError("compile sparse (policy='force')", "no layer with a constant weight", "policy='auto'")
     sites = sorted(ctx.sites.values(), key=lambda s: s.slot)
     options.check_layers([s.layer for s in sites])
-    built = build_all(sites, options, lambda layer: say(f"planning {layer}"))
-    ctx.gathered = gather_where_found(ctx.tables, sites, built)
+    planners = planners_for(options, sites, placed=placing.there)
+    built = build_all(sites, options, planners, lambda layer: say(f"planning {layer}"))
+    ctx.gathered = gather_where_found(ctx.tables, sites, built, planners)
+    model = Model(captured, sites, built, options, placing, planners)
+    ctx.left = model.left()
+    rivals = model.rivals(found.graphs, ctx)
     tensors: dict[str, Tensor] = {}
     programs = [lower(gm, c, ctx, tensors) for gm, c in zip(found.graphs, captured, strict=True)]
     for source, made in zip(found.sources, programs, strict=True):
         source.text = str(made.gm.graph)
     found.graphs.clear()
-    for i, lowered in enumerate(programs):
-        say(f"compiling the rest of program {i + 1} of {len(programs)}")
-        compile_rest(lowered, tensors, options.engine)
-    flats = [c.flat for c in captured]
-    parts = _fastest(programs, built, sites, tensors, flats, options, say)
-    if options.guard and options.engine == "auto":
-        call_directly(parts, flats)
+    if model.on_device:
+        parts = make_device_parts(model, programs, tensors, rivals, say)
+    else:
+        for i, lowered in enumerate(programs):
+            say(f"compiling the rest of program {i + 1} of {len(programs)}")
+            compile_rest(lowered, tensors, options.engine)
+        flats = [c.flat for c in captured]
+        parts = _fastest(programs, built, sites, tensors, flats, options, say)
+        if options.guard and options.engine == "auto":
+            call_directly(parts, flats)
     release_memory()  # the dense program that lost
     parts.state = state_of(captured[0].state, set(found.read), sites, tensors, ctx.origins)
     if len(ctx.origins):

@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import fx
 
-from spcomp.build import make_planner
 from spcomp.options import JOIN, Options
 from spcomp.passes.base import PassContext, Site
 from spcomp.passes.infer_sparsity import positive_zeros
 from spcomp.passes.merge_siblings import Group, siblings
 from spcomp.passes.tune import Planned
+from spcomp.placing import Placing
 from spcomp.plan import Epilogue
+from spcomp.planning import planners_for
 from spcomp.sparsity.measure import measure
 
 WORTH = 1.03
@@ -26,22 +27,27 @@ WORTH = 1.03
 
 
 def worth_merging(
-    graphs: Sequence[fx.GraphModule], ctx: PassContext, options: Options, say: Callable[[str], None]
+    graphs: Sequence[fx.GraphModule],
+    ctx: PassContext,
+    options: Options,
+    placing: Placing,
+    say: Callable[[str], None],
 ) -> frozenset[Group]:
     """Groups of layers to merge, of those that read one input in every program."""
+    planners = planners_for(options, list(ctx.sites.values()), placed=placing.there)
     found = {
         group: sites
         for group, sites in siblings(graphs, ctx).items()
         if all(options.selects(s.layer) and options.wanted(s.layer) is None for s in sites)
         and all(s.facts.nonzeros < s.facts.elements for s in sites)
+        and len({planners.device(s) for s in sites}) == 1
     }
     if not found or options.policy == "off" or options.quantize:
         return frozenset()
-    weights = {s.facts.digest: s.weight for s in ctx.sites.values()}
-    planner = make_planner(options, sum(w.nbytes for w in weights.values()), list(weights.values()))
     verdicts: dict[object, bool] = {}
     for sites in found.values():
         kind = _kind(sites)
+        planner = planners.of(sites[0])
         if kind not in verdicts:
             say(f"planning {sites[0].layer} and its siblings apart and together")
             apart = [planner.plan(s, sparse=True) for s in sites]
@@ -52,7 +58,9 @@ def worth_merging(
 
 def _kind(sites: Sequence[Site]) -> object:
     """Equal for groups that are alike: sizes, tightest structure, row counts, and zeros to the tenth."""
-    return tuple((s.n, s.k, s.dtype, tuple(s.domains), round(10 * s.facts.sparsity), _structure(s)) for s in sites)
+    return tuple(
+        (s.n, s.k, s.dtype, s.where, tuple(s.domains), round(10 * s.facts.sparsity), _structure(s)) for s in sites
+    )
 
 
 def _structure(site: Site) -> tuple[object, ...]:
@@ -69,7 +77,7 @@ def together(sites: Sequence[Site]) -> Site:
     return Site(
         first.slot, JOIN.join(s.layer for s in sites), weight, torch.cat(biases) if biases else None,
         Epilogue(bool(biases)), measure(positive_zeros(weight)), first.weight_name, first.bias_name,
-        list(first.domains), zero_inputs=first.zero_inputs,
+        list(first.domains), zero_inputs=first.zero_inputs, where=first.where,
     )  # fmt: skip
 
 

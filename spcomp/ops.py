@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import fx
 
 from spcomp.conv_layout import Padded, laid, natural, shape_of
 from spcomp.errors import KernelError
@@ -118,18 +117,19 @@ class active:
 
     def __init__(self, table: KernelTable) -> None:
         self._table = table
-        self._autocast: torch.autocast | None = None
+        self._autocast: list[torch.autocast] = []
 
     def __enter__(self) -> None:
         self._token = _active.set(self._table)
-        if torch.is_autocast_enabled("cpu"):
-            self._autocast = torch.autocast("cpu", enabled=False)
-            self._autocast.__enter__()  # type: ignore[no-untyped-call]
+        if torch._C._is_any_autocast_enabled():
+            self._autocast = [torch.autocast(kind, enabled=False) for kind in ("cpu", "cuda")]
+            for off in self._autocast:
+                off.__enter__()  # type: ignore[no-untyped-call]
 
     def __exit__(self, *raised: Any) -> None:
         _active.reset(self._token)
-        if self._autocast is not None:
-            self._autocast.__exit__(*raised)
+        for off in reversed(self._autocast):
+            off.__exit__(*raised)
 
 
 def linear(x: torch.Tensor, *, slot: int, n: int) -> torch.Tensor:
@@ -157,7 +157,12 @@ def running() -> KernelTable:
 
 _library = torch.library.Library("spcomp", "DEF")  # type: ignore[no-untyped-call]
 _library.define("linear_v1(Tensor x, int slot, int n) -> Tensor")  # type: ignore[no-untyped-call]
-_library.impl("linear_v1", lambda x, slot, n: linear(x, slot=slot, n=n), "CPU")  # type: ignore[no-untyped-call]
+
+KEYS = ("CPU", "CUDA")
+"""Dispatch keys of ops that any kernel may stand behind. Kernels launch on the current stream and wait for nothing;
+ops of the CPU's own layouts have the first key alone."""
+for _key in KEYS:
+    _library.impl("linear_v1", lambda x, slot, n: linear(x, slot=slot, n=n), _key)  # type: ignore[no-untyped-call]
 
 
 @torch.library.register_fake("spcomp::linear_v1")  # type: ignore[untyped-decorator]
@@ -166,7 +171,8 @@ def _fake(x: torch.Tensor, slot: int, n: int) -> torch.Tensor:
 
 
 _library.define("conv_v1(Tensor x, Tensor? residual, int slot, int[] size) -> Tensor")  # type: ignore[no-untyped-call]
-_library.impl("conv_v1", lambda x, r, slot, size: conv(x, r, slot=slot, size=size), "CPU")  # type: ignore[no-untyped-call]
+for _key in KEYS:
+    _library.impl("conv_v1", lambda x, r, slot, size: conv(x, r, slot=slot, size=size), _key)  # type: ignore[no-untyped-call]
 
 
 @torch.library.register_fake("spcomp::conv_v1")  # type: ignore[untyped-decorator]
@@ -292,30 +298,14 @@ def without_gradients() -> AbstractContextManager[None]:
     return torch.no_grad() if torch.is_grad_enabled() else _AS_IT_IS
 
 
-def lone_slot(graph: fx.Graph) -> int | None:
-    """The slot of the one layer that a graph consists of, from its input to its result; None of any other graph.
-
-    Such a layer is called without a graph, which would cost as much as a small kernel.
-    """
-    nodes = list(graph.nodes)
-    if len(nodes) != 3 or nodes[0].op != "placeholder" or nodes[2].args != ((nodes[1],),):
-        return None
-    match nodes[1].target, nodes[1].args:
-        case target, (x, int(slot), _) if target is LINEAR and x is nodes[0]:
-            return slot
-        case target, (x, None, int(slot), _) if target is CONV and x is nodes[0]:
-            return slot
-        case _:
-            return None
-
-
 def embedding(ids: torch.Tensor, *, slot: int) -> torch.Tensor:
     """Rows ``ids`` of the weight of ``slot``: ids [...] -> [..., k]."""
     return running()[slot].embed(ids)
 
 
 _library.define("embedding_v1(Tensor ids, int slot, int k, ScalarType dtype) -> Tensor")  # type: ignore[no-untyped-call]
-_library.impl("embedding_v1", lambda ids, slot, k, dtype: embedding(ids, slot=slot), "CPU")  # type: ignore[no-untyped-call]
+for _key in KEYS:
+    _library.impl("embedding_v1", lambda ids, slot, k, dtype: embedding(ids, slot=slot), _key)  # type: ignore[no-untyped-call]
 
 
 @torch.library.register_fake("spcomp::embedding_v1")  # type: ignore[untyped-decorator]

@@ -13,6 +13,7 @@ from spcomp.encodings.table import ENCODINGS
 from spcomp.encodings.wanted import Wanted, parse_wanted
 from spcomp.errors import InputError
 from spcomp.targets.cuda import cuda_missing
+from spcomp.targets.device import Devices
 
 JOIN = " + "
 """Between the names of layers that became one."""
@@ -20,14 +21,6 @@ Policy = Literal["auto", "force", "off"]
 Engine = Literal["auto", "inductor", "eager"]
 Target = Literal["auto", "cpu", "cuda"]
 Tune = Literal["measure", "reuse", "off"]
-
-
-def _no_cuda() -> str:
-    """What keeps a model from being compiled for CUDA here."""
-    missing = cuda_missing()
-    if missing is not None:
-        return missing
-    return "layers are planned and timed on the CPU alone so far; their kernels can be built by the triton backend"
 
 
 @dataclass(frozen=True)
@@ -43,7 +36,8 @@ class Options:
     that is faster; None is never lossy.
     ``layers``: pairs of a glob over module names and the only encoding that such a layer may have beside dense; the
     first glob that matches counts, and goes before include, exclude and encodings.
-    ``target``: the kind of device that the compiled model runs on; ``auto`` is the CPU.
+    ``target``: the kind of device that the compiled model runs on; ``auto`` is where its weights are. ``devices``: what
+    each weight is planned for instead of the device that it is on; it is not saved.
     ``tune``: ``measure`` times candidates that were not timed before; ``reuse`` takes the times of near sizes where
     there are some; ``off`` those of the cost model.
     """
@@ -62,6 +56,7 @@ class Options:
     layers: tuple[tuple[str, str], ...] = ()
     target: Target = "auto"
     tune: Tune = "measure"
+    devices: Devices | None = None
 
     def __post_init__(self) -> None:
         if self.policy not in ("auto", "force", "off"):
@@ -70,8 +65,8 @@ class Options:
             raise InputError("choose an engine", f"{self.engine!r}", "'auto', 'inductor' or 'eager'")
         if self.target not in ("auto", "cpu", "cuda"):
             raise InputError("choose a target", f"{self.target!r}", "'auto', 'cpu' or 'cuda'")
-        if self.target == "cuda":
-            raise InputError("compile for target='cuda'", _no_cuda(), "target='auto' or 'cpu'")
+        if self.target == "cuda" and self.devices is None and (missing := cuda_missing()) is not None:
+            raise InputError("compile for target='cuda'", missing, "target='auto' or 'cpu'")
         if self.tune not in ("measure", "reuse", "off"):
             raise InputError("choose how to tune", f"{self.tune!r}", "'measure', 'reuse' or 'off'")
         if self.quantize not in (None, "int8"):

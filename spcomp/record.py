@@ -38,6 +38,8 @@ class SlotRecord:
     dtype: str = "float32"
     gathered: bool = False
     """Whether the graph reads single rows of the weight, for an embedding."""
+    where: str = "cpu"
+    """The torch device that its kernels are on. What is held here is on the CPU."""
 
     def dense_weight(self) -> torch.Tensor:
         """The weight [n, k] as it was (bit-equal but for -0.0); a view of the dense one or a new tensor.

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from spcomp.build import assemble, build_all, site_from, spliced
+from spcomp.build import Built, assemble, build_all, site_from, spliced
 from spcomp.capture import Captured
 from spcomp.compiled import CompiledModule, Parts, Program
 from spcomp.encodings.matrix import matrix_of
@@ -19,6 +19,7 @@ from spcomp.make import make_parts
 from spcomp.options import Options
 from spcomp.passes.base import PassContext, Site
 from spcomp.passes.find_tables import weight_key
+from spcomp.planning import planners_for
 from spcomp.record import SlotRecord
 from spcomp.report.decision import LayerDecision
 from spcomp.signature import Constant, evaluate
@@ -31,8 +32,11 @@ log = logging.getLogger("spcomp")
 def without_sparsity(compiled: CompiledModule) -> CompiledModule:
     """The same model with every layer served by best dense: a rival to time it against."""
     parts = compiled.parts
+    if parts.devices or parts.where:
+        hint = "torch.compile(model, mode='max-autotune'), which its guard held it against"
+        raise StateError("make a dense rival of a compiled model", "it is on a GPU", hint)
     options = replace(Options.from_dict(parts.options), policy="off")
-    built = build_all([site_from(r, r.dense_weight(), r.bias) for r in parts.slots], options)
+    built = _built([site_from(r, r.dense_weight(), r.bias) for r in parts.slots], options)
     return CompiledModule(assemble(parts.programs, built, parts.tensors, options))
 
 
@@ -41,7 +45,13 @@ def _names(record: SlotRecord) -> tuple[str | None, ...]:
 
 
 def repack(parts: Parts, model: nn.Module) -> Parts:
-    """New parts with the weights of ``model``: packed again, planned again, same graphs."""
+    """New parts with the weights of ``model``: packed again, planned again, same graphs.
+
+    Raises :class:`StateError` for a model on a GPU, whose constants would have to be placed again.
+    """
+    if parts.devices or parts.where:
+        found = f"it was compiled for {', '.join(d.title for d in parts.devices) or 'a GPU'}"
+        raise StateError("update the weights of a compiled model", found, "spcomp.compile with the new weights")
     state = {
         **dict(model.named_parameters(remove_duplicate=False)),
         **dict(model.named_buffers(remove_duplicate=False)),
@@ -73,7 +83,7 @@ def repack(parts: Parts, model: nn.Module) -> Parts:
         if r.norm is not None:
             scale, bias = r.norm.fold(state, weight.dtype)
         sites.append(site_from(replace(r, scale=scale), weight, bias))
-    built = build_all(sites, options)
+    built = _built(sites, options)
     tensors = {name: state[name].detach() if name in state else t for name, t in parts.tensors.items()}
     made = assemble(parts.programs, built, tensors, options, parts.notes)
     made.state = parts.state
@@ -99,7 +109,7 @@ def _again(parts: Parts, state: Mapping[str, torch.Tensor]) -> Parts:
     for source, gm in zip(parts.sources, graphs, strict=True):
         if str(spliced(gm, source.fixed, ctx, tensors)[0].graph) != source.text:
             return _anew(parts, plain, options)
-    made = assemble(parts.programs, build_all(sites, options), tensors, options, parts.notes)
+    made = assemble(parts.programs, _built(sites, options), tensors, options, parts.notes)
     made.state = state_of(plain, set(read), sites, tensors, ctx.origins)
     made.sources, made.whole_nbytes = parts.sources, parts.whole_nbytes
     return made
@@ -131,3 +141,7 @@ def _random(program: Program) -> tuple[Any, ...]:
         size, dtype = [evaluate(d, program.hints) for d in leaf.shape], getattr(torch, leaf.dtype)
         flat.append(torch.randn(size).to(dtype) if dtype.is_floating_point else torch.zeros(size, dtype=dtype))
     return tuple(flat)
+
+
+def _built(sites: list[Site], options: Options) -> list[Built]:
+    return build_all(sites, options, planners_for(options, sites))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from spcomp.passes.tune_device import held
+
 if TYPE_CHECKING:
     from spcomp.compiled import Parts
 
@@ -14,19 +16,27 @@ def resident_nbytes(parts: Parts) -> int:
     """Bytes of packed weights, dense weights, tables, and what stayed in the graph; each copy once.
 
     Of tensors that are parts of one larger memory, as the matrices of experts are, each counts, together at most that
-    memory.
+    memory. Of a layer on a GPU, what its kernels hold there.
     """
     seen = _Seen()
     for tensor in parts.tensors.values():
         seen.add(tensor)
     extra: dict[int, int] = {}
-    for record, decision in zip(parts.slots, parts.decisions, strict=True):
+    on_device = [slot.kernels[0].call.target == "cuda" for slot in parts.table]
+    for slot in (s for s, there in zip(parts.table, on_device, strict=True) if there):
+        for tensor in (t for kernel in slot.kernels for t in held(kernel)):
+            seen.add(tensor)
+    for record, decision, there in zip(parts.slots, parts.decisions, on_device, strict=True):
+        if there:
+            continue  # what it holds are copies on the CPU, to save it with
         if (record.conv is not None or decision.encoding == "dense int8") and record.weight is not None:
             seen.add(record.weight)
         for packed in record.packed:
             for buffer in packed.buffers.values():
                 seen.add(buffer)
-    for slot in parts.table:
+    for slot, there in zip(parts.table, on_device, strict=True):
+        if there:
+            continue
         if slot.gather is not None:
             extra[id(slot.gather)] = slot.gather.extra_nbytes
             seen.add(getattr(slot.gather, "weight", None))

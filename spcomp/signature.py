@@ -90,6 +90,13 @@ class Signature:
     leaves: tuple[TensorSpec | Constant, ...]
     out_tree: pytree.TreeSpec
     symbols: dict[str, Symbol] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
+    """The torch device of every leaf, where any is not on the CPU; else empty."""
+
+    @property
+    def on(self) -> tuple[str, ...]:
+        """The torch device of every leaf; of a constant, the CPU."""
+        return self.devices or ("cpu",) * len(self.leaves)
 
     @cached_property
     def takes_one_tensor(self) -> bool:
@@ -109,7 +116,7 @@ class Signature:
         """What :func:`_look` says of the input, where that is one tensor of static size: the usual one is compared
         at once, in 1 us."""
         leaf = self.leaves[0] if len(self.leaves) == 1 else None
-        if not isinstance(leaf, TensorSpec) or not all(isinstance(d, int) for d in leaf.shape):
+        if not isinstance(leaf, TensorSpec) or self.devices or not all(isinstance(d, int) for d in leaf.shape):
             return None
         return (torch.Size(leaf.shape), getattr(torch, leaf.dtype), True, torch.strided)  # type: ignore[arg-type]
 
@@ -134,8 +141,10 @@ class Signature:
                 return f"input {i} is a {type(value).__name__}, captured as a tensor"
             if str(value.dtype) != f"torch.{leaf.dtype}":
                 return f"input {i} is {str(value.dtype)[6:]}, captured as {leaf.dtype}"
-            if value.device.type != "cpu":
-                return f"input {i} lives on {value.device}, captured on cpu"
+            if value.device.type != "cpu" or self.devices:
+                wanted = self.devices[i] if self.devices else "cpu"
+                if str(value.device) != wanted:
+                    return f"input {i} lives on {value.device}, captured on {wanted}"
             if value.layout is not torch.strided:
                 return f"input {i} is {str(value.layout)[6:]}, captured as strided"
             shape = value.shape
@@ -171,7 +180,9 @@ class Signature:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; tree structures as torch's own JSON text."""
+        placed = {"devices": list(self.devices)} if self.devices else {}
         return {
+            **placed,
             "parameters": [[p.name, p.kind, p.optional] for p in self.parameters],
             "in_tree": pytree.treespec_dumps(self.in_tree),
             "out_tree": pytree.treespec_dumps(self.out_tree),
@@ -196,14 +207,15 @@ class Signature:
             leaves,
             pytree.treespec_loads(data["out_tree"]),
             {name: Symbol(*bounds) for name, bounds in data["symbols"].items()},
+            tuple(str(device) for device in data.get("devices", ())),
         )
 
 
-def zeros(leaf: TensorSpec | Constant, hints: Mapping[str, int]) -> Any:
+def zeros(leaf: TensorSpec | Constant, hints: Mapping[str, int], device: str = "cpu") -> Any:
     """An input of a leaf's shape, dynamic sizes as in ``hints``; of a constant, the constant."""
     if isinstance(leaf, Constant):
         return leaf.value
-    return torch.zeros([evaluate(d, hints) for d in leaf.shape], dtype=getattr(torch, leaf.dtype))
+    return torch.zeros([evaluate(d, hints) for d in leaf.shape], dtype=getattr(torch, leaf.dtype), device=device)
 
 
 def _look(value: object) -> tuple[object, ...] | None:

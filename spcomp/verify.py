@@ -73,7 +73,8 @@ class _Watched:
     def _checked(self, x: tuple[torch.Tensor, ...], y: torch.Tensor) -> torch.Tensor:
         """Note how far ``y`` is from the reference on ``x``, both natural, and hand it on."""
         m = x[0].numel() // max(1, self.slot.k) * self.slot.rows
-        record = self.record
+        record, given = self.record, y
+        x, y = tuple(t.cpu() for t in x), y.cpu()
         weight = record.dense_weight()
         exact = finite(x, weight, record.bias, record.epilogue, record.conv, record.scale)
         call = replace(self.slot.pick(m).call, encoding=Dense(), backend="dense", quantize="")
@@ -87,9 +88,9 @@ class _Watched:
             limit = relative_bound(x[0][whole], weight, record.epilogue.activation, exact, self.dtype)
             name = f"{kernel.call.backend} int8 {kernel.call.encoding}"
             self.checks.append(LayerCheck(record.layer, name, m, relative_error(y[whole], exact), limit))
-            return y
+            return given
         self.checks.append(LayerCheck(record.layer, name, m, relative_error(y, exact), limit))
-        return y
+        return given
 
 
 def verify_parts(

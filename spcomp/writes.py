@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from spcomp.compiled import Program
+if TYPE_CHECKING:
+    from spcomp.compiled import Program
 
 
 def written(program: Program) -> set[str]:

@@ -200,7 +200,7 @@ def test_memory_stays_flat_over_many_kernels() -> None:
 def test_saved_and_loaded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file holds no code: it is generated from the packed bytes."""
     others = {name: b for name, b in BACKENDS.items() if name != "mlir_cpu"}
-    monkeypatch.setattr("spcomp.build.BACKENDS", others)
+    monkeypatch.setattr("spcomp.planning.BACKENDS", others)
     model = nn.Sequential(nn.Linear(192, 256), nn.ReLU(), nn.Linear(256, 64)).eval()
     for layer in (model[0], model[2]):
         layer.weight.data = fitting(Csr(64), *layer.weight.shape, density=0.05)

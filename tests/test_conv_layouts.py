@@ -16,7 +16,6 @@ from torch import nn
 import spcomp
 from spcomp import dense_program, ops
 from spcomp.artifact.fitting import fits
-from spcomp.build import make_planner
 from spcomp.codegen.inductor import unavailable
 from spcomp.codegen.mlir_cpu import jit
 from spcomp.codegen.mlir_cpu.max_pool import Pool, max_pool, pool_text, pooled
@@ -31,6 +30,7 @@ from spcomp.passes.base import PassContext, verify
 from spcomp.passes.channels_last import ChannelsLast
 from spcomp.passes.lay_out import LayOut, make_ready
 from spcomp.plan import Epilogue
+from spcomp.planning import make_planner
 from tests.conftest import Golden
 from tests.kernels import fitting, inputs, relative
 from tests.models import prune

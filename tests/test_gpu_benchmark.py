@@ -57,3 +57,15 @@ def test_rehearsal() -> None:
     assert "llama_b64_90: rehearsed  4 x triton" in done.stdout
     assert "no kernel was right" not in done.stdout
     assert "vit_b64_90: rehearsed  2 x triton" in done.stdout
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs triton")
+def test_rehearsal_of_the_compiler() -> None:
+    """``spcomp.compile`` end to end in small sizes."""
+    line = [sys.executable, "-m", "benchmarks.gpu", "--rehearse", "--only", "compiled"]
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run(line, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "compiled_llama_b64_90: rehearsed  for cuda: interpreter (cpu); 4 of 4 layers sparse" in done.stdout
+    assert "compiled_mlp_dense_m64: rehearsed  for cuda: interpreter (cpu); 0 of 2 layers sparse" in done.stdout
+    assert "nothing is left" in done.stdout

@@ -180,9 +180,9 @@ def test_all_layers_together_add_up(found: WhatIf) -> None:
 
 
 def test_without_kernels_nothing_is_invented(monkeypatch: pytest.MonkeyPatch) -> None:
-    from spcomp import build
+    from spcomp import planning
 
-    monkeypatch.setattr(build, "BACKENDS", {"reference": BACKENDS["reference"]})
+    monkeypatch.setattr(planning, "BACKENDS", {"reference": BACKENDS["reference"]})
     found = spcomp.what_if(net(), X, patterns=["unstructured", "2:4"], zeros=0.9)
     assert all(p.speedup is None and p.reason for layer in found.layers for p in layer.prospects)
     assert all(c is None for layer in found.layers for c in layer.crossovers.values())

@@ -26,6 +26,7 @@ MAX_NODES = 200_000
 MAX_TEXT = 400
 LARGEST = 1 << 63
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,250}", re.ASCII)
+_DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,2})?", re.ASCII)
 _TEXT = re.compile(r"[A-Za-z0-9_ .,:<>=()+*/%|?!&\[\]-]*", re.ASCII)
 """What a text argument may hold: modes, einsum equations, messages of assertions; no quotes, no escapes."""
 _DTYPES = {str(v)[6:]: v for v in vars(torch).values() if isinstance(v, torch.dtype)}
@@ -89,8 +90,8 @@ def _write(value: Any, clean: Callable[[str], str] | None) -> Any:
             return {"slice": [_write(v, clean) for v in (value.start, value.stop, value.step)]}
         case torch.dtype():
             return {"dtype": str(value)[6:]}
-        case torch.device() if value.type == "cpu":
-            return {"device": "cpu"}
+        case torch.device() if _DEVICE.fullmatch(str(value)):
+            return {"device": str(value)}
         case torch.layout() if value is torch.strided:
             return {"layout": "strided"}
         case torch.memory_format():
@@ -215,8 +216,8 @@ def _read_tagged(tag: str, inner: Any, node: str, known: Mapping[str, fx.Node]) 
             return _LAYOUTS[inner]
         case "memory_format", str() if inner in _FORMATS:
             return _FORMATS[inner]
-        case "device", "cpu":
-            return torch.device("cpu")
+        case "device", str() if _DEVICE.fullmatch(inner):
+            return torch.device(inner)
     raise _bad(node, f"the argument {str({tag: inner})[:60]!r}")
 
 

@@ -11,18 +11,23 @@ import torch
 
 from spcomp import guard as guarding
 from spcomp import ops
-from spcomp.build import Built, assemble, build_all, dense_built, make_planner, site_from, versions
-from spcomp.codegen import dense
+from spcomp.build import Built, assemble, build_all, dense_built, site_from
+from spcomp.codegen import dense, dense_device
 from spcomp.codegen.table import BACKENDS
 from spcomp.compiled import Parts, Program
 from spcomp.encodings.dense import Dense
 from spcomp.errors import KernelError, PolicyError
+from spcomp.experts import EXPERTS
 from spcomp.gathering import gathering
 from spcomp.kernel import Kernel
 from spcomp.options import Options
 from spcomp.passes.choose import DENSE, is_dense
 from spcomp.passes.propose import points_of
+from spcomp.passes.tune import Dense as BestDense
+from spcomp.passes.tune_device import current
+from spcomp.placing import Placing
 from spcomp.plan import KernelCall, RowRange
+from spcomp.planning import planners_for, versions
 from spcomp.record import SlotRecord
 from spcomp.report.decision import LayerDecision
 from spcomp.signature import Constant, evaluate
@@ -49,12 +54,12 @@ def another_machine(saved_versions: str, saved_host: Mapping[str, Any], saved_th
     return None
 
 
-def rebuild(record: SlotRecord, calls: Sequence[KernelCall], decision: LayerDecision) -> Built:
+def rebuild(record: SlotRecord, calls: Sequence[KernelCall], decision: LayerDecision, placing: Placing) -> Built:
     """The kernels that the plan names, nothing measured. Raises :class:`KernelError` for one that cannot be built."""
     kernels: list[Kernel] = []
     rounded = next((c.quantize for c in calls if is_dense(c.backend) and c.quantize), "")
     first = replace(calls[0], quantize=rounded)
-    best = _dense(first, record) if any(is_dense(c.backend) for c in calls) else None
+    best = _dense(first, record, placing) if any(is_dense(c.backend) for c in calls) else None
     for call in calls:
         if best is not None and is_dense(call.backend):
             kernels.append(best.member(call.backend.removeprefix(DENSE)))
@@ -73,27 +78,32 @@ def _inputs(call: KernelCall) -> tuple[int, int]:
 class Jobs:
     """Kernels of every slot, generated in threads; dense ones in the caller's, at the end."""
 
-    def __init__(self, pool: Executor, records: Sequence[Planned], decisions: Sequence[LayerDecision]) -> None:
+    def __init__(
+        self, pool: Executor, records: Sequence[Planned], decisions: Sequence[LayerDecision], placing: Placing
+    ) -> None:
+        self._placing = placing
         self._slots = list(zip(records, decisions, strict=True))
         self._started = [
-            None if any(is_dense(c.backend) for c in calls) else pool.submit(rebuild, r, calls, decision)
+            None if any(is_dense(c.backend) for c in calls) else pool.submit(rebuild, r, calls, decision, placing)
             for (r, calls), decision in self._slots
         ]
 
     def results(self) -> list[Built]:
         """All of them, in slot order. Raises :class:`KernelError`."""
         return [
-            rebuild(record, calls, decision) if started is None else started.result()
+            rebuild(record, calls, decision, self._placing) if started is None else started.result()
             for started, ((record, calls), decision) in zip(self._started, self._slots, strict=True)
         ]
 
 
-def _dense(call: KernelCall, record: SlotRecord) -> dense.BestDense:
+def _dense(call: KernelCall, record: SlotRecord, placing: Placing) -> BestDense:
     assert record.weight is not None
     whole = replace(call, rows=RowRange(0, None), backend="dense", encoding=Dense())
-    return dense.best_dense(
-        whole, record.weight, record.bias, points_of(record.domains, _inputs(call)[1]), record.scale
-    )
+    points = points_of(record.domains, _inputs(call)[1])
+    if call.target != "cuda":
+        return dense.best_dense(whole, record.weight, record.bias, points, record.scale)
+    there = (None if t is None else placing.there(t, record.where) for t in (record.bias, record.scale))
+    return dense_device.best_dense(whole, placing.there(record.weight, record.where), next(there), points, next(there))
 
 
 def _sparse(call: KernelCall, record: SlotRecord) -> Kernel:
@@ -104,12 +114,14 @@ def _sparse(call: KernelCall, record: SlotRecord) -> Kernel:
     domains = record.domains
     static = len(domains) == 1 and domains[0].lo == domains[0].hi
     rows = domains[0] if static else call.rows
-    offered = {tuple(s) for m in (*_ROWS, max(1, rows.lo)) for s in backend.schedules(call, m)}
+    points = (*_ROWS, *points_of(domains, _inputs(call)[1])) if call.target == "cuda" else _ROWS
+    offered = {tuple(s) for m in (*points, max(1, rows.lo)) for s in backend.schedules(call, m)}
     if call.schedule not in offered:
         found = f"no schedule {dict(call.schedule)} here"
         raise KernelError(f"build the kernel of {call.layer}", found, "tuning again")
     scale = record.int8_scale if call.quantize else record.scale
-    return backend.build(replace(call, rows=rows), packed, record.bias, scale)
+    with current(record.where):
+        return backend.build(replace(call, rows=rows), packed, record.bias, scale)
 
 
 def retune(
@@ -119,28 +131,38 @@ def retune(
     options: Options,
     reason: str,
     guard: bool | None,
+    placing: Placing,
     say: Callable[[str], None],
 ) -> Parts:
-    """Parts with every layer planned anew for this machine."""
+    """Parts with every layer planned anew for this machine; layers that a graph computes itself stay dense."""
     sites = [site_from(r, r.dense_weight(), r.bias) for r in records]
     notes = [f"tuned again: {reason}"]
+    planners = planners_for(options, sites, placed=placing.there)
+    host = all(planners.device(s).host for s in sites)
+    left = frozenset[int]() if host else frozenset(r.slot for r in records) - called(programs)
+
+    def plan(line: str) -> None:
+        say(f"planning {line}")
+
     try:
-        built = build_all(sites, options, lambda layer: say(f"planning {layer}"))
+        built = build_all(sites, options, planners, plan, left)
     except PolicyError as error:
         notes.append(f"policy='force' does not hold here: {error.found}")
         options = replace(options, policy="auto")
-        built = build_all(sites, options, lambda layer: say(f"planning {layer}"))
+        built = build_all(sites, options, planners_for(options, sites, placed=placing.there), plan, left)
     parts = assemble(programs, built, tensors, options, tuple(notes))
     wanted = options.guard if guard is None else guard
     if not wanted or options.policy != "auto" or not any(b.decision.sparse for b in built):
         return parts
     say("timing the whole model against the dense program")
-    planner = make_planner(options, sum(s.weight.nbytes for s in sites))
     dense_ones = [
-        dense_built(planner, b, s, "the whole model was not faster sparse") if b.decision.sparse else b
+        dense_built(planners.of(s), b, s, "the whole model was not faster sparse") if b.decision.sparse else b
         for b, s in zip(built, sites, strict=True)
     ]
-    inputs = [[_example(leaf, p.hints) for leaf in p.signature.leaves] for p in programs]
+    inputs = [
+        [_example(leaf, p.hints, on) for leaf, on in zip(p.signature.leaves, p.signature.on, strict=True)]
+        for p in programs
+    ]
     speedup, _ = guarding.slowest_speedup(parts, tuple(d.slot for d in dense_ones), inputs)
     if speedup < guarding.MARGIN:
         return assemble(programs, dense_ones, tensors, options, (*notes, f"guard: sparse was {speedup:.2f}x of dense"))
@@ -148,11 +170,25 @@ def retune(
     return parts
 
 
-def _example(leaf: Any, hints: Mapping[str, int]) -> Any:
+def called(programs: Sequence[Program]) -> frozenset[int]:
+    """Slots that the graphs call kernels of."""
+    found: set[int] = set()
+    for node in (n for p in programs for n in p.gm.graph.nodes):
+        match node.target, node.args:
+            case ops.LINEAR | ops.EMBEDDING | ops.TILES_LINEAR, (_, int(slot), *_):
+                found.add(slot)
+            case ops.CONV | ops.CONV_LAST | ops.CONV_LAID, (_, _, int(slot), *_):
+                found.add(slot)
+            case _, (_, _, list() | tuple() as slots, *_) if node.target is EXPERTS:
+                found.update(s for s in slots if isinstance(s, int))
+    return frozenset(found)
+
+
+def _example(leaf: Any, hints: Mapping[str, int], on: str) -> Any:
     if isinstance(leaf, Constant):
         return leaf.value
     dtype: torch.dtype = getattr(torch, leaf.dtype)
     shape = [evaluate(size, hints) for size in leaf.shape]
     if dtype.is_floating_point:
-        return torch.randn(shape).to(dtype)
-    return torch.ones(shape, dtype=dtype) if dtype is torch.bool else torch.zeros(shape, dtype=dtype)
+        return torch.randn(shape).to(dtype).to(on)
+    return (torch.ones if dtype is torch.bool else torch.zeros)(shape, dtype=dtype, device=on)

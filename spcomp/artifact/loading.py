@@ -14,6 +14,7 @@ import torch
 
 from spcomp.artifact import archive
 from spcomp.artifact.archive import bad
+from spcomp.artifact.devices import declared, devices_here, other_device, saved_devices, saved_places
 from spcomp.artifact.kernels import BUILDERS, Jobs, another_machine, retune
 from spcomp.artifact.pool import Views
 from spcomp.artifact.records import check_graph, gathered, read_program, read_record, unproven
@@ -22,14 +23,18 @@ from spcomp.artifact.saving import FORMAT, VERSION, unplain
 from spcomp.build import Built, assemble, compile_rest
 from spcomp.codegen import inductor
 from spcomp.compiled import CompiledModule, Program
+from spcomp.device_program import gpus_of
 from spcomp.direct import directly
 from spcomp.errors import ArtifactError, KernelError, SpcompError
 from spcomp.options import Engine, Options
 from spcomp.passes.lay_out import make_ready
+from spcomp.placing import Placing, placed
 from spcomp.plan import KernelCall, KernelPlan
 from spcomp.record import SlotRecord
 from spcomp.report.decision import LayerDecision
 from spcomp.state import State
+from spcomp.targets.device import Devices, devices_found
+from spcomp.warming import warm_kernels
 from spcomp.writes import written
 
 log = logging.getLogger("spcomp")
@@ -47,6 +52,7 @@ def load(
     cache_dir: str | Path | None = None,
     engine: Engine | None = None,
     guard: bool | None = None,
+    target: Devices | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> CompiledModule:
     """Read a compiled model that :meth:`CompiledModule.save` wrote.
@@ -54,27 +60,36 @@ def load(
     The file may come from anywhere: it is checked whole, and no code in it is unpickled, evaluated or imported.
 
     On the machine and versions it was saved with, its kernels are generated straight from its plan. Elsewhere (another
-    CPU, other versions, another number of threads) its layers are tuned again, and a note says so.
+    CPU or GPU, other versions, another number of threads) its layers are tuned again, and a note says so. A model that
+    was compiled for GPUs needs as many.
 
     Args:
         path: the file.
         cache_dir: where tunings are remembered, as for :func:`spcomp.compile`.
         engine: what runs the rest of the graph, instead of what the model was compiled with.
         guard: after tuning again, hand out the dense program where that is faster; default: as it was compiled.
+        target: what layers are planned for instead of the devices that they were on, as for :func:`spcomp.compile`.
         progress: called with a line of text at every step.
 
     Raises:
-        ArtifactError: the file is missing, truncated, altered, of another version, or no saved model.
+        ArtifactError: the file is missing, truncated, altered, of another version, or no saved model; or it is for a
+            GPU, and there is none.
     """
     say = progress or (lambda line: log.info("%s", line))
     say("reading the file")
     manifest, stored = archive.read(Path(path))
     _check_keys(manifest, Path(path))
+    devices = target or devices_found
+    saved = saved_devices(manifest, Path(path), here=target is not None)
+    placing, where = Placing(), saved_places(manifest)
     try:
         tensors, programs, records, plan, state = _read(manifest, stored)
+        tensors = placed(tensors, where, placing)
         decisions = [LayerDecision.from_dict(unplain(d)) for d in manifest["decisions"]]
         options = Options.from_dict(manifest["options"])
-        options = replace(options, cache_dir=Path(cache_dir) if cache_dir else None, engine=engine or options.engine)
+        options = replace(
+            options, cache_dir=Path(cache_dir) if cache_dir else None, engine=engine or options.engine, devices=target
+        )
         notes = tuple(str(note) for note in manifest["notes"])
         cut = int(manifest["whole_nbytes"])
         _check_decisions(decisions, plan)
@@ -84,6 +99,8 @@ def load(
         read = gathered(programs)
         records = [(replace(r, gathered=r.slot in read), calls) for r, calls in records]
         reason = another_machine(manifest["versions"], manifest["host"], plan.threads)
+        if saved:
+            reason = other_device(saved, manifest.get("device_versions"), [r for r, _ in records], devices)
     except ArtifactError:
         raise
     except SpcompError as error:
@@ -91,11 +108,12 @@ def load(
     except _MALFORMED as error:
         raise bad("the manifest", f"{type(error).__name__}: {str(error)[:200]}") from error
     built: list[Built] | None = None
+    gpus = gpus_of(programs, where, [r.where for r, _ in records])
     with ThreadPoolExecutor(BUILDERS) as pool:
-        jobs = Jobs(pool, records, decisions) if reason is None else None
+        jobs = Jobs(pool, records, decisions, placing) if reason is None else None
         if options.engine != "eager" and any(p.engine != "direct" for p in programs):
             say("preparing Inductor")
-            if inductor.unavailable() is None:
+            if not gpus and inductor.unavailable() is None:
                 inductor.prepare()
         if jobs is not None:
             say("generating the kernels of the plan")
@@ -110,7 +128,7 @@ def load(
             program.run = directly(program.gm)
             continue
         program.engine = "eager"
-        compile_rest(program, tensors, "eager" if free else options.engine, faked=True)
+        compile_rest(program, tensors, "eager" if free else options.engine, faked=True, gpus=gpus)
         program.note = free or program.note
     if built is not None:
         for program in programs:
@@ -118,9 +136,13 @@ def load(
         parts = assemble(programs, built, tensors, options, notes)
     else:
         say(f"tuning again: {reason}")
-        parts = retune(programs, [r for r, _ in records], tensors, options, str(reason), guard, say)
+        parts = retune(programs, [r for r, _ in records], tensors, options, str(reason), guard, placing, say)
     parts.state = state
     parts.whole_nbytes = cut
+    parts.where, parts.devices = where, devices_here(parts.slots, devices)
+    if parts.devices:
+        say("compiling kernels for every row count")
+        warm_kernels(parts.table, parts.slots)
     return CompiledModule(parts)
 
 
@@ -146,7 +168,7 @@ def _read(
     pool = Views(stored)
     names: dict[str, str] = manifest["tensors"]
     placed = {name: pool.get(references[key]) for name, key in names.items()}
-    programs = [read_program(p, placed) for p in manifest["programs"]]
+    programs = [read_program(p, placed, declared(manifest)) for p in manifest["programs"]]
     if not programs:
         raise bad("the manifest", "no programs")
     pool.copy(references[names[name]][0] for p in programs for name in written(p))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,10 +31,16 @@ ENGINES = ("inductor", "direct", "eager")
 _LARGEST = 1 << 48
 
 
-def read_program(data: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Program:
-    """One program, its graph made but not yet checked against the kernels: see :func:`check_graph`."""
+def read_program(data: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], gpus: frozenset[str]) -> Program:
+    """One program, its graph made but not yet checked against the kernels: see :func:`check_graph`. ``gpus``: the only
+    ones that it may name."""
     signature = read_signature(unplain(data["signature"]))
     gm = graph_from_json(data["graph"])
+    for node in gm.graph.nodes:
+        for value in torch.utils._pytree.tree_leaves((node.args, dict(node.kwargs))):
+            known = gpus | ({"cuda"} if gpus else frozenset())
+            if isinstance(value, torch.device) and value.type != "cpu" and str(value) not in known:
+                raise bad("the graph", f"{node.name} with the argument {value}, where nothing of the model is")
     lifted, hints = data["lifted"], data["hints"]
     if not isinstance(lifted, list) or any(name not in tensors for name in lifted):
         raise bad("a program", "weights in its graph that are not in the file")
@@ -56,10 +63,19 @@ def read_program(data: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -
     return program
 
 
+def torch_device(text: object) -> str:
+    """The name of a torch device out of a file. Raises :class:`ArtifactError` for anything else."""
+    if not isinstance(text, str) or not re.fullmatch(r"cpu|cuda:[0-9]{1,2}", text, re.ASCII):
+        raise bad("the manifest", f"the device {str(text)[:40]!r}")
+    return text
+
+
 def read_signature(data: Any) -> Signature:
     """A signature, its structures, sizes and constants checked."""
     trees = [load_tree(data["in_tree"]), load_tree(data["out_tree"])]
     signature = Signature.from_dict(data)
+    if len([torch_device(d) for d in signature.devices]) not in (0, len(signature.leaves)):
+        raise bad("the signature", f"{len(signature.devices)} devices of {len(signature.leaves)} inputs")
     kinds = {kind.name for kind in inspect._ParameterKind}
     for p in signature.parameters:
         if (
@@ -118,7 +134,7 @@ def read_record(
         None if data["norm"] is None else _read_norm(unplain(data["norm"])),
         data["zero_inputs"],
         None if data.get("int8_scale") is None else pool.get(views[data["int8_scale"]]),
-        calls[0].dtype,
+        calls[0].dtype, where=torch_device(data.get("where", "cpu")),
     )  # fmt: skip
     first = calls[0]
     where = f"the layer {str(record.layer)[:80]}"
@@ -200,7 +216,7 @@ def check_graph(program: Program, tensors: Mapping[str, torch.Tensor], calls: Se
     lifted = [tensors[name] for name in program.lifted]
     signature = program.signature
     try:
-        refake(program.gm, lifted, signature.leaves, signature.symbols, program.hints)
+        refake(program.gm, lifted, signature, program.hints)
     except Exception as error:  # torch raises anything for a graph that makes no sense
         first = str(error).splitlines()[0][:200] if str(error) else ""
         raise bad("the graph", f"operators that do not fit together ({type(error).__name__}: {first})") from error

@@ -8,14 +8,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from spcomp.artifact import archive
 from spcomp.artifact.graph import graph_to_json
 from spcomp.artifact.pool import Pool
 from spcomp.artifact.restored import write_state
 from spcomp.artifact.trees import dump_tree
-from spcomp.build import versions
 from spcomp.compiled import Parts, Program
+from spcomp.planning import device_versions, versions
 from spcomp.record import SlotRecord
+from spcomp.targets.device import Device
 from spcomp.targets.host import host_cpu
 
 FORMAT = "spcomp-compiled-model"
@@ -29,7 +32,8 @@ def save(parts: Parts, path: str | Path) -> Path:
     node), and for a path that cannot be written.
     """
     pool = Pool()
-    tensors = {name: pool.add(f"tensors/{name}", tensor) for name, tensor in parts.tensors.items()}
+    held = {r.weight_name: r.weight for r in parts.slots if r.weight is not None and r.conv is None}
+    tensors = {name: pool.add(f"tensors/{name}", _home(t, held.get(name))) for name, t in parts.tensors.items()}
     slots = [_slot(pool, record) for record in parts.slots]
     host = host_cpu()
     manifest = {
@@ -47,8 +51,27 @@ def save(parts: Parts, path: str | Path) -> Path:
         "tensors": tensors,
         "slots": slots,
     }
+    if parts.devices or parts.where:
+        manifest |= {
+            "devices": [device_record(d) for d in parts.devices],
+            "device_versions": device_versions(),
+            "where": dict(parts.where),
+        }
     stored, references = pool.finish()
     return archive.write(Path(path), stored, {**manifest, "references": references})
+
+
+def device_record(device: Device) -> dict[str, str]:
+    """What is said of a device in a file."""
+    return {"target": device.target, "where": device.where, "name": device.name, "digest": device.digest}
+
+
+def _home(tensor: torch.Tensor, held: torch.Tensor | None) -> torch.Tensor:
+    """A constant on the CPU: what a slot holds there already, where that is the same."""
+    if tensor.device.type == "cpu":
+        return tensor
+    alike = held is not None and (held.shape, held.dtype) == (tensor.shape, tensor.dtype)
+    return held if alike and held is not None else tensor.cpu()
 
 
 def _program(program: Program) -> dict[str, Any]:
@@ -75,6 +98,7 @@ def _slot(pool: Pool, record: SlotRecord) -> dict[str, Any]:
         "conv": None if record.conv is None else record.conv.to_dict(),
         "zero_inputs": record.zero_inputs,
         "norm": None if record.norm is None else plain(asdict(record.norm)),
+        **({"where": record.where} if record.where != "cpu" else {}),
         "domains": [[d.lo, d.hi] for d in record.domains],
         "weight": None if record.weight is None else pool.add(f"{at}/weight", record.weight),
         "bias": None if record.bias is None else pool.add(f"{at}/bias", record.bias),

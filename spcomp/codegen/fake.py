@@ -16,15 +16,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 from torch.fx.passes.fake_tensor_prop import FakeTensorProp
 
-from spcomp.plan import TensorSpec
-from spcomp.signature import Constant, Symbol, evaluate
+from spcomp.signature import Constant, Signature, evaluate
 
 
 def refake(
     gm: fx.GraphModule,
     lifted: Sequence[torch.Tensor],
-    leaves: Sequence[TensorSpec | Constant],
-    symbols: dict[str, Symbol],
+    signature: Signature,
     hints: dict[str, int],
 ) -> None:
     """Set ``meta["val"]`` of every node. ``hints``: a typical value of every symbol; unequal ones stay apart."""
@@ -32,7 +30,7 @@ def refake(
     mode = FakeTensorMode(shape_env=env, allow_non_fake_inputs=True)
     values: dict[str, torch.SymInt] = {}
     taken: set[int] = set()
-    for name, symbol in symbols.items():
+    for name, symbol in signature.symbols.items():
         hint = max(hints[name], symbol.lo, 2)
         while hint in taken:
             hint += 1
@@ -44,12 +42,12 @@ def refake(
         values[name] = value
     inputs: list[object] = [mode.from_tensor(t, static_shapes=True) for t in lifted]
     with mode:
-        for leaf in leaves:
+        for leaf, device in zip(signature.leaves, signature.on, strict=True):
             if isinstance(leaf, Constant):
                 inputs.append(leaf.value)
                 continue
             shape = [evaluate(d, values) for d in leaf.shape]
-            inputs.append(torch.empty(shape, dtype=getattr(torch, leaf.dtype)))
+            inputs.append(torch.empty(shape, dtype=getattr(torch, leaf.dtype), device=device))
     for node in gm.graph.nodes:
         node.meta.pop("val", None)
         node.meta.pop("tensor_meta", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -131,20 +131,35 @@ def _norm_given(xs: torch.Tensor, *tensors: torch.Tensor, given: str, eps: float
     return tiles_norm(xs, named["residual"], named["weight"], named["bias"], eps=eps)
 
 
-def prepare() -> None:
+ON_GPU: Mapping[str, Any] = {"max_autotune": True}
+"""Options of Inductor for programs on GPUs: it tries its templates beside cuBLAS. CUDA graphs are ours."""
+
+
+def unavailable_on_gpu() -> str | None:
+    """Why Inductor cannot generate GPU code here (it writes Triton), or None."""
+    try:
+        from torch.utils._triton import has_triton
+    except ImportError as error:
+        return f"torch._inductor cannot be imported ({error})"
+    return None if has_triton() else "Inductor finds no working Triton for this GPU"
+
+
+def prepare(*, gpu: bool = False) -> None:
     """Import and find out what :func:`compile_graph` needs; worth doing while other threads generate kernels."""
     register()
-    isa.settle()
+    if not gpu:
+        isa.settle()
 
 
-def compile_graph(gm: fx.GraphModule, inputs: Sequence[Any]) -> Program:
+def compile_graph(gm: fx.GraphModule, inputs: Sequence[Any], options: Mapping[str, Any] | None = None) -> Program:
     """Compile a graph whose placeholders carry fake values in ``meta["val"]``; symbolic sizes stay symbolic.
 
     ``inputs`` are example tensors in placeholder order. The result takes the same inputs and returns the flat tuple
-    of outputs. Whatever Inductor raises comes through.
+    of outputs. ``options``: Inductor's own, for a program on GPUs. Whatever Inductor raises comes through.
     """
-    prepare()
+    prepare(gpu=bool(options))
     from torch._inductor import standalone_compile
 
+    patches = {"config_patches": dict(options)} if options else {}
     with torch.no_grad():
-        return standalone_compile(gm, list(inputs), dynamic_shapes="from_graph")
+        return standalone_compile(gm, list(inputs), dynamic_shapes="from_graph", options=patches)

@@ -17,5 +17,3 @@ BACKENDS: dict[str, Backend] = {
     "reference": Reference(),
 }
 """By name, the preferred first."""
-ON_CPU = ("baked_cpu", "mlir_cpu")
-"""Those that layers are planned with, which the CPU alone is planned for."""

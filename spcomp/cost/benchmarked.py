@@ -69,7 +69,8 @@ def records_of(data: Mapping[str, Any], asked: str) -> list[TuningRecord]:
     if not isinstance(gpu, str) or ", torch " not in gpu:
         raise InputError(asked, "a result that names no GPU", HINT)
     device = gpu.rpartition(", torch ")[0]
-    versions = _versions(data.get("versions"), gpu)
+    versions = notes.get("gpu_versions")
+    versions = versions if isinstance(versions, str) else _versions(data.get("versions"), gpu)
     found: list[TuningRecord] = []
     for key, detail in details.items():
         for kernel in detail.get("raced", ()) if isinstance(detail, dict) else ():

@@ -148,6 +148,10 @@ class TuningDatabase:
         """Where what is measured on a device here is kept."""
         return self.folder / "records" / f"{hashlib.blake2b(device.encode(), digest_size=8).hexdigest()}.jsonl"
 
+    def own_files(self) -> list[Path]:
+        """What was measured here, a file a device."""
+        return sorted((self.folder / "records").glob("*.jsonl"))
+
     def add(self, records: Sequence[Record]) -> None:
         """Keep what was measured here, in memory and on disk; a folder that cannot be written is one warning."""
         for record in records:
@@ -186,7 +190,7 @@ class TuningDatabase:
     def _files(self, device: str | None) -> Iterator[tuple[str, Path]]:
         yield from ((SHIPPED_NAME, path) for path in sorted(self.shipped.glob("*.jsonl")))
         yield from ((IMPORTED, path) for path in sorted((self.folder / "records" / "imported").glob("*.jsonl")))
-        own = sorted((self.folder / "records").glob("*.jsonl")) if device is None else [self.own_file(device)]
+        own = self.own_files() if device is None else [self.own_file(device)]
         yield from ((HERE, path) for path in own)
 
     def _shelf(self, device: str) -> _Shelf:

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from spcomp.build import make_planner
 from spcomp.capture import Captured, Example, capture, check_model, from_exported
 from spcomp.errors import InputError, WeightError
 from spcomp.forecast.layers import Kind, kinds_of, sites_of
@@ -20,6 +19,7 @@ from spcomp.forecast.price import Priced, predict, price
 from spcomp.options import Options
 from spcomp.passes.choose import best_dense_seconds
 from spcomp.passes.tune import Planner
+from spcomp.planning import make_planner
 from spcomp.report.prospect import LayerProspects, ModelProspect
 from spcomp.report.what_if import WhatIf
 from spcomp.sparsity.pattern import Pattern
@@ -120,7 +120,7 @@ def _captured(model: nn.Module | torch.export.ExportedProgram, examples: Sequenc
         if examples:
             raise InputError("look ahead for an exported program", "further examples", "the program alone")
         return [from_exported(model)]
-    checked = check_model(model)
+    checked = check_model(model, "cpu")
     if not examples:
         raise InputError(
             "look ahead for a model", "no example input", "spcomp.what_if(model, torch.randn(1, 128, 768))"

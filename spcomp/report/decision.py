@@ -58,6 +58,8 @@ class LayerDecision:
     """``"int8"`` where a kernel of this layer computes so; then ``error`` is against the layer that was not."""
     error_limit: float = 0.0
     """What ``error`` may be at most, by arithmetic, where the layer is quantised."""
+    device: str = ""
+    """What it was planned for, where that is no CPU: ``cuda: NVIDIA H200 (cuda:0)``."""
 
     @property
     def sparse(self) -> bool:

@@ -37,11 +37,14 @@ class Explanation:
     """The plan's digest."""
     nbytes: int
     dense_nbytes: int
+    targets: tuple[str, ...] = ()
+    """What layers were planned for, where any is no CPU: ``cuda: NVIDIA H200 (cuda:0)``."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "plan": self.digest,
             "engines": list(self.engines),
+            "targets": list(self.targets),
             "notes": list(self.notes),
             "nbytes": self.nbytes,
             "dense_nbytes": self.dense_nbytes,
@@ -69,15 +72,20 @@ class Explanation:
             runner = d.ranges[-1].runner_up if d.ranges else ""
             what = f"{d.encoding}: {d.reason}" + (f"; runner-up {runner.rsplit(' (', 1)[0]}" if runner else "")
             grouped.setdefault(what, []).append(d.layer)
-        return [f"{_layers(layers)}: {what}" for what, layers in grouped.items()] + [
-            f"{d.layer}: {d.quantize} weights and inputs, error {d.error:.1e} of at most {d.error_limit:.1e}"
-            for d in self.decisions
-            if d.quantize
-        ]
+        return (
+            [f"{_layers(layers)}: {what}" for what, layers in grouped.items()]
+            + [
+                f"{d.layer}: {d.quantize} weights and inputs, error {d.error:.1e} of at most {d.error_limit:.1e}"
+                for d in self.decisions
+                if d.quantize
+            ]
+            + [f"{d.layer}: on {d.device}" for d in self.decisions if d.device and len(self.targets) > 1]
+        )
 
     def summary(self) -> str:
         sparse = sum(d.sparse for d in self.decisions)
-        return (
+        targets = f"for {', '.join(self.targets)}; " if self.targets else ""
+        return targets + (
             f"{sparse} of {len(self.decisions)} layers sparse; {count_of_bytes(self.nbytes)} resident, "
             f"{count_of_bytes(self.dense_nbytes)} dense; rest of the graph: {', '.join(self.engines)}; "
             f"plan {self.digest}"

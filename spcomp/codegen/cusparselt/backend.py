@@ -122,6 +122,11 @@ class CuSparseLtLinear:
             database.add([SearchRecord(device, _versions(), about, _remembered[key])])
         return _remembered[key]
 
+    def prepare(self, m: int) -> None:
+        """As :meth:`search`: other row counts take the library's default algorithm."""
+        if self.device.type == "cuda" or self.operators.search is not None:
+            self.search(m)
+
     def __call__(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
         n, k = self.call.n, self.call.k
         shape = (*x.shape[:-1], n)

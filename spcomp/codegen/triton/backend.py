@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -45,6 +46,8 @@ class Triton:
         return frozenset(found | {KernelKey("conv", "block", dtype, TARGET) for dtype in DTYPES})
 
     def schedules(self, call: KernelCall, m: int) -> Sequence[Schedule]:
+        if call.quantize or call.epilogue.scale:
+            return []
         found = schedules_of(call, m, device.multiprocessors(device.home()))
         if torch.version.hip is None and not device.interpreted():
             return found
@@ -70,11 +73,33 @@ class Triton:
         asked = f"build the kernel of {call.layer} for {call.target}"
         if (reason := self.unavailable()) is not None:
             raise KernelError(asked, reason, "target='cpu', or a machine with a GPU")
-        if call.quantize or call.epilogue.scale or call.op != "linear":
-            raise KernelError(
-                asked, f"op {call.op}, quantize {call.quantize!r}, {call.epilogue}", "a plain linear layer"
-            )
-        return kernel_of(call, packed, bias, device.home())
+        if call.quantize or call.epilogue.scale:
+            raise KernelError(asked, f"quantize {call.quantize!r}, {call.epilogue}", "a layer that is not quantised")
+        if call.op == "conv":
+            from spcomp.codegen.triton.conv_layer import BlocksConv
+
+            return BlocksConv(call, packed, bias, device.home())
+        return shared(kernel_of(call, packed, bias, device.home()), packed)
+
+
+_on_devices: WeakKeyDictionary[PackedTensor, dict[tuple[object, ...], torch.Tensor]] = WeakKeyDictionary()
+"""Buffers of packed weights that are on a GPU, while the packed weight lives."""
+
+
+def shared(kernel: TritonKernel, packed: PackedTensor) -> TritonKernel:
+    """The same kernel, reading the buffers that another kernel of this packed weight has on its device already."""
+    known = _on_devices.setdefault(packed, {})
+    for name, buffer in kernel.packed.items():
+        key = (name, buffer.dtype, tuple(buffer.shape), str(buffer.device))
+        there = known.setdefault(key, buffer)
+        if there is not buffer and torch.equal(_bits(there), _bits(buffer)):
+            kernel.packed[name] = there
+    return kernel
+
+
+def _bits(buffer: torch.Tensor) -> torch.Tensor:
+    """To compare NaN and -0.0 as they are."""
+    return buffer.contiguous().reshape(-1).view(torch.uint8)
 
 
 def kernel_of(

@@ -25,7 +25,7 @@ class BlocksMany(TritonKernel):
 
     templates = (blocks_many, finish, activate)
 
-    def prepared(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
+    def laid_out(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
         heaviest = torch.argsort(packed.buffers["row_start"].diff(), descending=True, stable=True)
         return packed.buffers, {"order": heaviest.to(torch.int32)}
 

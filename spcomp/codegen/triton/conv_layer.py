@@ -10,7 +10,7 @@ from spcomp.codegen.triton.conv import blocks_conv
 from spcomp.codegen.triton.finish import activate, finish
 from spcomp.codegen.triton.launch import Constants, Launch, ceil_div, text_of
 from spcomp.encodings.block import Block
-from spcomp.encodings.pack import PackedTensor
+from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor
 from spcomp.errors import KernelError
 from spcomp.plan import KernelCall
 
@@ -56,6 +56,14 @@ class BlocksConv:
         b = self.buffers
         arguments = (x, b["values"], b["columns"], b["row_start"], self.bias, residual, y, m)
         return Launch(blocks_conv, grid, arguments, constants, s["warps"], s["stages"])
+
+    def prepare(self, m: int) -> None:
+        """Compile what ``m`` pixels take, by computing zeros."""
+        images, dtype = max(1, m // self.conv.pixels), TORCH_DTYPES[self.call.dtype]
+        where = self.buffers["values"].device
+        x = torch.zeros(images, self.conv.channels, self.conv.height, self.conv.width, dtype=dtype, device=where)
+        other = torch.zeros(images, self.call.n, *self.conv.output, dtype=dtype, device=where)
+        self.on_last(x, *((other,) if self.call.epilogue.residual else ()))
 
     def on_last(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
         """x [B, C, H, W] (and a residual) -> [B, n, H', W'], all in ``torch.channels_last``."""

@@ -90,14 +90,15 @@ class TritonKernel(ABC):
         self.call = call
         self.schedule = dict(call.schedule)
         self.device = device
-        buffers, made = self.prepared(packed)
+        buffers, made = self.laid_out(packed)
         self.packed = {name: b.to(device) for name, b in buffers.items()}
         self.made = {name: b.to(device) for name, b in made.items()}
         self.bias = None if bias is None else bias.detach().to(device).contiguous()
         self.result_dtype = result_dtype or TORCH_DTYPES[call.dtype]
         self.scratch = Scratch()
+        self.prepared = False
 
-    def prepared(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
+    def laid_out(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
         """(packed buffers as the launches read them, what is made beside those). Raises :class:`KernelError`."""
         return packed.buffers, {}
 
@@ -126,6 +127,18 @@ class TritonKernel(ABC):
         y = torch.empty(rows, self.call.n, dtype=self.result_dtype, device=self.device)
         return self.launches(x, torch.empty_like(y) if self.call.epilogue.residual else None, y)
 
+    def prepare(self, m: int) -> None:
+        """Compile what ``m`` rows take, by computing zeros, once: no call compiles after that.
+
+        Sizes at run time specialise nothing, and inputs that are not aligned to 16 bytes, which would, are copied.
+        """
+        if self.prepared:
+            return
+        self.prepared = True
+        x = torch.zeros(m, self.call.k, dtype=TORCH_DTYPES[self.call.dtype], device=self.device)
+        other = torch.zeros(m, self.call.n, dtype=x.dtype, device=self.device)
+        self(x, *((other,) if self.call.epilogue.residual else ()))
+
     def __call__(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
         if x.device != self.device:
             found = f"its weight is on {self.device}, the input on {x.device}"
@@ -133,12 +146,18 @@ class TritonKernel(ABC):
         y = x.new_empty((*x.shape[:-1], self.call.n), dtype=self.result_dtype)
         if y.numel() == 0:
             return y
-        rows = x.reshape(y.numel() // self.call.n, self.call.k).contiguous()
-        other = residual[0].reshape(-1, self.call.n).contiguous() if residual else None
+        rows = aligned(x.reshape(y.numel() // self.call.n, self.call.k))
+        other = aligned(residual[0].reshape(-1, self.call.n)) if residual else None
         with torch.cuda.device(x.device) if x.device.type == "cuda" else nullcontext():
             for launch in self.launches(rows, other, y.reshape(-1, self.call.n)):
                 launch.run()
         return y
+
+
+def aligned(x: torch.Tensor) -> torch.Tensor:
+    """Contiguous and from an address of 16 bytes on, which compiled kernels take for granted: a copy where it must."""
+    x = x.contiguous()
+    return x.clone() if x.data_ptr() % 16 else x
 
 
 def ceil_div(value: int, unit: int) -> int:

@@ -29,7 +29,7 @@ class BitmapRows(TritonKernel):
 
     templates = (bitmap_rows, expanded, ones, add_parts, finish, activate)
 
-    def prepared(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
+    def laid_out(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
         countable(self.call, packed)
         p = packed.buffers
         share, _ = bitmap_share(self.call.k, self.schedule["splits"])
@@ -60,7 +60,7 @@ class CsrRows(TritonKernel):
 
     templates = (csr_one, csr_many, tokens_last, finish, activate)
 
-    def prepared(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
+    def laid_out(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
         countable(self.call, packed)
         counts = packed.buffers["counts"].to(torch.int64)
         ends = counts.cumsum(1) + packed.buffers["block_start"][:-1, None]
@@ -99,7 +99,7 @@ class NmRows(TritonKernel):
 
     templates = (nm_rows, add_parts, finish, activate)
 
-    def prepared(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
+    def laid_out(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
         p = packed.buffers
         return {"values": p["values"], "control": p["control"].view(torch.int32)}, {}
 

@@ -27,7 +27,7 @@ class VnmSparse(TritonKernel):
 
     templates = (vnm_sparse, multiply, words, pair, tokens_last, add_parts, finish, activate)
 
-    def prepared(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
+    def laid_out(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
         if self.call.dtype not in TYPES:
             found = f"dtype {self.call.dtype}, and sparse tensor cores take {', '.join(TYPES)} here"
             raise KernelError(f"build the kernel of {self.call.layer}", found, "a schedule without row_tiles")
@@ -67,7 +67,7 @@ class VnmOne(TritonKernel):
 
     templates = (vnm_one, add_parts, finish, activate)
 
-    def prepared(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
+    def laid_out(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
         return {**packed.buffers, "metadata": packed.buffers["metadata"].view(torch.int32)}, {}
 
     def launches(self, x: torch.Tensor, residual: torch.Tensor | None, y: torch.Tensor) -> list[Launch]:
@@ -93,7 +93,7 @@ class VnmMany(TritonKernel):
 
     templates = (vnm_many, tokens_last, add_parts, finish, activate)
 
-    def prepared(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
+    def laid_out(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
         p = packed.buffers
         pairs = torch.int32 if p["values"].element_size() == 2 else torch.int64
         return {
