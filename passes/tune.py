@@ -22,7 +22,7 @@ from spcomp.encodings.int8 import quantize_weight
 from spcomp.encodings.pack import PackedTensor, pack
 from spcomp.encodings.spec import Refusal
 from spcomp.encodings.wanted import Wanted
-from spcomp.kernel import Backend, Kernel
+from spcomp.kernel import Backend, Kernel, TilesKernel
 from spcomp.passes.base import Site
 from spcomp.passes.choose import DENSE, Choice, choose, dense_choice, doubtful, is_dense, open_gaps
 from spcomp.passes.infer_sparsity import positive_zeros
@@ -31,6 +31,10 @@ from spcomp.passes.told import why_not
 from spcomp.plan import KernelCall, RowRange
 
 MAX_POINTS = 12
+LANES = 16
+"""Rows of a tile."""
+TILES_TRIED = 3
+"""Kernels of a layer that are timed on tiles too: the one that serves it, and the fastest others."""
 SPARE_BYTES = 64 * 1024
 """What the kernels of a layer may keep beyond its dense bytes under a budget of 1: code comes in pages, with tables."""
 BUILDERS = 4
@@ -97,8 +101,10 @@ class Planned:
     choice: Choice
     measured: dict[int, dict[str, float]]
     candidates: dict[str, Candidate]
-    dense: Dense
-    """Settled by what was measured."""
+    dense: Dense | None
+    """Settled by what was measured; None where nothing dense is asked for any more."""
+    tiles: dict[str, float] = field(default_factory=dict)
+    """Seconds on tiles of the kernels that can work on them and were tried, at the one row count of a static layer."""
 
 
 class _SitePlan:
@@ -164,7 +170,8 @@ class _SitePlan:
         if self.wanted is not None and self.sparse:
             choice = replace(choice, reason=f"layers asks for {self.wanted}: {choice.reason}")
         self.dense.settle({m: _dense_seconds(found) for m, found in self.measured.items()})
-        return Planned(self.site, choice, self.measured, {c.name: c for c in self.candidates}, self.dense)
+        candidates = {c.name: c for c in self.candidates}
+        return Planned(self.site, choice, self.measured, candidates, self.dense, self._on_tiles(choice))
 
     def _choose(self) -> Choice:
         if not self.sparse:
@@ -210,6 +217,46 @@ class _SitePlan:
             own=site.weight,
         )
         self.measured[m] = {name: seconds[file] for name, file in filed.items() if file in seconds}
+
+    def _on_tiles(self, choice: Choice) -> dict[str, float]:
+        """Seconds of the likeliest kernels where neither x is packed nor y unpacked. Only for layers with one row
+        count: others are never given tiles."""
+        site, (m, *more) = self.site, self.points
+        if more or m < LANES or site.conv is not None or site.epilogue.residual or site.dtype != "float32":
+            return {}
+        served = {name for _, name in choice.ranges}
+        usable = [c for c in self.candidates if serves(c, self.candidates, m) and not c.quantize]
+        usable.sort(key=lambda c: (c.name not in served, self.measured[m].get(c.name, math.inf)))
+        built = usable[:TILES_TRIED]
+        kernels = {c.name: self._kernel(c) for c in built}
+        able = {name: k for name, k in kernels.items() if isinstance(k, TilesKernel) and k.tiles_served}
+        if not able:
+            return {}
+        xs = torch.randn(-(-m // LANES), site.k, LANES)
+        filed = {c.name: f"{c.name} stores {_coarse(c.stored / site.facts.elements)}" for c in built if c.name in able}
+
+        def warm() -> None:
+            xs.sum()
+            self.p.rewarm()
+
+        def at(kernel: TilesKernel) -> Callable[[], object]:
+            return lambda: kernel.on_tiles(xs)
+
+        seconds = self.p.tuner.measure(
+            {**_key(site, m, self.cold), "layout": "tiles"},
+            lambda: {filed[name]: at(kernel) for name, kernel in able.items()},
+            frozenset(filed.values()),
+            cold_bytes=self.cold,
+            warm=warm,
+            own=site.weight,
+        )
+        return {name: seconds[file] for name, file in filed.items() if file in seconds}
+
+    def _kernel(self, candidate: Candidate) -> Kernel:
+        """Built when it is asked for first."""
+        if candidate.name not in self.kernels:
+            self.kernels[candidate.name] = self._build(candidate, self.p.pack(self.site, candidate))
+        return self.kernels[candidate.name]
 
     def _work(
         self, usable: Sequence[Candidate], dense: Sequence[str], x: tuple[torch.Tensor, ...]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -41,6 +40,7 @@ from spcomp.sparsity.measure import measure
 from spcomp.targets.host import host_cpu, release_memory
 from spcomp.targets.peaks import host_peaks
 from spcomp.tolerance import TOLERANCES
+from spcomp.versions import versions
 
 log = logging.getLogger("spcomp")
 INT8 = tuple(DENSE + name for name in INT8_MEMBERS)
@@ -54,17 +54,8 @@ class Built:
     record: SlotRecord
     calls: tuple[KernelCall, ...]
     decision: LayerDecision
-
-
-def versions() -> str:
-    """Versions of everything that generates code, for cache keys and manifests."""
-    found = [f"torch={torch.__version__}"]
-    for name in ("torch-mlir", "spcomp"):
-        try:
-            found.append(f"{name}={importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            found.append(f"{name}=none")
-    return " ".join(found)
+    planned: Planned | None = None
+    """What was measured, without the dense program: another layout may ask for another kernel."""
 
 
 def make_planner(options: Options, total_weight_bytes: int, weights: Sequence[torch.Tensor] = ()) -> Planner:
@@ -125,7 +116,14 @@ def in_floating_point(measured: Mapping[int, Mapping[str, float]], reason: str) 
 
 
 def replace_choice(planned: Planned, choice: Choice) -> Planned:
-    return Planned(planned.site, choice, planned.measured, planned.candidates, planned.dense)
+    return replace(planned, choice=choice)
+
+
+def rebuilt(planner: Planner, planned: Planned) -> Built | None:
+    """A site with another choice of sparse kernels; None where they miss the tolerance."""
+    kernels, calls = _kernels(planner, planned)
+    error = check(planned.site, kernels)
+    return _built(planner, planned, kernels, calls, error) if error <= TOLERANCES[planned.site.dtype] else None
 
 
 def dense_built(planner: Planner, built: Built, planned_site: Site, reason: str) -> Built:
@@ -151,6 +149,7 @@ def _kernels(planner: Planner, planned: Planned) -> tuple[list[tuple[RowRange, K
     for rows, name in planned.choice.ranges:
         if is_dense(name):
             candidate = Candidate(Dense(), name, (), site.weight.nbytes, site.facts.elements)
+            assert planned.dense is not None
             kernel = planned.dense.member(name.removeprefix(DENSE))
             call = call_for(site, candidate, rows, planner.target, site.facts.digest)
             calls.append(replace(call, quantize=kernel.call.quantize))
@@ -217,7 +216,7 @@ def _built(
         quantize="int8" if any(c.quantize for c in calls) else "",
         error_limit=found.limit,
     )
-    return Built(slot, record, tuple(calls), decision)
+    return Built(slot, record, tuple(calls), decision, replace(planned, dense=None))
 
 
 def _range_decision(planner: Planner, planned: Planned, rows: RowRange, name: str) -> RangeDecision:

@@ -11,7 +11,7 @@ import torch
 
 from spcomp import guard as guarding
 from spcomp import ops
-from spcomp.build import Built, assemble, build_all, dense_built, make_planner, site_from, versions
+from spcomp.build import Built, assemble, build_all, dense_built, make_planner, site_from
 from spcomp.codegen import dense
 from spcomp.codegen.table import BACKENDS
 from spcomp.compiled import Parts, Program
@@ -27,6 +27,7 @@ from spcomp.record import SlotRecord
 from spcomp.report.decision import LayerDecision
 from spcomp.signature import Constant, evaluate
 from spcomp.targets.host import host_cpu
+from spcomp.versions import versions
 
 Planned = tuple[SlotRecord, tuple[KernelCall, ...]]
 BUILDERS = 2

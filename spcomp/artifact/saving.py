@@ -13,10 +13,10 @@ from spcomp.artifact.graph import graph_to_json
 from spcomp.artifact.pool import Pool
 from spcomp.artifact.restored import write_state
 from spcomp.artifact.trees import dump_tree
-from spcomp.build import versions
 from spcomp.compiled import Parts, Program
 from spcomp.record import SlotRecord
 from spcomp.targets.host import host_cpu
+from spcomp.versions import versions
 
 FORMAT = "spcomp-compiled-model"
 VERSION = 3
