@@ -92,6 +92,16 @@ class Planner:
         """Choose the kernels of one site; ``wanted``: the only encoding that may serve it beside best dense."""
         return _SitePlan(self, site, sparse, wanted).run()
 
+    def with_weight(self, planned: Planned, weight: torch.Tensor) -> Planned:
+        """The same plan for a copy of the site's weight, with a dense program of that."""
+        site = replace(planned.site, weight=weight)
+        call = dense_call(site, _whole(site), self.target)
+        if site.int8 is not None:
+            call = replace(call, quantize=self.quantize)
+        dense = self.best_dense(call, weight, site.bias, points_of(site.domains, site.pixels), site.scale)
+        dense.settle({m: _dense_seconds(found) for m, found in planned.measured.items()})
+        return replace(planned, site=site, dense=dense)
+
 
 @dataclass(eq=False)
 class Planned:
@@ -124,7 +134,7 @@ class _SitePlan:
         )  # fmt: skip
         self.measured: dict[int, dict[str, float]] = {}
         self.kernels: dict[str, Kernel] = {}
-        self.whole = self._whole()
+        self.whole = _whole(site)
         call = dense_call(site, self.whole, planner.target)
         if site.int8 is not None:
             call = replace(call, quantize=planner.quantize)
@@ -142,12 +152,6 @@ class _SitePlan:
             return made.reason
         self.site.int8 = made
         return None
-
-    def _whole(self) -> RowRange:
-        """All rows the site can meet: what kernels are compiled for while tuning."""
-        los = [d.lo for d in self.site.domains]
-        his = [d.hi for d in self.site.domains]
-        return RowRange(min(los), None if None in his else max(h for h in his if h is not None))
 
     def run(self) -> Planned:
         for m in self.points:
@@ -280,6 +284,13 @@ class _SitePlan:
         call = call_for(self.site, candidate, self.whole, self.p.target, packed.digest)
         scale = self.site.scale_for(candidate.quantize)
         return self.p.backends[candidate.backend].build(call, packed, self.site.bias, scale)
+
+
+def _whole(site: Site) -> RowRange:
+    """All rows the site can meet: what kernels are compiled for while tuning."""
+    los = [d.lo for d in site.domains]
+    his = [d.hi for d in site.domains]
+    return RowRange(min(los), None if None in his else max(h for h in his if h is not None))
 
 
 def serves(candidate: Candidate, candidates: Sequence[Candidate], m: int) -> bool:

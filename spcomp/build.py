@@ -19,7 +19,7 @@ from spcomp.codegen.gather import exact, row_gather
 from spcomp.codegen.mlir_cpu.scratch import touch
 from spcomp.codegen.probe import probe
 from spcomp.codegen.table import BACKENDS, ON_CPU
-from spcomp.compiled import Parts, Program
+from spcomp.compiled import Program
 from spcomp.cost.analytic import CostModel
 from spcomp.cost.cache import TuneCache
 from spcomp.cost.tuner import Tuner
@@ -33,7 +33,7 @@ from spcomp.passes.infer_sparsity import positive_zeros
 from spcomp.passes.pipelines import LOWER
 from spcomp.passes.propose import Candidate, call_for
 from spcomp.passes.tune import Planned, Planner
-from spcomp.plan import KernelCall, KernelPlan, RowRange
+from spcomp.plan import KernelCall, RowRange
 from spcomp.record import SlotRecord
 from spcomp.report.decision import LayerDecision, RangeDecision
 from spcomp.sparsity.measure import measure
@@ -120,10 +120,12 @@ def replace_choice(planned: Planned, choice: Choice) -> Planned:
 
 
 def rebuilt(planner: Planner, planned: Planned) -> Built | None:
-    """A site with another choice of sparse kernels; None where they miss the tolerance."""
+    """A site with another choice or another memory of its weight; None where its kernels miss the tolerance."""
+    site = planned.site
     kernels, calls = _kernels(planner, planned)
-    error = check(planned.site, kernels)
-    return _built(planner, planned, kernels, calls, error) if error <= TOLERANCES[planned.site.dtype] else None
+    error = check(site, [(rows, kernel) for rows, kernel in kernels if not kernel.call.quantize])
+    dense = not planned.choice.sparse
+    return _built(planner, planned, kernels, calls, error) if dense or error <= TOLERANCES[site.dtype] else None
 
 
 def dense_built(planner: Planner, built: Built, planned_site: Site, reason: str) -> Built:
@@ -323,23 +325,3 @@ def build_all(sites: Sequence[Site], options: Options, progress: Callable[[str],
         planner.packed = {key: p for key, p in planner.packed.items() if id(p) in keep}
         release_memory()  # candidates that lost leave holes of a weight's size in the heap
     return built
-
-
-def assemble(
-    programs: Sequence[Program],
-    built: Sequence[Built],
-    tensors: dict[str, torch.Tensor],
-    options: Options,
-    notes: tuple[str, ...] = (),
-) -> Parts:
-    """Parts from their pieces."""
-    return Parts(
-        programs=tuple(programs),
-        table=tuple(b.slot for b in built),
-        slots=tuple(b.record for b in built),
-        tensors=tensors,
-        plan=KernelPlan(tuple(c for b in built for c in b.calls), torch.get_num_threads()),
-        decisions=tuple(b.decision for b in built),
-        options=options.to_dict(),
-        notes=notes,
-    )

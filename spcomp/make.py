@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor, fx
 
 from spcomp import guard as guarding
-from spcomp.build import Built, assemble, build_all, compile_rest, dense_built, lower, make_planner
+from spcomp.assemble import assemble
+from spcomp.build import Built, build_all, compile_rest, dense_built, lower, make_planner
 from spcomp.capture import Captured
 from spcomp.compiled import Parts, Program
 from spcomp.dense_program import best_dense_program

@@ -11,7 +11,8 @@ import torch
 
 from spcomp import guard as guarding
 from spcomp import ops
-from spcomp.build import Built, assemble, build_all, dense_built, make_planner, site_from
+from spcomp.assemble import assemble
+from spcomp.build import Built, build_all, dense_built, make_planner, site_from
 from spcomp.codegen import dense
 from spcomp.codegen.table import BACKENDS
 from spcomp.compiled import Parts, Program
