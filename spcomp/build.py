@@ -29,7 +29,6 @@ from spcomp.kernel import Kernel
 from spcomp.options import Options
 from spcomp.passes.base import PassContext, Site, run_passes
 from spcomp.passes.choose import DENSE, Choice, best_dense_seconds, dense_choice, is_dense
-from spcomp.passes.infer_sparsity import positive_zeros
 from spcomp.passes.pipelines import LOWER
 from spcomp.passes.propose import Candidate, call_for
 from spcomp.passes.tune import Planned, Planner
@@ -305,9 +304,10 @@ def compile_rest(program: Program, tensors: Mapping[str, torch.Tensor], engine: 
 
 def site_from(record: SlotRecord, weight: torch.Tensor, bias: torch.Tensor | None) -> Site:
     """A site to plan again, from a slot that was compiled before."""
+    facts = measure(weight, negative_zeros=False)
     return Site(
-        record.slot, record.layer, weight, bias, record.epilogue, measure(positive_zeros(weight)), record.weight_name,
-        record.bias_name, list(record.domains), conv=record.conv, scale=record.scale, norm=record.norm,
+        record.slot, record.layer, weight, bias, record.epilogue, facts, record.weight_name, record.bias_name,
+        list(record.domains), conv=record.conv, scale=record.scale, norm=record.norm,
         zero_inputs=record.zero_inputs, gathered=record.gathered,
     )  # fmt: skip
 
