@@ -48,9 +48,9 @@ from spcomp.cost.benchmarked import REHEARSED, raced
 from spcomp.encodings.dense import Dense
 from spcomp.kernel import Kernel
 from spcomp.plan import KernelCall
-from spcomp.planning import device_versions
 from spcomp.targets.cuda import cuda_missing
 from spcomp.tolerance import TOLERANCES
+from spcomp.versions import device_versions
 
 PARTS = ("ceilings", "nm24", "blocks", "vnm", "decode", "models", "compiled", "grid")
 WHOLE_MODEL = 0.05

@@ -23,8 +23,8 @@ batch of two; *dynamic* was compiled with batches of two and three and run at on
 only). The error is the largest over all of these runs, and over the same runs of the saved and loaded model: max|y -
 y eager| / max|y eager|, float32 both.
 
-A decoder of `transformers` with `use_cache=True` returns an object that torch.export does not know: give the cache as
-plain tensors (*step* below; `Step` in `benchmarks/zoo_models.py`), or use `torch.compile(model, backend="spcomp")`.
+A decoder of `transformers` with `use_cache=True` takes and returns its `DynamicCache` (*+cache* below); it may be given
+the cache as plain tensors as well (*step* below; `Step` in `benchmarks/zoo_models.py`).
 """
 
 

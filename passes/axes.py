@@ -136,10 +136,13 @@ class Cuts:
     cut: dict[Axis, Bits] = field(default_factory=dict)
     relations: list[Relation] = field(default_factory=list)
     _touching: dict[Axis, list[Relation]] = field(default_factory=dict)
+    _count: dict[Axis, int] = field(default_factory=dict)
+    """How many elements of each axis are cut."""
 
     def add(self, axis: Axis, size: int) -> None:
         self.cut[axis] = np.ones(size, dtype=np.bool_)
         self._touching[axis] = []
+        self._count[axis] = size
 
     def relate(self, relation: Relation) -> None:
         self.relations.append(relation)
@@ -154,21 +157,26 @@ class Cuts:
         """The greatest cuts that keep all relations and leave every axis of a value at least one element."""
         self._settle(self.relations)
         for axis in list(self.cut):
-            if self.cut[axis].size and self.cut[axis].all():
+            if 0 < self._count[axis] == self.cut[axis].size:
                 self.cut[axis][0] = False
+                self._count[axis] -= 1
                 self._settle(self._touching[axis])
 
     def _settle(self, start: Sequence[Relation]) -> None:
         queue = deque(start)
         waiting = {id(r) for r in queue}
+        count = self._count
         while queue:
             relation = queue.popleft()
             waiting.discard(id(relation))
-            before = {axis: np.count_nonzero(self.cut[axis]) for axis in relation.axes}
+            if not any(count[axis] for axis in relation.axes):
+                continue  # nothing to take back
             relation.tighten(self.cut)
-            for axis, count in before.items():
-                if np.count_nonzero(self.cut[axis]) == count:
+            for axis in relation.axes:
+                now = int(np.count_nonzero(self.cut[axis]))
+                if now == count[axis]:
                     continue
+                count[axis] = now
                 for other in self._touching[axis]:
                     if id(other) not in waiting:
                         waiting.add(id(other))

@@ -19,6 +19,9 @@ from spcomp.plan import Epilogue, RowRange
 from spcomp.sparsity.facts import SparsityFacts
 
 _MISSING = object()
+_STALE = "code is older than the graph"
+_OPS = frozenset(("placeholder", "get_attr", "call_function", "call_method", "call_module", "output"))
+_PLACES = ("_modules", "_parameters", "_buffers")
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,9 @@ class PassContext:
     """Weights that embeddings read too, by memory: whether only layers and embeddings do, in every program."""
     gathered: dict[tuple[object, ...], int] = field(default_factory=dict)
     """Those of them whose rows are gathered from a slot, once layers are planned: memory -> slot."""
+    facts: dict[tuple[object, ...], tuple[torch.Tensor, SparsityFacts]] = field(default_factory=dict)
+    """Weights that were measured, by memory -> themselves, so that nothing else gets their address, and what was
+    found."""
     origins: Origins = field(default_factory=Origins)
     """Constants that passes made of the model's own."""
     left: frozenset[int] = frozenset()
@@ -157,6 +163,8 @@ class PassContext:
     """Weights around hidden features, by memory -> themselves, and the order that pays for them."""
     packed: dict[tuple[str, str], PackedTensor] = field(default_factory=dict)
     """By (content digest, encoding): tied and repeated weights are packed once."""
+    deferred: bool = False
+    """Whether passes leave the graph's Python code to who runs them."""
 
 
 class Pass(Protocol):
@@ -174,38 +182,92 @@ def describe(pass_: Pass) -> str:
 
 
 def run_passes(passes: tuple[Pass, ...], gm: fx.GraphModule, ctx: PassContext) -> fx.GraphModule:
-    """Run passes in order; verify, dump and check after each."""
+    """Run passes in order; verify, dump and check after each. Python code of the graph is made once, at the end,
+    unless somebody looks at it before."""
+    looked_at = ctx.dump is not None or ctx.check is not None
     for pass_ in passes:
-        gm = pass_.run(gm, ctx)
+        ctx.deferred = not looked_at
+        try:
+            gm = pass_.run(gm, ctx)
+        finally:
+            ctx.deferred = False
         verify(gm, pass_.name)
         if ctx.dump is not None:
             ctx.dump(pass_.name, gm)
         if ctx.check is not None:
             ctx.check(gm)
+    if gm.meta.pop(_STALE, False):
+        gm.recompile()
     return gm
 
 
+def recompile(gm: fx.GraphModule, ctx: PassContext) -> None:
+    """Make the graph's Python code anew: now, or after the last of the passes that are running."""
+    if ctx.deferred:
+        gm.meta[_STALE] = True
+    else:
+        gm.recompile()
+
+
 def verify(gm: fx.GraphModule, after: str = "capture") -> None:
-    """Legality of a graph: well formed, one output, attributes that exist. Names the node that is wrong."""
-    try:
-        gm.graph.lint()
-    except RuntimeError as error:
-        found = str(error).partition("\n")[0]
-        raise PassError(f"verify the graph after {after}", found, "report this graph as a bug") from error
-    outputs = [n for n in gm.graph.nodes if n.op == "output"]
-    if len(outputs) != 1:
-        raise PassError(f"verify the graph after {after}", f"{len(outputs)} outputs", "report this graph as a bug")
+    """Legality of a graph: values made before they are read, one output, attributes that exist. Names the node that is
+    wrong."""
+    seen: set[fx.Node] = set()
+    names: set[str] = set()
+    outputs = 0
     for node in gm.graph.nodes:
+        found = _wrong(node, gm, seen, names)
+        if found is not None:
+            raise PassError(f"verify the graph after {after}", found, "report this graph as a bug")
         if node.op == "get_attr":
             attribute(gm, node, after)
+        outputs += node.op == "output"
+        seen.add(node)
+        names.add(node.name)
+    if outputs != 1:
+        raise PassError(f"verify the graph after {after}", f"{outputs} outputs", "report this graph as a bug")
+
+
+def _wrong(node: fx.Node, gm: fx.GraphModule, seen: set[fx.Node], names: set[str]) -> str | None:
+    """What is wrong with a node, after those that were seen; None if nothing is."""
+    if node.op not in _OPS:
+        return f"{node.name} is {node.op!r}, which is no operation"
+    if node.graph is not gm.graph:
+        return f"{node.name} is of another graph"
+    if node.name in names:
+        return f"two nodes are called {node.name}"
+    for source in node.all_input_nodes:
+        if source not in seen:
+            return f"{node.name} reads {source.name}, which is not made before it"
+        if node not in source.users:
+            return f"{node.name} reads {source.name}, which does not count it among its users"
+    if node.op == "call_module" and _resolved(gm, str(node.target)) is _MISSING:
+        return f"{node.name} calls {node.target}, which is not there"
+    return None
 
 
 def attribute(gm: fx.GraphModule, node: fx.Node, after: str = "capture") -> Any:
     """The value of a ``get_attr`` node."""
+    value = _resolved(gm, str(node.target))
+    if value is _MISSING:
+        raise PassError(f"verify the graph after {after}", f"{node.name} reads {node.target}, which is not there",
+                        "report this graph as a bug")  # fmt: skip
+    return value
+
+
+def _resolved(gm: fx.GraphModule, target: str) -> Any:
+    """What a dotted name means; modules, parameters and buffers are looked up where modules keep them, which is much
+    faster than asking for an attribute."""
     value: Any = gm
-    for part in str(node.target).split("."):
-        value = getattr(value, part, _MISSING)
+    for part in target.split("."):
+        held = getattr(value, "__dict__", {})
+        for place in _PLACES:
+            found = held.get(place, {}).get(part)
+            if found is not None:
+                value = found
+                break
+        else:
+            value = getattr(value, part, _MISSING)
         if value is _MISSING:
-            raise PassError(f"verify the graph after {after}", f"{node.name} reads {node.target}, which is not there",
-                            "report this graph as a bug")  # fmt: skip
+            break
     return value

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import torch
 from torch import fx
 
-from spcomp.passes.base import PassContext, attribute
+from spcomp.passes.base import PassContext, attribute, recompile
 from spcomp.passes.dataflow import Constants, arguments, escapes, is_mutable, is_part, is_random, same_size, shape_of
 from spcomp.passes.einsum import EinsumLinear, as_linear
 from spcomp.passes.functional import functionalize
@@ -44,7 +44,7 @@ class Canonicalize:
         changed |= fold_constants(gm, ctx.origins)
         changed |= _Products(gm, Constants.of(gm), ctx.origins).run()
         if remove_dead_code(gm) or changed:
-            gm.recompile()
+            recompile(gm, ctx)
         return gm
 
 

@@ -114,6 +114,11 @@ def choose(
     )
 
 
+def affordable(candidate: Candidate, *, dense_nbytes: int, budget: float = 1.0, spare: int = 0) -> bool:
+    """Whether a budget has room for a kernel's encoding alone, with what it keeps beside it."""
+    return candidate.nbytes + candidate.extra_nbytes <= budget * dense_nbytes + min(budget, 1) * spare
+
+
 def _sets(
     encodings: Sequence[Form], candidates: Sequence[Candidate]
 ) -> Iterator[tuple[tuple[Form, ...], Candidate | None]]:

@@ -115,7 +115,10 @@ def _fused_conv(gm: fx.GraphModule, node: fx.Node, written: set[int], taken: set
 
 def written_storages(gm: fx.GraphModule) -> set[int]:
     """Storages of the attributes that the graph writes to, directly or through a view: they are no constants."""
-    found = set()
+    found: set[int] = set()
+    schemas = (getattr(node.target, "_schema", None) for node in gm.graph.nodes)
+    if not any(schema is not None and schema.is_mutable for schema in schemas):
+        return found
     for node in gm.graph.nodes:
         value = attribute(gm, node) if node.op == "get_attr" else None
         if isinstance(value, torch.Tensor) and _is_written(node):

@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 from torch import fx
 
-from spcomp.passes.base import PassContext
+from spcomp.passes.base import PassContext, recompile
 from spcomp.passes.canonicalize import fold_constants
 from spcomp.passes.dataflow import arguments, escapes, is_static, same_size, shape_of
 from spcomp.passes.known import Known
@@ -56,7 +56,7 @@ class EliminateDead:
             for node in gm.graph.nodes:
                 node.meta.pop("known", None)
                 node.meta.pop(KEY, None)
-            gm.recompile()
+            recompile(gm, ctx)
         return gm
 
 

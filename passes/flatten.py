@@ -15,7 +15,7 @@ from typing import ClassVar
 from torch import fx
 from torch.utils import _pytree as pytree
 
-from spcomp.passes.base import PassContext
+from spcomp.passes.base import PassContext, recompile
 
 
 @dataclass(frozen=True)
@@ -39,5 +39,5 @@ class Flatten:
         for node in list(gm.graph.nodes):
             if node.op == "call_module" and not node.users and str(node.target).startswith("_guards"):
                 gm.graph.erase_node(node)
-        gm.recompile()
+        recompile(gm, ctx)
         return gm

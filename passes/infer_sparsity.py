@@ -10,6 +10,7 @@ instead.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,9 +21,10 @@ from spcomp.encodings.matrix import matrix_of
 from spcomp.passes.base import PassContext, attribute
 from spcomp.passes.conv import is_conv
 from spcomp.passes.experts import matrices
+from spcomp.passes.origins import identity
 from spcomp.sparsity.annotation import annotate, of
 from spcomp.sparsity.facts import SparsityFacts
-from spcomp.sparsity.measure import measure
+from spcomp.sparsity.measure import measure, measure_all
 
 MEASURABLE = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -34,7 +36,7 @@ class InferSparsity:
     name: ClassVar[str] = "infer-sparsity"
 
     def run(self, gm: fx.GraphModule, ctx: PassContext) -> fx.GraphModule:
-        known: dict[tuple[object, ...], SparsityFacts] = {}
+        wanted: dict[fx.Node, torch.Tensor] = {}
         for node in gm.graph.nodes:
             conv = is_conv(node)
             linear = node.target is torch.ops.aten.linear.default
@@ -43,10 +45,23 @@ class InferSparsity:
                     continue
                 weight = attribute(gm, weight_node)
                 if (weight.dim() == 2 or conv) and weight.dtype in MEASURABLE:
-                    memory = weight.data_ptr(), tuple(weight.shape), weight.stride()
-                    known[memory] = facts = known.get(memory) or measure(positive_zeros(matrix_of(weight)))
-                    annotate(weight_node, facts)
+                    wanted[weight_node] = weight
+        for weight_node, facts in zip(wanted, facts_of(list(wanted.values()), ctx), strict=True):
+            annotate(weight_node, facts)
         return gm
+
+
+def facts_of(weights: Sequence[torch.Tensor], ctx: PassContext) -> list[SparsityFacts]:
+    """Facts of weights as they will be packed, each measured once in a compilation."""
+    new = {identity(w): w for w in weights if identity(w) not in ctx.facts}
+    plain = [w for w in new.values() if w.dim() == 2]
+    ctx.facts |= {
+        identity(w): (w, facts) for w, facts in zip(plain, measure_all(plain, negative_zeros=False), strict=True)
+    }
+    for key, weight in new.items():
+        if weight.dim() != 2:  # a matrix of it is a copy: one at a time
+            ctx.facts[key] = weight, measure(matrix_of(weight), negative_zeros=False)
+    return [ctx.facts[identity(w)][1] for w in weights]
 
 
 def positive_zeros(weight: torch.Tensor) -> torch.Tensor:

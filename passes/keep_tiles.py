@@ -4,25 +4,25 @@ before:  %a : spcomp.linear_v1(%x, 0, 3072); %b : spcomp.linear_v1(%a, 1, 768); 
 after:   %t : tiles of %x; %a : spcomp.tiles_linear_v1(%t, 0, 3072, 128); %b : spcomp.tiles_linear_v1(%a, 1, 768, 128)
          %s : spcomp.tiles_norm_v1(%b, %t, ...); %n : rows of %s
 
-Sparse kernels want tiles and give tiles; elementwise operators and LayerNorm take what they get; everything else is
-natural. Which of the indifferent work on tiles is a minimum cut: a conversion costs the elements that it moves, once
-for each value however many read it (networkx's preflow-push). Tiles are [ceil(M/16), features, 16]; rows beyond M hold
-whatever came of zeros.
+Layers cost what their fastest kernel for either layout takes (``costs``; without, their kernels want tiles whatever
+that costs), elementwise operators and LayerNorm take what they get; everything else is natural. Who works on tiles is
+decided at once, with the conversions (:mod:`spcomp.passes.joint`). Tiles are [ceil(M/16), features, 16]; rows beyond M
+hold whatever came of zeros.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-import networkx as nx
 import torch
 from torch import fx
 
 from spcomp import ops
 from spcomp.passes.base import PassContext
+from spcomp.passes.joint import Costs, Handed, LayoutCost, cheapest
 
 aten = torch.ops.aten
 LANES = 16
@@ -33,22 +33,50 @@ UNARY = frozenset(
     )
 )  # fmt: skip
 BINARY = frozenset((aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor))
-_TILES, _ROWS = "tiles", "rows"
 
 
 @dataclass(frozen=True)
 class KeepTiles:
-    """Rewrite a lowered graph with static rows; ``slots``: the layers whose kernels work on tiles."""
+    """Rewrite a lowered graph with static rows; ``slots``: the layers with kernels that work on tiles."""
 
     name: ClassVar[str] = "keep-tiles"
     slots: frozenset[int] = frozenset()
+    costs: Costs | None = field(default=None, repr=False)
 
     def run(self, gm: fx.GraphModule, ctx: PassContext) -> fx.GraphModule:
         found = {n: kind for n in gm.graph.nodes if (kind := self._kind(n)) is not None}
-        if sum(kind == "linear" for kind in found.values()) < 2:
+        linears = sum(kind == "linear" for kind in found.values())
+        if linears < (2 if self.costs is None else 1):
             return gm
-        moved, chosen = _cut(found)
-        return _Rewriter(gm, found, chosen).run() if moved < _moved_by_kernels(found) else gm
+        nodes = {node: self._cost(node, kind) for node, kind in found.items()}
+        cost, chosen = cheapest(nodes, self._values(found))
+        own = frozenset(n for n in found if n in chosen)
+        if not any(found[n] == "linear" for n in own):
+            return gm
+        if self.costs is None and cost >= _moved_by_kernels(found):
+            return gm
+        return _Rewriter(gm, found, own).run()
+
+    def _cost(self, node: fx.Node, kind: str) -> LayoutCost:
+        if kind != "linear":
+            return LayoutCost()
+        return LayoutCost(natural=math.inf) if self.costs is None else self.costs.layers[node.args[1]]  # type: ignore[index]
+
+    def _values(self, found: dict[fx.Node, str]) -> dict[Hashable, Handed]:
+        """Everything that could be converted: what the nodes read, and what they make for others."""
+        readers: dict[fx.Node, list[Hashable]] = {}
+        for node in found:
+            for value in _values(node):
+                readers.setdefault(value, []).append(node)
+            for user in node.users:
+                if user not in found or node not in _values(user):
+                    readers.setdefault(node, []).append(("reads", user))
+        return {value: Handed(tuple(some), *2 * (self._convert(value),)) for value, some in readers.items()}
+
+    def _convert(self, value: fx.Node) -> float:
+        rows = _rows(value)
+        assert rows is not None
+        return float(rows[0] * rows[1]) if self.costs is None else self.costs.convert(*rows)
 
     def _kind(self, node: fx.Node) -> str | None:
         """``linear``, ``norm`` or ``elementwise`` for a node that can work on tiles, else None."""
@@ -102,37 +130,6 @@ def _values(node: fx.Node) -> Iterator[fx.Node]:
         whole = node.target is ops.LINEAR or other.meta["val"].shape == node.meta["val"].shape
         if rows is not None and rows[0] == mine[0] and whole:
             yield other
-
-
-def _cut(found: dict[fx.Node, str]) -> tuple[int, frozenset[fx.Node]]:
-    """Elements that conversions move, and the nodes that work on tiles."""
-    graph = nx.DiGraph()
-    graph.add_nodes_from((_TILES, _ROWS))
-    for node, kind in found.items():
-        if kind == "linear":
-            graph.add_edge(_TILES, node)  # no capacity: infinite
-        for value in _values(node):
-            if value not in found:
-                graph.add_edge(value, _ROWS)
-            _conversion(graph, value, node)
-        for user in node.users:
-            if user not in found or node not in _values(user):
-                reader = ("reads", user)
-                graph.add_edge(reader, _ROWS)
-                _conversion(graph, node, reader)
-    moved, (tiles, _) = nx.minimum_cut(graph, _TILES, _ROWS)
-    return int(moved), frozenset(n for n in tiles if isinstance(n, fx.Node) and n in found)
-
-
-def _conversion(graph: nx.DiGraph, value: fx.Node, reader: object) -> None:
-    """Cut once if ``value`` is natural and a reader wants tiles, and once if it is the other way round."""
-    rows = _rows(value)
-    assert rows is not None
-    size = rows[0] * rows[1]
-    graph.add_edge(reader, ("pack", value))
-    graph.add_edge(("pack", value), value, capacity=size)
-    graph.add_edge(value, ("unpack", value), capacity=size)
-    graph.add_edge(("unpack", value), reader)
 
 
 def _moved_by_kernels(found: dict[fx.Node, str]) -> int:

@@ -18,7 +18,7 @@ import torch
 from torch import fx
 
 from spcomp.options import JOIN
-from spcomp.passes.base import PassContext, Site, attribute
+from spcomp.passes.base import PassContext, Site, attribute, recompile
 from spcomp.passes.collect import matches, site_key
 from spcomp.passes.dataflow import shape_of
 from spcomp.passes.find_tables import weight_key
@@ -44,7 +44,7 @@ class MergeSiblings:
             _merge(gm, nodes, ctx)
         if found:
             remove_dead_code(gm)
-            gm.recompile()
+            recompile(gm, ctx)
         return gm
 
 

@@ -16,20 +16,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, fx
 
-from spcomp.passes.base import PassContext
+from spcomp.passes.base import PassContext, recompile
 from spcomp.passes.dataflow import Constants, arguments, is_static, same_size, shape_of
-from spcomp.passes.infer_sparsity import MEASURABLE, positive_zeros
+from spcomp.passes.infer_sparsity import MEASURABLE, facts_of
 from spcomp.passes.origins import Step, identity, pick
 from spcomp.passes.pointwise import is_pointwise
 from spcomp.passes.rewrite import add_constant, remove_dead_code
 from spcomp.passes.slices import taken
 from spcomp.sparsity.bits import weight_bits
 from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, SparsityFacts
-from spcomp.sparsity.measure import measure
+from spcomp.sparsity.measure import measure_all
 from spcomp.sparsity.order import row_order, support
 
 aten = torch.ops.aten
@@ -71,7 +70,7 @@ class PermuteHidden:
             columns = [_constant(constants, n, 1) for n in hidden.readers]
             key = (*map(identity, rows), "read by", *map(identity, columns))
             if key not in ctx.orders:
-                ctx.orders[key] = (*rows, *columns), self.order(rows, columns)
+                ctx.orders[key] = (*rows, *columns), self.order(rows, columns, ctx)
             order = ctx.orders[key][1]
             if order is None:
                 continue
@@ -84,22 +83,21 @@ class PermuteHidden:
                 _reorder(gm, node, 1, 1, order, constants, ctx)
         if changed:
             remove_dead_code(gm)
-            gm.recompile()
+            recompile(gm, ctx)
         return gm
 
-    def order(self, rows: Sequence[Tensor], columns: Sequence[Tensor]) -> Tensor | None:
+    def order(self, rows: Sequence[Tensor], columns: Sequence[Tensor], ctx: PassContext) -> Tensor | None:
         """The order, if it pays; weights [hidden, k] that make the features and [n, hidden] that read them."""
-        made, read = [positive_zeros(w) for w in rows], [positive_zeros(w) for w in columns]
-        bits = [weight_bits(w)[0] for w in (*made, *read)]
-        if all(np.count_nonzero(b) > DENSEST * b.size for b in bits):
+        before = facts_of([*rows, *columns], ctx)
+        if all(facts.density > DENSEST for facts in before):
             return None
-        found = row_order([support(b, int(i >= len(made))) for i, b in enumerate(bits)], self.group)
+        parts = [support(weight_bits(w)[0], axis) for axis, some in enumerate((rows, columns)) for w in some]
+        found = row_order(parts, self.group)
         if found is None:
             return None
         order = torch.from_numpy(found)
-        before = [measure(w) for w in (*made, *read)]
-        after = [measure(taken(w, [(0, order)])) for w in made] + [measure(taken(w, [(1, order)])) for w in read]
-        return order if self._pays(before, after, len(made)) else None
+        moved = [taken(w.detach(), [(axis, order)]) for axis, some in enumerate((rows, columns)) for w in some]
+        return order if self._pays(before, measure_all(moved, negative_zeros=False), len(rows)) else None
 
     def _pays(self, before: Sequence[SparsityFacts], after: Sequence[SparsityFacts], makers: int) -> bool:
         stored = [(_stored(old), _stored(new)) for old, new in zip(before, after, strict=True)]

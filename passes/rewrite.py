@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import torch
@@ -39,16 +40,8 @@ def add_constant(
     with gm.graph.inserting_before(before):
         node = gm.graph.create_node("get_attr", f"{inner}.{name}")
     mode = fake_mode(gm)
-    node.meta["val"] = tensor if mode is None else _faked(tensor, mode, _device_near(gm, target, before))
+    node.meta["val"] = tensor if mode is None else _faked(mode, tensor, _device_near(gm, target, before))
     return node
-
-
-def _faked(tensor: torch.Tensor, mode: FakeTensorMode, device: torch.device) -> torch.Tensor:
-    """A fake value of a constant. Constants are looked at on the CPU; the model may have them elsewhere."""
-    if device.type == "cpu":
-        return mode.from_tensor(tensor, static_shapes=True)
-    with mode:
-        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
 
 
 def _device_near(gm: fx.GraphModule, target: str, before: fx.Node) -> torch.device:
@@ -80,10 +73,23 @@ def fake_mode(gm: fx.GraphModule) -> FakeTensorMode | None:
     return None
 
 
+def _faked(mode: FakeTensorMode, tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A new fake tensor that looks like another tensor of fixed sizes, without asking the dispatcher.
+
+    ``device``: where the model has it, which looks at its constants on the CPU.
+    """
+    meta = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+    return FakeTensor(mode, meta, device)
+
+
 def refresh(gm: fx.GraphModule, changed: set[fx.Node]) -> None:
-    """Bring ``meta["val"]`` up to date, of ``changed`` nodes and of all that looks different because of them."""
+    """Bring ``meta["val"]`` up to date, of ``changed`` nodes and of all that looks different because of them.
+
+    A network repeats itself: what an op makes of tensors of fixed sizes is worked out once.
+    """
     mode = fake_mode(gm)
     dirty = set(changed)
+    worked_out: dict[Hashable, torch.Tensor] = {}
     for node in gm.graph.nodes:
         if node.op != "call_function" or not (node in dirty or any(s in dirty for s in node.all_input_nodes)):
             continue
@@ -91,12 +97,50 @@ def refresh(gm: fx.GraphModule, changed: set[fx.Node]) -> None:
         if mode is None:
             made = node.target(*args, **kwargs)
         else:
-            with mode, enable_python_dispatcher(), torch.no_grad():
-                made = node.target(*args, **kwargs)
+            key = _call_key(node, args, kwargs)
+            if key is not None and key in worked_out:
+                made = _faked(mode, worked_out[key], worked_out[key].device)
+            else:
+                with mode, enable_python_dispatcher(), torch.no_grad():
+                    made = node.target(*args, **kwargs)
+                if key is not None and _fixed(made):
+                    worked_out[key] = made
         if not _looks_like(made, node.meta.get("val")):
             dirty.add(node)
         node.meta["val"] = made
         node.meta.pop("tensor_meta", None)
+
+
+def _call_key(node: fx.Node, args: Any, kwargs: Any) -> Hashable:
+    """Equal for calls of one ATen op with arguments that look alike; None where a call cannot be compared."""
+    if not hasattr(node.target, "_schema") or is_mutable(node):
+        return None
+    try:
+        key = node.target, _look(args), _look(tuple(sorted(kwargs.items())))
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+def _look(value: Any) -> Hashable:
+    """What an op sees of an argument, where all sizes are fixed numbers. Raises TypeError where they are not."""
+    if isinstance(value, torch.Tensor):
+        if not _fixed(value):
+            raise TypeError("a symbolic size")
+        return value.dtype, value.device, tuple(value.shape), value.stride(), value.storage_offset()
+    if isinstance(value, list | tuple):
+        return tuple(_look(v) for v in value)
+    if isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool):
+        raise TypeError("a symbolic number")
+    return type(value), value
+
+
+def _fixed(value: Any) -> bool:
+    """Whether a value is a plain tensor of fixed sizes."""
+    if not isinstance(value, torch.Tensor) or value.layout is not torch.strided:
+        return False
+    return all(type(n) is int for n in (*value.shape, *value.stride(), value.storage_offset()))
 
 
 def _looks_like(a: Any, b: Any) -> bool:

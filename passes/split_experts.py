@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, fx
 
 from spcomp.experts import EXPERTS_DENSE
-from spcomp.passes.base import PassContext
+from spcomp.passes.base import PassContext, recompile
 from spcomp.passes.dataflow import Constants, arguments, shape_of
 from spcomp.passes.infer_sparsity import MEASURABLE
 from spcomp.passes.origins import Origins, Select, Step, viewed
@@ -59,7 +59,7 @@ class SplitExperts:
             node.replace_all_uses_with(new)
             gm.graph.erase_node(node)
         remove_dead_code(gm)
-        gm.recompile()
+        recompile(gm, ctx)
         return gm
 
 

@@ -8,10 +8,10 @@ says what candidates take, and which to leave out (:mod:`spcomp.passes.reuse`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import torch
 
@@ -26,35 +26,20 @@ from spcomp.kernel import Backend, Kernel
 from spcomp.passes.base import Site
 from spcomp.passes.choose import DENSE, Choice, choose, dense_choice, doubtful, is_dense, open_gaps
 from spcomp.passes.infer_sparsity import positive_zeros
+from spcomp.passes.planned import BestDense, Dense, Planned
 from spcomp.passes.propose import Candidate, call_for, points_of, propose
 from spcomp.passes.reuse import Known
 from spcomp.passes.told import why_not
+from spcomp.passes.tune_tiles import may_have_tiles, seconds_on_tiles
 from spcomp.plan import KernelCall, RowRange
 
 MAX_POINTS = 12
+TILES_TRIED = 3
+"""Kernels of a layer that are timed on tiles too: the one that serves it, and the fastest others."""
 SPARE_BYTES = 64 * 1024
 """What the kernels of a layer may keep beyond its dense bytes under a budget of 1: code comes in pages, with tables."""
 BUILDERS = 4
 """Threads that generate the kernels of one layer; nothing is timed before all of them are ready."""
-
-
-class Dense(Kernel, Protocol):
-    """The best dense program of one layer, as the code generators make it: a kernel, and what it is made of."""
-
-    def names(self, m: int) -> Sequence[str]:
-        """Members that can take ``m`` rows."""
-        ...
-
-    def member(self, name: str) -> Kernel:
-        """One of them."""
-        ...
-
-    def settle(self, measured: Mapping[int, Mapping[str, float]]) -> None:
-        """Told the seconds of every member by row count, it becomes the fastest."""
-        ...
-
-
-BestDense = Callable[[KernelCall, torch.Tensor, torch.Tensor | None, Sequence[int], torch.Tensor | None], Dense]
 
 
 @dataclass(eq=False)
@@ -128,19 +113,15 @@ class Planner:
         """Choose the kernels of one site; ``wanted``: the only encoding that may serve it beside best dense."""
         return _SitePlan(self, site, sparse, wanted).run()
 
-
-@dataclass(eq=False)
-class Planned:
-    """A site with its choice, what was measured, and kernels that were built on the way (by name)."""
-
-    site: Site
-    choice: Choice
-    measured: dict[int, dict[str, float]]
-    candidates: dict[str, Candidate]
-    dense: Dense
-    """Settled by what was measured."""
-    sources: dict[int, str] = field(default_factory=dict)
-    """Where the times of a row count come from, if not from a clock here."""
+    def with_weight(self, planned: Planned, weight: torch.Tensor) -> Planned:
+        """The same plan for a copy of the site's weight, with a dense program of that."""
+        site = replace(planned.site, weight=weight)
+        call = dense_call(site, _whole(site), self.target)
+        if site.int8 is not None:
+            call = replace(call, quantize=self.quantize)
+        dense = self.best_dense(call, weight, site.bias, points_of(site.domains, site.pixels), site.scale)
+        dense.settle({m: _dense_seconds(found) for m, found in planned.measured.items()})
+        return replace(planned, site=site, dense=dense)
 
 
 class _SitePlan:
@@ -157,7 +138,7 @@ class _SitePlan:
         self.measured: dict[int, dict[str, float]] = {}
         self.sources: dict[int, str] = {}
         self.kernels: dict[str, Kernel] = {}
-        self.whole = self._whole()
+        self.whole = _whole(site)
         call = dense_call(site, self.whole, planner.target)
         if site.int8 is not None:
             call = replace(call, quantize=planner.quantize)
@@ -188,12 +169,6 @@ class _SitePlan:
         self.site.int8 = made
         return None
 
-    def _whole(self) -> RowRange:
-        """All rows the site can meet: what kernels are compiled for while tuning."""
-        los = [d.lo for d in self.site.domains]
-        his = [d.hi for d in self.site.domains]
-        return RowRange(min(los), None if None in his else max(h for h in his if h is not None))
-
     def run(self) -> Planned:
         for m in self.points:
             self._measure(m)
@@ -219,7 +194,8 @@ class _SitePlan:
             choice = replace(choice, reason=f"{choice.reason}; {_said(self.sources)}")
         self.dense.settle({m: _dense_seconds(found) for m, found in self.measured.items()})
         candidates = {c.name: c for c in self.candidates}
-        return Planned(self.site, choice, self.measured, candidates, self.dense, self.sources)
+        tiles = self._on_tiles(choice)
+        return Planned(self.site, choice, self.measured, candidates, self.dense, self.sources, tiles)
 
     def _choose(self) -> Choice:
         if not self.sparse:
@@ -286,6 +262,27 @@ class _SitePlan:
             self.known.add(m, usable, dense, seconds)
         return seconds
 
+    def _on_tiles(self, choice: Choice) -> dict[str, float]:
+        """Seconds of the likeliest kernels on tiles, where a layer can be given some and may be timed."""
+        if self.p.title or self.sources or not may_have_tiles(self.site, self.points):
+            return {}
+        (m,) = self.points
+        served = {name for _, name in choice.ranges}
+        usable = [c for c in self.candidates if serves(c, self.candidates, m) and not c.quantize]
+        usable.sort(key=lambda c: (c.name not in served, self.measured[m].get(c.name, math.inf)))
+        kernels = {c.name: self._kernel(c) for c in usable[:TILES_TRIED]}
+        files = self.known.filed(usable, ())
+        return seconds_on_tiles(
+            self.p.tuner, self.site, m, self.known.key(m), {files[name]: (name, k) for name, k in kernels.items()},
+            self.cold, self.p.rewarm,
+        )  # fmt: skip
+
+    def _kernel(self, candidate: Candidate) -> Kernel:
+        """Built when it is asked for first."""
+        if candidate.name not in self.kernels:
+            self.kernels[candidate.name] = self._build(candidate, self.p.pack(self.site, candidate))
+        return self.kernels[candidate.name]
+
     def _work(
         self, usable: Sequence[Candidate], dense: Sequence[str], x: tuple[torch.Tensor, ...]
     ) -> dict[str, Callable[[], object]]:
@@ -303,6 +300,13 @@ class _SitePlan:
     def _build(self, candidate: Candidate, packed: PackedTensor) -> Kernel:
         call = call_for(self.site, candidate, self.whole, self.p.target, packed.digest)
         return self.p.build(self.site, candidate, call)
+
+
+def _whole(site: Site) -> RowRange:
+    """All rows the site can meet: what kernels are compiled for while tuning."""
+    los = [d.lo for d in site.domains]
+    his = [d.hi for d in site.domains]
+    return RowRange(min(los), None if None in his else max(h for h in his if h is not None))
 
 
 def serves(candidate: Candidate, candidates: Sequence[Candidate], m: int) -> bool:

@@ -17,9 +17,10 @@ import torch
 from spcomp.encodings.wanted import Wanted
 from spcomp.kernel import Kernel, PreparedKernel
 from spcomp.passes.base import Site
+from spcomp.passes.planned import Dense
 from spcomp.passes.propose import Candidate
 from spcomp.passes.propose_device import propose_on, serves_on
-from spcomp.passes.tune import Dense, Planner
+from spcomp.passes.tune import Planner
 from spcomp.plan import KernelCall
 
 There = Callable[[torch.Tensor], torch.Tensor]

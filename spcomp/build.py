@@ -17,18 +17,18 @@ from spcomp.codegen.cuda_graph import CudaCapturing, Graphed
 from spcomp.codegen.dense_int8 import INT8_MEMBERS
 from spcomp.codegen.fake import refake
 from spcomp.codegen.gather import exact, row_gather
-from spcomp.compiled import Parts, Program
+from spcomp.compiled import Program
 from spcomp.encodings.dense import Dense
 from spcomp.errors import CaptureError, PolicyError
 from spcomp.kernel import Kernel
 from spcomp.options import Options
 from spcomp.passes.base import PassContext, Site, run_passes
 from spcomp.passes.choose import DENSE, Choice, best_dense_seconds, dense_choice, is_dense
-from spcomp.passes.infer_sparsity import positive_zeros
 from spcomp.passes.pipelines import LOWER
+from spcomp.passes.planned import Planned
 from spcomp.passes.propose import Candidate, call_for
-from spcomp.passes.tune import Planned, Planner
-from spcomp.plan import KernelCall, KernelPlan, RowRange
+from spcomp.passes.tune import Planner
+from spcomp.plan import KernelCall, RowRange
 from spcomp.planning import Planners
 from spcomp.record import SlotRecord
 from spcomp.report.decision import LayerDecision, RangeDecision
@@ -51,6 +51,8 @@ class Built:
     record: SlotRecord
     calls: tuple[KernelCall, ...]
     decision: LayerDecision
+    planned: Planned | None = None
+    """What was measured, without the dense program: another layout may ask for another kernel."""
 
 
 def build_site(planner: Planner, site: Site, options: Options) -> Built:
@@ -91,6 +93,15 @@ def in_floating_point(measured: Mapping[int, Mapping[str, float]], reason: str) 
     return dense_choice({m: {n: s for n, s in found.items() if n not in INT8} for m, found in measured.items()}, reason)
 
 
+def rebuilt(planner: Planner, planned: Planned) -> Built | None:
+    """A site with another choice or another memory of its weight; None where its kernels miss the tolerance."""
+    site = planned.site
+    kernels, calls = _kernels(planner, planned)
+    error = check(site, [(rows, kernel) for rows, kernel in kernels if not kernel.call.quantize])
+    dense = not planned.choice.sparse
+    return _built(planner, planned, kernels, calls, error) if dense or error <= TOLERANCES[site.dtype] else None
+
+
 def dense_built(planner: Planner, built: Built, planned_site: Site, reason: str) -> Built:
     """The same site served by best dense, whatever was chosen before."""
     planned = planner.plan(planned_site, sparse=False)
@@ -114,6 +125,7 @@ def _kernels(planner: Planner, planned: Planned) -> tuple[list[tuple[RowRange, K
     for rows, name in planned.choice.ranges:
         if is_dense(name):
             candidate = Candidate(Dense(), name, (), site.weight.nbytes, site.facts.elements)
+            assert planned.dense is not None
             kernel = planned.dense.member(name.removeprefix(DENSE))
             call = call_for(site, candidate, rows, planner.target, site.facts.digest)
             calls.append(replace(call, quantize=kernel.call.quantize))
@@ -180,7 +192,7 @@ def _built(
         error_limit=found.limit,
         device=planner.title,
     )
-    return Built(slot, record, tuple(calls), decision)
+    return Built(slot, record, tuple(calls), decision, replace(planned, dense=None))
 
 
 def _range_decision(planner: Planner, planned: Planned, rows: RowRange, name: str) -> RangeDecision:
@@ -285,9 +297,10 @@ def _compile_rest(program: Program, tensors: Mapping[str, torch.Tensor], engine:
 
 def site_from(record: SlotRecord, weight: torch.Tensor, bias: torch.Tensor | None) -> Site:
     """A site to plan again, from a slot that was compiled before."""
+    facts = measure(weight, negative_zeros=False)
     return Site(
-        record.slot, record.layer, weight, bias, record.epilogue, measure(positive_zeros(weight)), record.weight_name,
-        record.bias_name, list(record.domains), conv=record.conv, scale=record.scale, norm=record.norm,
+        record.slot, record.layer, weight, bias, record.epilogue, facts, record.weight_name, record.bias_name,
+        list(record.domains), conv=record.conv, scale=record.scale, norm=record.norm,
         zero_inputs=record.zero_inputs, gathered=record.gathered, where=record.where,
     )  # fmt: skip
 
@@ -309,23 +322,3 @@ def build_all(
         planners.keep({id(p) for b in built for p in b.record.packed})
         release_memory()  # candidates that lost leave holes of a weight's size in the heap
     return built
-
-
-def assemble(
-    programs: Sequence[Program],
-    built: Sequence[Built],
-    tensors: dict[str, torch.Tensor],
-    options: Options,
-    notes: tuple[str, ...] = (),
-) -> Parts:
-    """Parts from their pieces."""
-    return Parts(
-        programs=tuple(programs),
-        table=tuple(b.slot for b in built),
-        slots=tuple(b.record for b in built),
-        tensors=tensors,
-        plan=KernelPlan(tuple(c for b in built for c in b.calls), torch.get_num_threads()),
-        decisions=tuple(b.decision for b in built),
-        options=options.to_dict(),
-        notes=notes,
-    )

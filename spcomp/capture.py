@@ -13,6 +13,7 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
+from spcomp.caches import know_caches
 from spcomp.errors import CaptureError, InputError, StateError, WeightError
 from spcomp.plan import TensorSpec
 from spcomp.signature import Constant, Signature, Symbol, bind, parameters_of
@@ -102,6 +103,7 @@ def capture(
     ``dynamic_shapes`` is torch.export's own and goes before the examples' differences. Raises
     :class:`CaptureError` naming the construct that does not export.
     """
+    know_caches()
     parameters = parameters_of(model.forward)
     calls = [bind(parameters, e.args, e.kwargs) for e in examples]
     args, kwargs = calls[0]

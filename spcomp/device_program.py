@@ -15,7 +15,8 @@ from typing import Any
 from torch import Tensor, fx
 
 from spcomp import guard as guarding
-from spcomp.build import Built, assemble, compile_rest, dense_built, lower
+from spcomp.assemble import assemble
+from spcomp.build import Built, compile_rest, dense_built, lower
 from spcomp.capture import Captured
 from spcomp.compiled import Parts, Program
 from spcomp.options import Options

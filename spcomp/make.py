@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor, fx
 
 from spcomp import guard as guarding
-from spcomp.build import Built, assemble, build_all, compile_rest, dense_built, lower
+from spcomp.assemble import assemble
+from spcomp.build import Built, build_all, compile_rest, dense_built, lower
 from spcomp.capture import Captured
 from spcomp.compiled import Parts, Program
 from spcomp.dense_program import best_dense_program
@@ -124,14 +125,15 @@ def _fastest(
 ) -> Parts:
     """With activations laid out as is fastest; the dense program where nothing sparse is faster."""
     programs = list(natural)
+    planner = make_planner(options, sum(s.weight.nbytes for s in sites))
     if options.guard and options.policy != "off":
-        table = tuple(b.slot for b in built)
-        programs = [with_tiles(made, table, tensors, f) or made for made, f in zip(natural, flats, strict=True)]
+        for i, (made, flat) in enumerate(zip(natural, flats, strict=True)):
+            laid = with_tiles(made, built, planner, tensors, flat, alone=len(natural) == 1)
+            programs[i], built = laid or (made, built)
     parts = assemble(programs, built, tensors, options)
     if not options.guard or options.policy == "force":
         return parts
     say("timing the whole model against the dense program")
-    planner = make_planner(options, sum(s.weight.nbytes for s in sites))
     alternatives = [
         b if not b.decision.sparse else dense_built(planner, b, s, "the whole model was not faster sparse")
         for b, s in zip(built, sites, strict=True)

@@ -14,9 +14,8 @@ from torch import fx
 
 from spcomp.options import JOIN, Options
 from spcomp.passes.base import PassContext, Site
-from spcomp.passes.infer_sparsity import positive_zeros
 from spcomp.passes.merge_siblings import Group, siblings
-from spcomp.passes.tune import Planned
+from spcomp.passes.planned import Planned
 from spcomp.placing import Placing
 from spcomp.plan import Epilogue
 from spcomp.planning import planners_for
@@ -76,7 +75,7 @@ def together(sites: Sequence[Site]) -> Site:
     biases = [s.bias for s in sites if s.bias is not None]
     return Site(
         first.slot, JOIN.join(s.layer for s in sites), weight, torch.cat(biases) if biases else None,
-        Epilogue(bool(biases)), measure(positive_zeros(weight)), first.weight_name, first.bias_name,
+        Epilogue(bool(biases)), measure(weight, negative_zeros=False), first.weight_name, first.bias_name,
         list(first.domains), zero_inputs=first.zero_inputs, where=first.where,
     )  # fmt: skip
 

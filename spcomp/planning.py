@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -26,30 +25,10 @@ from spcomp.passes.tune_device import DevicePlanner
 from spcomp.targets.device import ON_CPU, Device, Devices, devices_found
 from spcomp.targets.host import host_cpu
 from spcomp.targets.peaks import host_peaks
+from spcomp.versions import device_versions, versions
 
 Placed = Callable[[torch.Tensor, str], torch.Tensor]
 """(constant on the CPU, torch device) -> the same there."""
-
-
-def versions() -> str:
-    """Versions of everything that generates code, for cache keys and manifests."""
-    found = [f"torch={torch.__version__}"]
-    for name in ("torch-mlir", "spcomp"):
-        found.append(f"{name}={_version(name)}")
-    return " ".join(found)
-
-
-def device_versions() -> str:
-    """The same for a GPU: Triton and CUDA in the place of torch-mlir."""
-    cuda = torch.version.cuda or torch.version.hip or "none"
-    return f"torch={torch.__version__} cuda={cuda} triton={_version('triton')} spcomp={_version('spcomp')}"
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "none"
 
 
 def make_planner(options: Options, total_weight_bytes: int, weights: Sequence[torch.Tensor] = ()) -> Planner:

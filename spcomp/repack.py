@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from spcomp.build import Built, assemble, build_all, site_from, spliced
+from spcomp.assemble import assemble
+from spcomp.build import Built, build_all, site_from, spliced
 from spcomp.capture import Captured
 from spcomp.compiled import CompiledModule, Parts, Program
 from spcomp.encodings.matrix import matrix_of

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def resident_nbytes(parts: Parts) -> int:
     """Bytes of packed weights, dense weights, tables, and what stayed in the graph; each copy once.
 
-    Of tensors that are parts of one larger memory, as the matrices of experts are, each counts, together at most that
-    memory. Of a layer on a GPU, what its kernels hold there.
+    A tensor that is a part of a larger memory, as a matrix of a stack of experts is, keeps all of that memory. Of a
+    layer on a GPU, what its kernels hold there counts.
     """
     seen = _Seen()
     for tensor in parts.tensors.values():
@@ -48,25 +48,21 @@ def resident_nbytes(parts: Parts) -> int:
 
 
 class _Seen:
-    """Tensors by the memory that they lie in."""
+    """Memory that tensors lie in."""
 
     def __init__(self) -> None:
-        self._parts: dict[int, dict[int, int]] = {}
-        self._most: dict[int, int] = {}
+        self._nbytes: dict[int, int] = {}
 
     def add(self, tensor: object) -> None:
         """Nothing but tensors counts."""
         if not isinstance(tensor, torch.Tensor):
             return
-        nbytes = tensor.numel() * tensor.element_size()
         if tensor.is_mkldnn:
-            self._parts[id(tensor)], self._most[id(tensor)] = {0: nbytes}, nbytes
+            self._nbytes[id(tensor)] = tensor.numel() * tensor.element_size()
             return
         storage = tensor.untyped_storage()
-        parts = self._parts.setdefault(storage.data_ptr(), {})
-        parts[tensor.data_ptr()] = max(nbytes, parts.get(tensor.data_ptr(), 0))
-        self._most[storage.data_ptr()] = storage.nbytes()
+        self._nbytes[storage.data_ptr()] = max(storage.nbytes(), self._nbytes.get(storage.data_ptr(), 0))
 
     @property
     def nbytes(self) -> int:
-        return sum(min(self._most[memory], sum(parts.values())) for memory, parts in self._parts.items())
+        return sum(self._nbytes.values())

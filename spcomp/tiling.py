@@ -1,22 +1,34 @@
-"""Hand activations over in the layouts of the kernels, if both programs say the same and the clock agrees."""
+"""Hand activations over in the layouts of the kernels, if both programs say the same and the clock agrees.
+
+Which layers work on tiles, and with which kernels, is one decision (:mod:`spcomp.passes.joint`): a layer costs what its
+fastest kernel for either layout was measured to take, and a value that is converted costs what packing and unpacking
+cost the kernels that do both themselves.
+"""
 
 from __future__ import annotations
 
 import logging
+import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
 from spcomp import ops
-from spcomp.build import compile_rest
+from spcomp.build import Built, compile_rest, rebuilt
 from spcomp.check import relative_error
 from spcomp.compiled import Program
 from spcomp.conv_shape import ConvShape
 from spcomp.guard import speedup
 from spcomp.kernel import LaidKernel, TilesKernel
 from spcomp.passes.base import PassContext, run_passes
+from spcomp.passes.choose import Choice, affordable
+from spcomp.passes.joint import Costs, LayoutCost, fastest
 from spcomp.passes.keep_tiles import KeepTiles
 from spcomp.passes.lay_out import LayOut
+from spcomp.passes.tune import SPARE_BYTES, Planner
+from spcomp.plan import RowRange
 from spcomp.writes import written
 
 log = logging.getLogger("spcomp")
@@ -24,40 +36,156 @@ SAME = 1e-4
 """Relative difference that two orders of float32 operations may show over a whole model."""
 WORTH = 1.01
 """Keeping tiles must gain at least this factor."""
+Laid = tuple[Program, list[Built]]
+"""A program with layouts, and the layers that it calls."""
+
+
+@dataclass(frozen=True)
+class OnTiles:
+    """The fastest kernel of a layer that works on tiles, and what the layer costs in either layout."""
+
+    kernel: str
+    cost: LayoutCost
 
 
 def with_tiles(
-    program: Program, table: ops.KernelTable, tensors: Mapping[str, torch.Tensor], flat: Sequence[object]
-) -> Program | None:
+    program: Program,
+    built: list[Built],
+    planner: Planner,
+    tensors: Mapping[str, torch.Tensor],
+    flat: Sequence[object],
+    *,
+    alone: bool,
+) -> Laid | None:
     """The program with activations kept as kernels want them between sparse layers, if there are any and it is faster.
 
-    ``flat``: example inputs; the results of both must agree.
+    ``flat``: example inputs; the results of both must agree. ``alone``: no other program calls these layers, so that
+    they may change their kernels.
     """
-    able = [all(isinstance(k, TilesKernel) and k.tiles_served for k in slot.kernels) for slot in table]
-    slots = frozenset(i for i, good in enumerate(able) if good)
-    convs = _convolutions(table)
-    if program.engine != "inductor" or not (slots or convs):
+    if program.engine != "inductor":
         return None
-    gm = run_passes((KeepTiles(slots), LayOut(convs)), program.gm, PassContext())
+    uses = Counter(n.args[1] for n in program.gm.graph.nodes if n.target is ops.LINEAR)
+    for change in (True, False) if alone else (False,):
+        found = {
+            slot: on
+            for slot, b in enumerate(built)
+            if (on := on_tiles(b, planner, change=change and uses[slot] == 1)) is not None
+        }
+        laid = _laid(program, built, found, planner, tensors)
+        if laid is not None and _agrees(program, built, laid, tensors, flat):
+            gain = speedup(tensors, (laid[0], _table(laid[1])), (program, _table(built)), flat)
+            log.info("activations as the kernels want them: %.2fx", gain)
+            if gain > WORTH:
+                return laid
+        if laid is None or laid[1] == built:
+            return None
+    return None
+
+
+def on_tiles(built: Built, planner: Planner, *, change: bool) -> OnTiles | None:
+    """The kernel that a layer would have on tiles: the one that serves it, or with ``change`` whichever is fastest."""
+    planned, kernels = built.planned, built.slot.kernels
+    able = all(isinstance(k, TilesKernel) and k.tiles_served for k in kernels)
+    if planned is None or not planned.tiles:
+        return OnTiles("", LayoutCost()) if able else None
+    (_, served), *_ = planned.choice.ranges
+    (measured,) = planned.measured.values()
+    site = planned.site
+    allowed = [served] if able else []
+    if change and not site.gathered:
+        allowed += [
+            name
+            for name, c in planned.candidates.items()
+            if not c.extra_nbytes
+            and affordable(c, dense_nbytes=site.weight.nbytes, budget=planner.budget, spare=SPARE_BYTES)
+        ]
+    found = fastest(planned.tiles, allowed)
+    return None if found is None else OnTiles(found[0], LayoutCost(measured[served], found[1]))
+
+
+def seconds_per_element(built: Sequence[Built]) -> float:
+    """What packing or unpacking takes: the median over kernels of what they save on tiles, by the elements that they
+    need not convert there."""
+    found = []
+    for planned in (b.planned for b in built):
+        if planned is None or not planned.tiles:
+            continue
+        ((m, measured),) = planned.measured.items()
+        moved = m * (planned.site.n + planned.site.k)
+        found += [(measured[n] - s) / moved for n, s in planned.tiles.items() if n in measured]
+    return max(0.0, statistics.median(found)) if found else 0.0
+
+
+def _costs(built: Sequence[Built], found: Mapping[int, OnTiles]) -> Costs | None:
+    """None where nobody measured: then elements are counted."""
+    rate = seconds_per_element(built)
+    layers = {slot: on.cost for slot, on in found.items()}
+    if any(not on.kernel for on in found.values()):
+        return None
+    return Costs(layers, lambda rows, features: rate * rows * features)
+
+
+def _laid(
+    program: Program,
+    built: list[Built],
+    found: Mapping[int, OnTiles],
+    planner: Planner,
+    tensors: Mapping[str, torch.Tensor],
+) -> Laid | None:
+    """The program rewritten and compiled, and its layers; None where nothing changes or it cannot be."""
+    convs = _convolutions(_table(built))
+    gm = run_passes((KeepTiles(frozenset(found), _costs(built, found)), LayOut(convs)), program.gm, PassContext())
     if gm is program.gm:
         return None
+    layers = list(built)
+    for slot in {n.args[1] for n in gm.graph.nodes if n.target is ops.TILES_LINEAR}:
+        on = found[slot]
+        if on.kernel and on.kernel != _served(built[slot]):
+            changed = _changed(planner, built[slot], on)
+            if changed is None:
+                return None
+            layers[slot] = changed
     made = Program(program.signature, gm, program.lifted, gm, "eager", hints=program.hints)
     compile_rest(made, tensors, "auto")
-    if made.engine != "inductor":
-        return None
+    return (made, layers) if made.engine == "inductor" else None
+
+
+def _changed(planner: Planner, built: Built, on: OnTiles) -> Built | None:
+    """A layer served by its kernel for tiles; None where that is not exact enough."""
+    planned = built.planned
+    assert planned is not None
+    reason = (
+        f"{1e6 * on.cost.tiles:.0f} us on tiles, between layers that are; "
+        f"{_served(built)} takes {1e6 * on.cost.natural:.0f} on rows"
+    )
+    candidate = planned.candidates[on.kernel]
+    choice = Choice(((RowRange(0, None), on.kernel),), reason, (candidate.form,))
+    return rebuilt(planner, replace(planned, choice=choice))
+
+
+def _served(built: Built) -> str:
+    assert built.planned is not None
+    return built.planned.choice.ranges[0][1]
+
+
+def _agrees(
+    program: Program, built: Sequence[Built], laid: Laid, tensors: Mapping[str, torch.Tensor], flat: Sequence[object]
+) -> bool:
     results = []
-    for candidate in (program, made):
+    for candidate, layers in ((program, built), laid):
         writes = written(candidate)
         given = [tensors[name].clone() if name in writes else tensors[name] for name in candidate.lifted]
-        with torch.no_grad(), ops.active(table):
+        with torch.no_grad(), ops.active(_table(layers)):
             results.append(candidate.run(*given, *flat))
     pairs = [(a, b) for a, b in zip(*results, strict=True) if isinstance(a, torch.Tensor) and a.is_floating_point()]
     if any(relative_error(b, a.double()) > SAME for a, b in pairs):
         log.warning("a program with tiles gave other results and is not used")
-        return None
-    gain = speedup(tensors, (made, table), (program, table), flat)
-    log.info("activations as the kernels want them: %.2fx", gain)
-    return made if gain > WORTH else None
+        return False
+    return True
+
+
+def _table(built: Sequence[Built]) -> ops.KernelTable:
+    return tuple(b.slot for b in built)
 
 
 def _convolutions(table: ops.KernelTable) -> dict[int, ConvShape]:

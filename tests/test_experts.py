@@ -241,6 +241,22 @@ def test_matrices_in_one_memory_count_each() -> None:
     assert dense.dense_nbytes == sum(p.nbytes for p in model.parameters())
 
 
+@pytest.mark.parametrize("turned", [True, False])
+def test_dense_experts_among_sparse_ones_do_not_keep_the_stack(turned: bool) -> None:
+    model, x = Mixture(turned=turned).eval(), torch.randn(11, K)
+    mixed = spcomp.compile(model, x, **{**FORCED, "layers": {"stack.1": "dense"}})
+    records = [r for r in mixed.parts.slots if r.layer.startswith("stack")]
+    (kept,) = (r.weight for r in records if not r.packed)
+    assert kept is not None
+    assert sum(bool(r.packed) for r in records) == E - 1
+    assert kept.untyped_storage().nbytes() == kept.nbytes, "memory of its own"
+    packed = sum(p.nbytes for r in records for p in r.packed)
+    assert kept.nbytes + packed <= mixed.nbytes < model.stack.nbytes
+    agrees(mixed, model, x)
+    assert mixed.verify(x).ok
+    assert torch.equal(mixed.state_dict()["stack"], model.stack)
+
+
 def test_two_programs_share_the_experts() -> None:
     model = Mixture().eval()
     fast = spcomp.compile(model, torch.randn(11, K), **FORCED)

@@ -155,3 +155,28 @@ def test_facts_are_read_only_and_the_cache_is_bounded(monkeypatch: pytest.Monkey
 def test_what_is_no_weight_is_told_why(weight: Any, words: str) -> None:
     with pytest.raises(WeightError, match=words):
         measure(weight)
+
+
+@given(bit_matrices(), st.integers(1, 3))
+@settings(max_examples=40, deadline=None)
+def test_negative_zeros_may_count_as_zeros(case: tuple[NDArray[Any], str], rows: int) -> None:
+    """The facts are those of the same bits with +0 for -0, digest included, in strips of any size."""
+    bits, dtype = case
+    positive = bits.copy()
+    if dtype != "int8":
+        positive[bits == 1 << (8 * bits.itemsize - 1)] = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measuring, "_STRIP_BYTES", rows * 64)
+        found = measure(tensor_from_bits(bits, dtype), negative_zeros=False)
+    expect_facts(found, positive)
+    assert found.digest == measure(tensor_from_bits(positive, dtype)).digest
+
+
+def test_several_weights_are_measured_together() -> None:
+    weights = [torch.randn(70, 130) * (torch.rand(70, 130) > 0.5), torch.zeros(0, 4), torch.ones(3, 3)]
+    weights.append(weights[0].clone())
+    found = measuring.measure_all(weights)
+    assert [f.digest for f in found] == [measure(w).digest for w in weights]
+    assert found[0] is found[3]
+    for facts, weight in zip(found, weights, strict=True):
+        expect_facts(facts, weight.numpy().view(np.uint32))

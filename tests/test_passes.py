@@ -12,8 +12,7 @@ from torch import fx, nn
 
 from spcomp import ops
 from spcomp.capture import Captured, Example, capture
-from spcomp.errors import PassError
-from spcomp.passes.base import PassContext, attribute, describe, run_passes, verify
+from spcomp.passes.base import PassContext, describe, run_passes
 from spcomp.passes.collect import Collect, matches
 from spcomp.passes.flatten import Flatten
 from spcomp.passes.infer_sparsity import InferSparsity, positive_zeros
@@ -318,31 +317,3 @@ def test_a_lowered_graph_does_not_run_on_its_own() -> None:
         KernelError, match=r"no compiled model is running in this thread\. Try: call the CompiledModule"
     ):
         run_passes(LOWER, gm, ctx)(torch.randn(2, 8))
-
-
-# --- verify -----------------------------------------------------------------------------------------------------------
-
-
-def test_verify_names_the_broken_node() -> None:
-    _, gm = sites_of(mlp(8, 4), torch.randn(2, 8))
-    node = next(n for n in gm.graph.nodes if n.op == "get_attr")
-    node.target = "not.there"
-    with pytest.raises(PassError, match=f"after shake: .*{node.name} .*not.there.*report this graph as a bug"):
-        verify(gm, "shake")
-    with pytest.raises(PassError, match=f"after shake: {node.name} reads not.there, which is not there"):
-        attribute(gm, node, "shake")
-
-
-def test_verify_sees_a_use_before_its_definition() -> None:
-    _, gm = sites_of(mlp(8, 4), torch.randn(2, 8))
-    linear = next(n for n in gm.graph.nodes if n.target is torch.ops.aten.linear.default)
-    linear.append(next(n for n in gm.graph.nodes if n.op == "placeholder"))
-    with pytest.raises(PassError, match=f"verify the graph after capture: .*{linear.name}.*report this graph as a bug"):
-        verify(gm)
-
-
-def test_verify_wants_one_output() -> None:
-    _, gm = sites_of(mlp(8, 4), torch.randn(2, 8))
-    gm.graph.erase_node(next(n for n in gm.graph.nodes if n.op == "output"))
-    with pytest.raises(PassError, match="0 outputs"):
-        verify(gm)

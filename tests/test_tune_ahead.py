@@ -15,7 +15,6 @@ from torch import nn
 import spcomp
 from spcomp import guard
 from spcomp.ahead import tune_ahead
-from spcomp.build import make_planner
 from spcomp.compiled import CompiledModule
 from spcomp.cost.benchmarked import read_measurements
 from spcomp.cost.cache import TuneCache
@@ -29,6 +28,7 @@ from spcomp.passes.base import Site
 from spcomp.passes.propose import Candidate
 from spcomp.passes.reuse import Known
 from spcomp.plan import Epilogue, RowRange
+from spcomp.planning import make_planner
 from spcomp.sparsity.measure import measure
 from spcomp.targets.host import HostCpu, host_cpu
 from tests.models import mlp

@@ -20,6 +20,7 @@ from spcomp.forecast.patterns import PATTERNS, Family, families, grid, pruned
 from spcomp.sparsity.measure import measure
 from spcomp.sparsity.pattern import DeadRows
 from spcomp.targets.host import host_cpu
+from tests.test_experts import K, Mixture, N
 
 X = torch.randn(16, 64)
 needs_kernels = pytest.mark.skipif(BACKENDS["mlir_cpu"].unavailable() is not None, reason="needs torch-mlir")
@@ -280,3 +281,22 @@ def test_layers_are_those_that_are_left_after_shrinking() -> None:
         model[0].bias[20:] = 0
     found = sites_of([capture(model, [Example.of(torch.randn(8, 64))])])
     assert [(site.layer, site.n, site.k) for site, _ in found] == [("0", 20, 64), ("2", 32, 20)]
+
+
+@pytest.mark.parametrize(("rows", "share", "called"), [(11, 3, 4), (3, 1, 3), (5, 2, 3)])
+def test_experts_are_looked_at_with_equal_shares(rows: int, share: int, called: int) -> None:
+    captured = [capture(Mixture().eval(), [Example.of(torch.randn(rows, K))])]
+    kinds = {kind.names[0]: kind for kind in kinds_of(sites_of(captured))}
+    experts, out = kinds["stack.0"], kinds["out"]
+    assert experts.names == ("stack.0", "stack.1", "stack.2", "stack.3")
+    assert experts.row_counts == (share,)
+    assert [dict(c) for c in experts.calls] == [{share: called}]
+    assert experts.nbytes == 4 * N * K * 4
+    assert out.row_counts == (rows,)
+
+
+def test_experts_have_prospects() -> None:
+    made = spcomp.what_if(Mixture().eval(), torch.randn(64, K), patterns=["unstructured"], zeros=(0.9,))
+    experts = next(layer for layer in made.layers if "stack.0" in layer.layers)
+    assert (experts.n, experts.k, experts.row_counts) == (N, K, (16,))
+    assert [p.found for p in experts.prospects] == [pytest.approx(0.9, abs=0.01)]

@@ -11,10 +11,10 @@ import torch
 from spcomp.artifact.archive import bad
 from spcomp.artifact.records import torch_device
 from spcomp.errors import ArtifactError, InputError
-from spcomp.planning import device_versions
 from spcomp.record import SlotRecord
 from spcomp.targets.cuda import cuda_missing
 from spcomp.targets.device import Device, Devices
+from spcomp.versions import device_versions
 
 FIELDS = ("target", "where", "name", "digest")
 

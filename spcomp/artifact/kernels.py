@@ -11,7 +11,8 @@ import torch
 
 from spcomp import guard as guarding
 from spcomp import ops
-from spcomp.build import Built, assemble, build_all, dense_built, site_from
+from spcomp.assemble import assemble
+from spcomp.build import Built, build_all, dense_built, site_from
 from spcomp.codegen import dense, dense_device
 from spcomp.codegen.table import BACKENDS
 from spcomp.compiled import Parts, Program
@@ -22,16 +23,17 @@ from spcomp.gathering import gathering
 from spcomp.kernel import Kernel
 from spcomp.options import Options
 from spcomp.passes.choose import DENSE, is_dense
+from spcomp.passes.planned import Dense as BestDense
 from spcomp.passes.propose import points_of
-from spcomp.passes.tune import Dense as BestDense
 from spcomp.passes.tune_device import current
 from spcomp.placing import Placing
 from spcomp.plan import KernelCall, RowRange
-from spcomp.planning import planners_for, versions
+from spcomp.planning import planners_for
 from spcomp.record import SlotRecord
 from spcomp.report.decision import LayerDecision
 from spcomp.signature import Constant, evaluate
 from spcomp.targets.host import host_cpu
+from spcomp.versions import versions
 
 Planned = tuple[SlotRecord, tuple[KernelCall, ...]]
 BUILDERS = 2

@@ -20,7 +20,8 @@ from spcomp.artifact.pool import Views
 from spcomp.artifact.records import check_graph, gathered, read_program, read_record, unproven
 from spcomp.artifact.restored import read_state
 from spcomp.artifact.saving import FORMAT, VERSION, unplain
-from spcomp.build import Built, assemble, compile_rest
+from spcomp.assemble import assemble
+from spcomp.build import Built, compile_rest
 from spcomp.codegen import inductor
 from spcomp.compiled import CompiledModule, Program
 from spcomp.device_program import gpus_of

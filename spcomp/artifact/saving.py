@@ -16,10 +16,10 @@ from spcomp.artifact.pool import Pool
 from spcomp.artifact.restored import write_state
 from spcomp.artifact.trees import dump_tree
 from spcomp.compiled import Parts, Program
-from spcomp.planning import device_versions, versions
 from spcomp.record import SlotRecord
 from spcomp.targets.device import Device
 from spcomp.targets.host import host_cpu
+from spcomp.versions import device_versions, versions
 
 FORMAT = "spcomp-compiled-model"
 VERSION = 3

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch.utils import _pytree as pytree
 
+from spcomp.caches import know_caches
 from spcomp.errors import ArtifactError
 
 MAX_DEPTH = 64
@@ -110,6 +111,7 @@ def _registered(kind: Any) -> None:
     foreign = kind not in pytree.SERIALIZED_TYPE_TO_PYTHON_TYPE and kind.startswith("transformers.")
     if foreign and importlib.util.find_spec("transformers") is not None:
         importlib.import_module("transformers.modeling_outputs")
+        know_caches()
     if kind not in pytree.SERIALIZED_TYPE_TO_PYTHON_TYPE or kind == pytree.NO_SERIALIZED_TYPE_NAME_FOUND:
         module = kind.rpartition(".")[0]
         raise ArtifactError(

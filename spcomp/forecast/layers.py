@@ -11,8 +11,9 @@ from torch import fx
 
 from spcomp.capture import Captured
 from spcomp.passes.base import PassContext, Site, run_passes
-from spcomp.passes.collect import matches, site_key
+from spcomp.passes.collect import matches, site_key, written_storages
 from spcomp.passes.conv import is_conv
+from spcomp.passes.experts import expert_key, expert_layers, matrices
 from spcomp.passes.pipelines import COLLECT, SHRINK
 from spcomp.plan import RowRange
 
@@ -42,8 +43,9 @@ class Kind:
 
 
 def sites_of(captured: Sequence[Captured]) -> list[tuple[Site, Calls]]:
-    """Every linear layer and convolution with a constant weight, in program order, with its calls. They are those that
-    ``compile`` plans: what is constant or unread is gone."""
+    """Every linear layer, convolution and expert with a constant weight, in program order, with its calls. They are
+    those that ``compile`` plans: what is constant or unread is gone. Who is sent where is known when a model runs only:
+    experts get equal shares of the rows."""
     ctx = PassContext()
     calls: dict[tuple[object, ...], list[Counter[int]]] = {}
     for i, program in enumerate(captured):
@@ -52,6 +54,10 @@ def sites_of(captured: Sequence[Captured]) -> list[tuple[Site, Calls]]:
             key = site_key(gm, match)
             counted = calls.setdefault(key, [Counter() for _ in captured])
             counted[i][_rows_met(match.node, ctx.sites[key].pixels)] += 1
+        for node in expert_layers(gm, written_storages(gm)):
+            for weight, (rows, times) in zip(matrices(node), _shares(node), strict=True):
+                counted = calls.setdefault(expert_key(gm, weight), [Counter() for _ in captured])
+                counted[i][rows] += times
     return [(ctx.sites[key], tuple(counted)) for key, counted in calls.items()]
 
 
@@ -84,6 +90,13 @@ def kinds_of(found: Sequence[tuple[Site, Calls]]) -> list[Kind]:
 def _rows(calls: Calls) -> tuple[int, ...]:
     """The row counts of all examples, ascending."""
     return tuple(sorted({m for counted in calls for m in counted}))
+
+
+def _shares(node: fx.Node) -> list[tuple[int, int]]:
+    """For every expert, how many rows it is sent at the example, and whether it is called at all (0 or 1)."""
+    rows, experts = _rows_met(node, 1), len(matrices(node))
+    share = max(1, -(-rows // experts))
+    return [(share, int(e * share < rows)) for e in range(experts)]
 
 
 def _rows_met(node: fx.Node, pixels: int) -> int:

@@ -13,7 +13,6 @@ from spcomp.forecast.layers import Kind
 from spcomp.forecast.patterns import Family, pruned
 from spcomp.passes.base import Site
 from spcomp.passes.choose import DENSE, Choice, best_dense_seconds, choose
-from spcomp.passes.infer_sparsity import positive_zeros
 from spcomp.passes.propose import Candidate, call_for, propose
 from spcomp.passes.tune import SPARE_BYTES, Planner, dense_call, serves
 from spcomp.plan import RowRange
@@ -72,7 +71,7 @@ def price(planner: Planner, kind: Kind, family: Family, zeros: float, *, timed: 
 def pruned_site(site: Site, weight: torch.Tensor) -> Site:
     """The same layer with another weight, given in the model's own shape."""
     matrix = matrix_of(weight)
-    return replace(site, weight=matrix, facts=measure(positive_zeros(matrix)), original=None, int8=None)
+    return replace(site, weight=matrix, facts=measure(matrix, negative_zeros=False), original=None, int8=None)
 
 
 def predict(planner: Planner, site: Site) -> tuple[Sequence[Candidate], Seconds]:

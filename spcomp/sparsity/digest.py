@@ -17,6 +17,19 @@ def leaf_digest(data: memoryview) -> bytes:
     return hashlib.sha256(data).digest()
 
 
+class Leaf:
+    """:func:`leaf_digest` of a chunk that comes in pieces."""
+
+    def __init__(self) -> None:
+        self._state = hashlib.sha256()
+
+    def update(self, data: memoryview) -> None:
+        self._state.update(data)
+
+    def digest(self) -> bytes:
+        return self._state.digest()
+
+
 def root_digest(header: str, leaves: Iterable[bytes]) -> str:
     """BLAKE2b-128 in hex over ``header`` and the leaves' SHA-256 digests: a tree hash of two levels.
 

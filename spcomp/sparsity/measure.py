@@ -1,13 +1,16 @@
 """`measure`: the exact facts of one weight tensor.
 
-The matrix is cut in tiles. Each is hashed; when the content is new, each is turned into one bit per element, and
-everything is counted from bytes and bits with whole-tile numpy operations, which release the interpreter lock.
+The matrix is cut in tiles. Each is hashed and turned into one bit per element in one pass over memory; when the
+content is new, everything is counted from those bits, with whole-tile numpy operations that release the interpreter
+lock.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcomp.sparsity.bits import matrix_shape, weight_bits
-from spcomp.sparsity.digest import in_threads, leaf_digest, root_digest
+from spcomp.sparsity.digest import Leaf, in_threads, root_digest
 from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, NM_RESTS, VNM_GROUPS, VNM_ROWS, Axis, SparsityFacts
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ CACHED_FACTS = 1024
 """Tensors whose facts are remembered; the least recently used one is forgotten first."""
 _TILE_COLUMNS = 8192
 _TILE_ELEMENTS = 1 << 19
+_STRIP_BYTES = 1 << 18
+"""Read at a time: what has been hashed should still be in the cache when its zeros are looked for."""
 _EDGE = 64
 """Tiles start at multiples of this, so that no group and no block lies in two of them."""
 _VNM = tuple((v, m) for v in VNM_ROWS for m in VNM_GROUPS if m > 4)
@@ -34,24 +39,38 @@ _cache: OrderedDict[str, SparsityFacts] = OrderedDict()
 _cache_lock = Lock()
 
 
-def measure(weight: torch.Tensor | NDArray[Any]) -> SparsityFacts:
+def measure(weight: torch.Tensor | NDArray[Any], *, negative_zeros: bool = True) -> SparsityFacts:
     """Exact facts of a weight of two or more dimensions; more than two are seen as (shape[0], everything else).
 
     float32, bfloat16, float16 or int8; any strides; a torch tensor or a numpy array. An element is a zero only if
-    its bits are those of +0: -0.0 and NaN are nonzeros. Facts are cached by content (up to ``CACHED_FACTS``), so
-    measuring the same bytes again costs one hash. Raises :class:`~spcomp.errors.WeightError`.
+    its bits are those of +0: -0.0 and NaN are nonzeros. Without ``negative_zeros``, every -0.0 counts (and is hashed)
+    as +0.0. Facts are cached by content (up to ``CACHED_FACTS``), so measuring the same bytes again costs one hash.
+    Raises :class:`~spcomp.errors.WeightError`.
     """
-    array, dtype = weight_bits(weight)
-    shape = matrix_shape(array.shape)
-    tiles = _tiles(shape)
-    leaves = in_threads(lambda tile: _hash_tile(tile.cut(array)), tiles)
-    digest = root_digest(f"{dtype} {shape[0]}x{shape[1]}", leaves)
-    known = _recall(digest)
-    if known is not None:
-        return known
-    facts = _merge(shape, dtype, digest, tiles, in_threads(lambda tile: _count_tile(tile.cut(array)), tiles))
-    _remember(facts)
-    return facts
+    return measure_all([weight], negative_zeros=negative_zeros)[0]
+
+
+def measure_all(weights: Sequence[torch.Tensor | NDArray[Any]], *, negative_zeros: bool = True) -> list[SparsityFacts]:
+    """:func:`measure` of several weights, whose tiles share the cores."""
+    seen = [weight_bits(weight) for weight in weights]
+    tiles = [_tiles(matrix_shape(array.shape)) for array, _ in seen]
+    jobs = [
+        (tile, array, not negative_zeros and dtype != "int8")
+        for (array, dtype), cut in zip(seen, tiles, strict=True)
+        for tile in cut
+    ]
+    read = iter(in_threads(lambda job: _read_tile(job[0].cut(job[1]), positive=job[2]), jobs))
+    found: list[SparsityFacts | None] = []
+    new: list[_Read] = []
+    for (array, dtype), cut in zip(seen, tiles, strict=True):
+        shape, own = matrix_shape(array.shape), list(islice(read, len(cut)))
+        digest = root_digest(f"{dtype} {shape[0]}x{shape[1]}", [leaf for leaf, _ in own])
+        found.append(_recall(digest))
+        if found[-1] is None:
+            new.append(_Read(shape, dtype, digest, cut, [words for _, words in own]))
+    counted = iter(in_threads(lambda job: _count_tile(*job), [job for one in new for job in one.jobs]))
+    made = iter([_merge(one, list(islice(counted, len(one.tiles)))) for one in new])
+    return [_remember(next(made)) if facts is None else facts for facts in found]
 
 
 @dataclass(frozen=True)
@@ -59,10 +78,29 @@ class _Tile:
     rows: slice
     columns: slice
 
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+
     def cut(self, array: NDArray[Any]) -> NDArray[Any]:
         """This part of ``array`` (two or more dimensions), as a matrix."""
         strip = array[self.rows]
         return strip.reshape(matrix_shape(strip.shape))[:, self.columns]
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """A weight whose content is new, and the bits of its tiles."""
+
+    shape: tuple[int, int]
+    dtype: str
+    digest: str
+    tiles: list[_Tile]
+    words: list[Words]
+
+    @property
+    def jobs(self) -> list[tuple[Words, tuple[int, int]]]:
+        return [(words, tile.size) for words, tile in zip(self.words, self.tiles, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -93,18 +131,43 @@ def _round_up(value: int, unit: int) -> int:
     return -(-value // unit) * unit
 
 
-def _hash_tile(tile: NDArray[Any]) -> bytes:
-    return leaf_digest(np.ascontiguousarray(tile).reshape(-1).view(np.uint8).data)
+def _read_tile(tile: NDArray[Any], *, positive: bool) -> tuple[bytes, Words]:
+    """The digest of a tile and its nonzeros, a bit each; ``positive``: as if it had no -0.0.
 
-
-def _count_tile(tile: NDArray[Any]) -> _Counts:
+    Memory is read once: each strip of rows is hashed and looked at while it is in the cache.
+    """
     rows, columns = tile.shape
-    mask = np.zeros((_round_up(rows, _EDGE), _round_up(columns, _EDGE)), dtype=np.bool_)
-    np.not_equal(tile, 0, out=mask[:rows, :columns])
-    words = np.packbits(mask, axis=1, bitorder="little").view("<u8")
+    wide = _round_up(columns, _EDGE)
+    octets = np.zeros((_round_up(rows, _EDGE), wide // 8), dtype=np.uint8)
+    step = max(1, _STRIP_BYTES // max(1, columns * tile.itemsize))
+    leaf = Leaf()
+    for start in range(0, rows, step):
+        strip = np.ascontiguousarray(tile[start : start + step])
+        if positive:
+            strip = _without_negative_zeros(strip)
+        leaf.update(strip.reshape(-1).view(np.uint8).data)
+        held = np.packbits(strip != 0, axis=1, bitorder="little")
+        octets[start : start + len(strip), : held.shape[1]] = held
+    return leaf.digest(), octets.view("<u8")
+
+
+def _without_negative_zeros(strip: NDArray[Any]) -> NDArray[Any]:
+    """Bits of floats with +0.0 for every -0.0: ``strip`` itself if it has none."""
+    signed = strip.view(np.dtype(f"i{strip.itemsize}"))
+    least = np.iinfo(signed.dtype).min  # the bits of -0.0
+    if not strip.size or signed.min() != least:
+        return strip
+    made = signed * (signed != least)
+    held: NDArray[Any] = made.view(strip.dtype)
+    return held
+
+
+def _count_tile(words: Words, size: tuple[int, int]) -> _Counts:
+    """What there is to count in a tile of ``size``, whose bits are filled up to multiples of 64."""
+    rows, columns = size
     group_max: dict[tuple[Axis, int], int] = {(1, m): _row_group_max(words, m) for m in NM_GROUPS}
 
-    sums = mask.view(np.uint8)
+    sums = np.unpackbits(words.view(np.uint8), axis=1, bitorder="little")
     for m in (2, 4, 8, 16, 32, 64):
         sums = sums[0::2] + sums[1::2]
         if m in NM_GROUPS:
@@ -116,7 +179,7 @@ def _count_tile(tile: NDArray[Any]) -> _Counts:
         group_max=group_max,
         block_counts=_block_counts(words),
         live_columns=_live_columns(words, group_max),
-        rests={(n, m): _rest(words, n, m) for n, m in NM_RESTS},
+        rests=_rests(words),
     )
 
 
@@ -155,18 +218,21 @@ def _live_columns(words: Words, group_max: dict[tuple[Axis, int], int]) -> dict[
     return found
 
 
-def _rest(words: Words, n: int, m: int) -> int:
+def _rests(words: Words) -> dict[tuple[int, int], int]:
     """Bits beyond the first ``n`` of each aligned group of 4: how many groups have more than n, n + 1, ... of them."""
-    if m != 4:
-        raise AssertionError(f"NM_RESTS has a group length without a counting rule: {m}")
+    if any(m != 4 for _, m in NM_RESTS):
+        raise AssertionError(f"NM_RESTS has a group length without a counting rule: {NM_RESTS}")
     pairs = np.uint64(0x5555_5555_5555_5555)
-    next_pair = np.uint64(2)
-    both, one = words & (words >> np.uint64(1)) & pairs, (words | (words >> np.uint64(1))) & pairs
-    two = both | (both >> next_pair) | (one & (one >> next_pair))
-    three = (both & (one >> next_pair)) | (one & (both >> next_pair))
-    four = both & (both >> next_pair)
+    next_bit, next_pair = np.uint64(1), np.uint64(2)
+    shifted = words >> next_bit
+    both, one = words & shifted & pairs, (words | shifted) & pairs
+    other_both, other_one = both >> next_pair, one >> next_pair
     groups = np.uint64(0x1111_1111_1111_1111)
-    return sum(int(np.bitwise_count(held & groups).sum(dtype=np.int64)) for held in (two, three, four)[n - 1 :])
+    two = (both | other_both | (one & other_one)) & groups
+    three = ((both & other_one) | (one & other_both)) & groups
+    four = both & other_both & groups
+    counts = [int(np.bitwise_count(held).sum(dtype=np.int64)) for held in (two, three, four)]
+    return {(n, m): sum(counts[n - 1 :]) for n, m in NM_RESTS}
 
 
 def _block_counts(words: Words) -> dict[tuple[int, int], int]:
@@ -194,18 +260,19 @@ def _live_groups(words: Words, columns: int) -> int:
     return int(np.bitwise_count(words & np.uint64(lanes)).sum(dtype=np.int64))
 
 
-def _merge(shape: tuple[int, int], dtype: str, digest: str, tiles: list[_Tile], counts: list[_Counts]) -> SparsityFacts:
+def _merge(read: _Read, counts: list[_Counts]) -> SparsityFacts:
+    shape = read.shape
     row_nonzeros = np.zeros(shape[0], dtype=np.int64)
     column_nonzeros = np.zeros(shape[1], dtype=np.int64)
-    for tile, count in zip(tiles, counts, strict=True):
+    for tile, count in zip(read.tiles, counts, strict=True):
         row_nonzeros[tile.rows] += count.row_nonzeros
         column_nonzeros[tile.columns] += count.column_nonzeros
     row_nonzeros.flags.writeable = column_nonzeros.flags.writeable = False
     axes: tuple[Axis, Axis] = (1, 0)
     return SparsityFacts(
         shape=shape,
-        dtype=dtype,
-        digest=digest,
+        dtype=read.dtype,
+        digest=read.digest,
         nonzeros=int(row_nonzeros.sum()),
         row_nonzeros=row_nonzeros,
         column_nonzeros=column_nonzeros,
@@ -223,8 +290,10 @@ def _recall(digest: str) -> SparsityFacts | None:
         return _cache.get(digest)
 
 
-def _remember(facts: SparsityFacts) -> None:
+def _remember(facts: SparsityFacts) -> SparsityFacts:
+    """``facts``, or those that were remembered of the same content meanwhile."""
     with _cache_lock:
-        _cache[facts.digest] = facts
+        facts = _cache.setdefault(facts.digest, facts)
         while len(_cache) > CACHED_FACTS:
             _cache.popitem(last=False)
+    return facts

@@ -27,17 +27,23 @@ _NEVER = np.int32(-(1 << 30))
 
 
 def support(bits: NDArray[Any], axis: int = 0) -> Words:
-    """Where the rows (``axis`` 1: the columns) of a matrix of raw bits are not zero, in some stripes of the others."""
+    """Where the rows (``axis`` 1: the columns) of a matrix are not zero, in some stripes of the others.
+
+    ``bits``: of floats; -0.0 is a zero too.
+    """
     across = bits.shape[1 - axis]
     stripes = -(-across // 64)
     chosen = np.unique(np.linspace(0, stripes - 1, min(stripes, STRIPES)).astype(np.int64)) if stripes else ()
     words = np.zeros((len(chosen), bits.shape[axis], 8), dtype=np.uint8)
     for word, stripe in zip(words, chosen, strict=True):
         some = slice(64 * stripe, 64 * stripe + 64)
-        held = bits[:, some] != 0 if axis == 0 else bits[some] != 0
-        packed = np.packbits(held, axis=1 - axis, bitorder="little")
-        packed = packed if axis == 0 else packed.T
-        word[:, : packed.shape[1]] = packed
+        held = (bits[:, some] if axis == 0 else bits[some]) << 1 != 0  # whatever the sign
+        if axis == 0:
+            packed = np.packbits(held, axis=1, bitorder="little")
+            word[:, : packed.shape[1]] = packed
+            continue
+        for i, row in enumerate(held.view(np.uint8)):
+            word[:, i // 8] |= row << np.uint8(i % 8)
     return words.view("<u8")[:, :, 0]
 
 
