@@ -15,7 +15,8 @@ from spcomp.check import relative_error
 from spcomp.codegen import dense_int8
 from spcomp.codegen.dense import best_dense
 from spcomp.codegen.mlir_cpu.bitmap8 import bitmap8_text
-from spcomp.codegen.mlir_cpu.int8 import Bitmap8Kernel, QuadKernel
+from spcomp.codegen.mlir_cpu.int8 import QuadKernel
+from spcomp.codegen.mlir_cpu.int8_few import NaturalInt8Kernel
 from spcomp.codegen.mlir_cpu.int8_rows import finish_text, quantize_text, unpack_int8_text
 from spcomp.codegen.mlir_cpu.quad import quad_text
 from spcomp.codegen.reference.backend import Reference, linear
@@ -225,14 +226,14 @@ def test_the_bitmap_kernel_touches_nothing_past_its_buffers(m: int) -> None:
     weight, bias, x = fitting(Bitmap(), n, k, density=0.2), inputs(n), inputs(m, k)
     call, packed, scale = call8(Bitmap(), weight, bias=True, schedule=(("tokens", 8),))
     kernel = BACKEND.build(call, packed, bias, scale)
-    assert isinstance(kernel, Bitmap8Kernel)
+    assert isinstance(kernel, NaturalInt8Kernel)
     own = kernel.constants
-    guarded_x, q = Guarded(x.numpy()), Guarded(np.zeros((m, kernel.width), np.uint8))
+    guarded_x, q = Guarded(x.numpy()), Guarded(np.zeros((m, kernel.stream.width), np.uint8))
     scales, y = Guarded(np.zeros(m, np.float32)), Guarded(np.full((m, n), 7.0, np.float32))
     kernel.quantize.call(guarded_x.address, q.address, scales.address, 0, m)
     held = [Guarded(packed.buffers[name].numpy()) for name in ("values", "masks", "row_start")]
     held += [Guarded(t.numpy()) for t in (own.shift, own.scale, own.bias)]
-    kernel.body.call(q.address, scales.address, *(b.address for b in held), y.address, m, 0, len(kernel.work))
+    kernel.body.call(q.address, scales.address, *(b.address for b in held), y.address, m, 0, len(kernel.stream.work))
     assert torch.equal(torch.from_numpy(y.view.view(np.float32).reshape(m, n).copy()), kernel(x))
 
 
@@ -246,7 +247,7 @@ def test_the_quad_kernel_touches_nothing_past_its_buffers(m: int, rows: int) -> 
     kernel = BACKEND.build(call, packed, bias, scale)
     assert isinstance(kernel, QuadKernel)
     own, tiles = kernel.constants, kernel._spans(-(-m // 16))[-1][1]
-    guarded_x, q = Guarded(x.numpy()), Guarded(np.zeros((m, kernel.width), np.uint8))
+    guarded_x, q = Guarded(x.numpy()), Guarded(np.zeros((m, kernel.stream.width), np.uint8))
     scales, y = Guarded(np.zeros(m, np.float32)), Guarded(np.full((m, n), 7.0, np.float32))
     xs = Guarded(np.zeros((tiles, kernel.body.padded_k, 16), np.float32))
     ys = Guarded(np.zeros((tiles, kernel.stride, 16), np.float32))
