@@ -21,8 +21,9 @@ from spcomp.encodings.pack import PackedTensor, pack
 from spcomp.encodings.spec import Encoding
 from spcomp.kernel import Kernel, LaidKernel, LastKernel
 from spcomp.passes.base import Site
-from spcomp.passes.propose import Candidate, call_for, encodings_for
+from spcomp.passes.propose import Candidate, call_for
 from spcomp.passes.tune import dense_call
+from spcomp.passes.worth import encodings_for
 from spcomp.plan import KernelKey, RowRange
 from spcomp.profiling.timing import interleave_for
 from spcomp.targets.host import host_cpu

@@ -17,8 +17,8 @@ from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.dense import Dense
-from spcomp.encodings.gather import PackedRows
 from spcomp.encodings.fours import Fours
+from spcomp.encodings.gather import PackedRows
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.nm_rest import NmRest
 from spcomp.encodings.pack import PackedTensor, pack

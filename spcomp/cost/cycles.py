@@ -47,6 +47,9 @@ CALIBRATED = {
     "ports": Constant(1.34, "cycles of a loop over tiles beyond its busiest port's, as a factor: csr, block, nm"),
     "store": Constant(6.7, "transfers of a line of sums that is stored and evicted: block 8x1 at 95 % zeros"),
     "stream": Constant(0.65, "share of the probe's bandwidth that streams of weights reach: dense gemv, nm tokens"),
+    "bytes": Constant(
+        0.3, "loads that cross lines, and moves, of a token's permute of bytes, cycles: fours 64 at 128 rows"
+    ),
     "pairs": Constant(0.5, "vdpbf16ps of 512 bits a cycle: quad bf16 of 1 and 4 rows"),
     "planes": Constant(3.75, "an element of x or y that oneDNN reorders for a convolution, cycles: dense conv"),
     "code": Constant(0.23, "share by which baked code falls short of two loads a cycle: baked csr, 128 rows and more"),
@@ -117,6 +120,10 @@ def work_of(call: KernelCall, m: int, l1_bytes: int) -> Work:
             return _bitmap(call, m)
         case "transposed":
             return _transposed(call, m)
+        case "fours":
+            return _fours(call, m)
+        case "nm" if call.quantize:
+            return _nm8(call, m)
         case "nm" if "tokens" in schedule:
             return _nm_tokens(call, m, schedule["tokens"])
         case _:
@@ -134,6 +141,24 @@ def _window(call: KernelCall, m: int) -> Work:
     return Work(
         slots * cycles, surprises=call.n / LANES * len(parts), weight_bytes=call.weight_nbytes, again=len(parts) - 1.0
     )
+
+
+def _fours(call: KernelCall, m: int) -> Work:
+    """Slots of 64 bytes: permutes, a choice between them if the window is wide, and a VNNI instruction a token."""
+    width = int(call.encoding.parameters()["width"])
+    token = {64: 1.0, 128: 2.0, 256: 4.5}.get(width, 1.0) + constant("bytes")
+    parts = portions(m, dict(call.schedule)["tokens"])
+    slots = call.stored / (4 * LANES)
+    return Work(
+        slots * sum(max(2.5, 1.0 + token * t) for t in parts), weight_bytes=call.weight_nbytes, again=len(parts) - 1.0
+    )
+
+
+def _nm8(call: KernelCall, m: int) -> Work:
+    """Fours of slots: values put by row, fields taken out of the control word, then a permute and VNNI a token."""
+    parts = portions(m, dict(call.schedule)["tokens"])
+    cycles = sum(max(3.0, 2.0 + (1.0 + constant("bytes")) * t) for t in parts)
+    return Work(call.stored / (4 * LANES) * cycles, weight_bytes=call.weight_nbytes, again=len(parts) - 1.0)
 
 
 def _bitmap(call: KernelCall, m: int) -> Work:

@@ -17,3 +17,4 @@ class Window(Windowed):
 
     name: ClassVar[str] = "window"
     depth: ClassVar[int] = 1
+    sorts: ClassVar[bool] = True

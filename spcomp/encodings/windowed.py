@@ -1,4 +1,4 @@
-"""Sixteen rows side by side, every slot of them with a window of columns of its own: what `Window` and `Fours` share."""
+"""Sixteen rows side by side, every slot with a window of columns of its own: what `Window` and `Fours` share."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _NONE = np.int32(np.iinfo(np.int32).max)
 class Windowed(Encoding):
     """Slots of up to ``depth`` nonzeros of each of sixteen rows, all within ``width`` columns of each other.
 
-    Rows of similar length are taken sixteen at a time; with G = ceil(N / 16) such groups and S slots in all:
+    Rows, or rows of similar length, are taken sixteen at a time; with G = ceil(N / 16) such groups and S slots in all:
 
     - ``values`` [S, 16], or [S, 16, depth]: the slots of group 0, then those of group 1, ...
     - ``columns`` uint8, of the same shape: column minus the first column of the slot's window
     - ``first`` uint16 [S]: the window's first column, divided by 16
     - ``group_start`` int64 [G + 1]: each group's first slot; a group has an even number of them
-    - ``order`` uint32 [N]: the row that lane i % 16 of group i // 16 holds
+    - ``order`` uint32 [N], where rows are sorted: the row that lane i % 16 of group i // 16 holds
 
     Slot by slot, the window starts at the leftmost nonzero that the group has still to store (rounded down to a
     multiple of 16, and such that no window goes on past the last column while another would do). Every row stores those
@@ -47,6 +47,8 @@ class Windowed(Encoding):
     """
 
     depth: ClassVar[int]
+    sorts: ClassVar[bool]
+    """Whether rows of similar length share a group; otherwise neighbours do."""
     width: int = 64
 
     def __post_init__(self) -> None:
@@ -74,12 +76,16 @@ class Windowed(Encoding):
         return self._nbytes(slots, facts.shape[0], ITEM_BYTES[facts.dtype]), slots * LANES * self.depth
 
     def _nbytes(self, slots: int, rows: int, item_bytes: int) -> int:
-        return slots * (LANES * self.depth * (item_bytes + 1) + 2) + 8 * (ceil_div(rows, LANES) + 1) + 4 * rows
+        return (
+            slots * (LANES * self.depth * (item_bytes + 1) + 2)
+            + 8 * (ceil_div(rows, LANES) + 1)
+            + 4 * rows * self.sorts
+        )
 
     def _schedule(self, mask: NDArray[np.bool_]) -> _Schedule:
         """Which slot of its group every nonzero goes to. All groups advance together, a slot at a time."""
         rows, columns = mask.shape
-        order = _similar(mask)
+        order = _similar(mask) if self.sorts else np.arange(rows)
         groups = ceil_div(rows, LANES)
         row, column = _coordinates(mask[order] if rows else mask)
         lengths = np.bincount(row, minlength=groups * LANES)
@@ -123,13 +129,12 @@ class Windowed(Encoding):
         at = slot, plan.row % LANES, plan.layer
         values[at] = bits[plan.order[plan.row], plan.column]
         offsets[at] = plan.column - first[slot].astype(np.int32) * UNIT
-        shape = self._shape(first.size)
         return {
-            "values": values.reshape(shape),
-            "columns": offsets.reshape(shape),
+            "values": values if self.depth > 1 else values[:, :, 0],
+            "columns": offsets if self.depth > 1 else offsets[:, :, 0],
             "first": first,
             "group_start": start,
-            "order": plan.order.astype(np.uint32),
+            **({"order": plan.order.astype(np.uint32)} if self.sorts else {}),
         }
 
     def unpack_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int]) -> Bits:
@@ -150,18 +155,23 @@ class Windowed(Encoding):
         at = np.nonzero(buffers["values"])
         slot, lane = at[:2]
         group = np.repeat(np.arange(len(buffers["group_start"]) - 1), np.diff(buffers["group_start"]))
-        row = buffers["order"].astype(np.int64)[group[slot] * LANES + lane]
+        row = group[slot] * LANES + lane
+        if "order" in buffers:
+            row = buffers["order"].astype(np.int64)[row]
         column = buffers["first"][slot].astype(np.int64) * UNIT + buffers["columns"][at]
         return at, row, column
 
     def gather_index(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int]) -> Buffers:
-        """``place`` uint32 [N]: 16 * group + lane of every row, the inverse of ``order``."""
+        """``place`` uint32 [N], where rows are sorted: 16 * group + lane of every row, the inverse of ``order``."""
+        if not self.sorts:
+            return {}
         place = np.zeros(shape[0], dtype=np.uint32)
         place[buffers["order"]] = np.arange(shape[0], dtype=np.uint32)
         return {"place": place}
 
     def gather_bits(self, buffers: Mapping[str, NDArray[Any]], shape: tuple[int, int], ids: NDArray[np.int64]) -> Bits:
-        group, lane = np.divmod(buffers["place"][ids].astype(np.int64), LANES)
+        place = buffers["place"][ids].astype(np.int64) if self.sorts else ids
+        group, lane = np.divmod(place, LANES)
         start = buffers["group_start"]
         owner, slot = ranges(start[group], start[group + 1] - start[group])
         values = buffers["values"][slot, lane[owner]].reshape(slot.size, self.depth)
@@ -182,14 +192,14 @@ class Windowed(Encoding):
                 "columns": (np.uint8, self._shape(slots)),
                 "first": (np.uint16, (slots,)),
                 "group_start": (np.int64, (ceil_div(rows, LANES) + 1,)),
-                "order": (np.uint32, (rows,)),
+                **({"order": (np.uint32, (rows,))} if self.sorts else {}),
             },
         ) or bad_offsets("group_start", buffers["group_start"], buffers["first"].size)
         if wrong:
             return wrong
         if (buffers["group_start"] % STEP).any():
             return f"a group's slots are no multiple of {STEP}"
-        if not np.array_equal(np.sort(buffers["order"]), np.arange(rows)):
+        if self.sorts and not np.array_equal(np.sort(buffers["order"]), np.arange(rows)):
             return "order is no permutation of the rows"
         if (buffers["first"] > self.last_first(columns)).any():
             return f"first points past column {columns}"

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from spcomp.codegen.mlir_cpu.epilogue import IVEC, activate
 from spcomp.codegen.mlir_cpu.int8_rows import BYTES, multiply, scaled
-from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function, vector
+from spcomp.codegen.mlir_cpu.layout import store_row
+from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
 from spcomp.encodings.windowed import UNIT
 
 SLOT = 4 * LANES
@@ -27,8 +28,7 @@ CHAINS = 2
 def fours8_text(
     n: int, stride: int, width: int, sizes: tuple[int, ...], bias: bool, activation: str, dtype: str = "f32"
 ) -> str:
-    """``fours8(q, x_scale, values, columns, first, start, order, shift, weight_scale, bias, y, m, group_lo,
-    group_hi)``.
+    """``fours8(q, x_scale, values, columns, first, start, shift, weight_scale, bias, y, m, group_lo, group_hi)``.
 
     q [m, stride] bytes of x plus 128, x_scale [m] f32, shift [n] i32 (minus 128 times the row's sum), y [m, n] of
     ``dtype``. stride is at least the last column of any window. For each group of sixteen rows, tokens are taken by
@@ -38,7 +38,7 @@ def fours8_text(
         "fours8",
         (
             ("q", "i8"), ("x_scale", "f32"), ("values", "i8"), ("columns", "i8"), ("first", "i16"), ("start", "i64"),
-            ("order", "i32"), ("shift", "i32"), ("weight_scale", "f32"), ("bias", "f32"), ("y", dtype),
+            ("shift", "i32"), ("weight_scale", "f32"), ("bias", "f32"), ("y", dtype),
         ),
         ("m", "group_lo", "group_hi"),
     )  # fmt: skip
@@ -48,38 +48,26 @@ def fours8_text(
             f.load_index("%start", f.add(group.index, f.idx(1)), "i64"),
         )
         row = f.mul(group.index, f.idx(LANES))
-        mask = f.mask(f.sub(f.idx(n), row))
-        order = f.vload("%order", row, IVEC, "i32", mask, hint="v")
         for token, size in f.portions("%m", sizes, "token"):
             sums = _sums(f, width, stride, token, span, size)
-            rows = _Rows(f, order, mask, bias)
-            for t, total in enumerate(sums):
-                rows.store(total, f.add(token, f.idx(t)), n, activation, dtype)
+            store_sums(f, sums, token, row, n, bias, activation, dtype)
     return f.text()
 
 
-class _Rows:
-    """What belongs to the sixteen rows of a group, which are anywhere in the weight."""
-
-    def __init__(self, f: Function, order: str, mask: str, bias: bool) -> None:
-        self.f, self.order, self.mask = f, order, mask
-        self.shift = self._gather("%shift", "i32", IVEC, "0")
-        self.scale = self._gather("%weight_scale", "f32", VEC, "0.0")
-        self.bias = self._gather("%bias", "f32", VEC, "0.0") if bias else None
-
-    def _gather(self, buffer: str, element: str, kind: str, fill: str) -> str:
-        f = self.f
-        head = f"vector.gather {buffer}[{f.idx(0)}] [{self.order}], {self.mask}, {f.splat(fill, kind)}"
-        return f.val(f"{head} : memref<?x{element}>, {IVEC}, vector<{LANES}xi1>, {kind} into {kind}", "g")
-
-    def store(self, sums: str, token: str, n: int, activation: str, dtype: str) -> None:
-        f = self.f
-        sums = f.val(f"arith.addi {sums}, {self.shift} : {IVEC}", "s")
-        value = f.val(f"arith.sitofp {sums} : {IVEC} to {VEC}", "y")
-        value = scaled(f, value, self.scale, f.broadcast(f.load("%x_scale", token)), self.bias)
-        value = f.narrow(activate(f, value, activation), dtype)
-        head = f"vector.scatter %y[{f.mul(token, f.idx(n))}] [{self.order}], {self.mask}, {value}"
-        f.do(f"{head} : memref<?x{dtype}>, {IVEC}, vector<{LANES}xi1>, {vector(dtype)}")
+def store_sums(
+    f: Function, sums: Sequence[str], token: str, row: str, n: int, bias: bool, activation: str, dtype: str
+) -> None:
+    """``sums``, one register a token, of the sixteen rows from ``row`` on: scaled, through the epilogue, and to y."""
+    mask = f.mask(f.sub(f.idx(n), row)) if n % LANES else None
+    shift = f.vload("%shift", row, IVEC, "i32", mask, hint="b")
+    scale = f.vload("%weight_scale", row, mask=mask, hint="b")
+    added = f.vload("%bias", row, mask=mask, hint="b") if bias else None
+    for t, total in enumerate(sums):
+        at = f.add(token, f.idx(t))
+        total = f.val(f"arith.addi {total}, {shift} : {IVEC}", "s")
+        value = f.val(f"arith.sitofp {total} : {IVEC} to {VEC}", "y")
+        value = scaled(f, value, scale, f.broadcast(f.load("%x_scale", at)), added)
+        store_row(f, activate(f, value, activation), "%y", f.add(f.mul(at, f.idx(n)), row), dtype, mask)
 
 
 def _sums(f: Function, width: int, stride: int, token: str, span: tuple[str, str], tokens: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Int8 kernels that read x as it lies, turned into bytes: bitmaps, fours and N:M."""
+"""Int8 kernels that read x row by row, as bytes: bitmaps, fours and N:M, for any number of rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spcomp.codegen.mlir_cpu.few import Sizes, block_work, token_counts
 from spcomp.codegen.mlir_cpu.fours8 import SLOT, fours8_text
 from spcomp.codegen.mlir_cpu.int8_rows import OFFSET, quantize_text
 from spcomp.codegen.mlir_cpu.nm import NmShape
-from spcomp.codegen.mlir_cpu.nm8 import PAST, nm8_text
+from spcomp.codegen.mlir_cpu.nm8 import PAST, fits, nm8_text
 from spcomp.codegen.mlir_cpu.scratch import scratch
 from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, float_vector, pointers
@@ -45,6 +45,11 @@ class Int8Constants:
         return self.shift.data_ptr(), self.scale.data_ptr(), self.bias.data_ptr()
 
 
+LINE = 64
+PANEL = 32
+"""Rows of x that meet the whole weight before the next ones: they stay in the caches, and so may the weight."""
+
+
 @dataclass(frozen=True, eq=False)
 class Stream8:
     """What an encoding contributes."""
@@ -56,26 +61,35 @@ class Stream8:
     buffers: tuple[str, ...]
     width: int
     """Bytes from a row of x to the next."""
-    work: parallel.Weights
-    """Instructions of each unit of rows, about, to balance threads."""
+    work: int | parallel.Weights
+    """Units of rows, or the instructions of each, about, to balance threads."""
+    past: int = 0
+    """Bytes behind the last row that may be read."""
+
+
+def odd_lines(columns: int) -> int:
+    """Bytes of so many columns in an odd number of cache lines, so that rows do not fall into the same few sets."""
+    return (-(-columns // LINE) | 1) * LINE
 
 
 def stream8_of(call: KernelCall, packed: PackedTensor) -> Stream8:
     """The function for this call's encoding."""
-    n, k, width = call.n, call.k, -(-call.k // COLUMNS) * COLUMNS
+    n, k, width = call.n, call.k, odd_lines(call.k)
     match packed.encoding:
         case Bitmap():
-            text = functools.partial(bitmap8_text, n, k)
+            text = functools.partial(bitmap8_text, n, k, width)
             return Stream8("bitmap8", text, ("values", "masks", "row_start"), width, block_work(packed))
         case Fours(width=columns):
-            width = max(width, columns)
+            width = odd_lines(max(k, columns))
             text = functools.partial(fours8_text, n, width, columns)
             slots = np.diff(packed.buffers["group_start"].numpy())
-            return Stream8("fours8", text, ("values", "columns", "first", "group_start", "order"), width, slots * SLOT)
+            return Stream8("fours8", text, ("values", "columns", "first", "group_start"), width, slots * SLOT)
         case Nm(n=most, m=m):
             shape = NmShape(n, k, most, m)
+            if not fits(shape):
+                raise KernelError(f"generate an int8 kernel for {call.layer}", f"{packed.encoding}", "nm(n=2, m=4)")
             text = functools.partial(nm8_text, shape, width)
-            return Stream8("nm8", text, ("values", "control"), width, -(-n // LANES))
+            return Stream8("nm8", text, ("values", "control"), width, -(-n // LANES), PAST)
         case other:
             raise KernelError(
                 f"generate an int8 kernel for few rows for {call.layer}", f"encoding {other}", "fours, nm or bitmap"
@@ -113,10 +127,13 @@ class NaturalInt8Kernel:
             return y
         m = y.numel() // call.n
         x = x.contiguous()
-        q_bytes = m * width + PAST
+        q_bytes = m * width + self.stream.past
         q = scratch(q_bytes + 4 * m)
         scales = q + q_bytes
         threads = parallel.threads_for(m * call.n * call.k // COLUMNS * 4)
-        self.quantize.call(x.data_ptr(), q, scales, 0, m)
-        parallel.over(self.body, (q, scales, *self._pointers, y.data_ptr(), m), self.stream.work, threads)
+        parallel.over(self.quantize, (x.data_ptr(), q, scales), m, threads if m >= threads else 1)
+        for row in range(0, m, PANEL):
+            to = y.data_ptr() + row * call.n * y.element_size()
+            panel = (q + row * width, scales + 4 * row, *self._pointers, to, min(PANEL, m - row))
+            parallel.over(self.body, panel, self.stream.work, threads)
         return y

@@ -7,12 +7,11 @@ permute with constant indices puts the four of a row side by side.
 
 from __future__ import annotations
 
-from spcomp.codegen.mlir_cpu.epilogue import IVEC, activate
-from spcomp.codegen.mlir_cpu.fours8 import AHEAD, ONE, SLOT, permute
-from spcomp.codegen.mlir_cpu.int8_rows import BYTES, multiply, scaled
-from spcomp.codegen.mlir_cpu.layout import store_row
+from spcomp.codegen.mlir_cpu.epilogue import IVEC
+from spcomp.codegen.mlir_cpu.fours8 import AHEAD, ONE, SLOT, permute, store_sums
+from spcomp.codegen.mlir_cpu.int8_rows import BYTES, multiply
 from spcomp.codegen.mlir_cpu.nm import NmShape
-from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
+from spcomp.codegen.mlir_cpu.text import LANES, Function
 
 TOGETHER = 4
 """Slots of a row that one instruction multiplies."""
@@ -45,19 +44,9 @@ def nm8_text(
     )  # fmt: skip
     with f.loop("%row_lo", "%row_hi", hint="rows") as row_tile:
         row = f.mul(row_tile.index, f.idx(LANES))
-        mask = f.mask(f.sub(f.idx(shape.rows), row)) if shape.rows % LANES else None
         for token, size in f.portions("%m", sizes, "token"):
             sums = _sums(f, shape, stride, row_tile.index, token, size)
-            shift = f.vload("%shift", row, IVEC, "i32", mask, hint="b")
-            scale = f.vload("%weight_scale", row, mask=mask, hint="b")
-            added = f.vload("%bias", row, mask=mask, hint="b") if bias else None
-            for t, total in enumerate(sums):
-                at = f.add(token, f.idx(t))
-                total = f.val(f"arith.addi {total}, {shift} : {IVEC}", "s")
-                value = f.val(f"arith.sitofp {total} : {IVEC} to {VEC}", "y")
-                value = scaled(f, value, scale, f.broadcast(f.load("%x_scale", at)), added)
-                out = f.add(f.mul(at, f.idx(shape.rows)), row)
-                store_row(f, activate(f, value, activation), "%y", out, dtype, mask)
+            store_sums(f, sums, token, row, shape.rows, bias, activation, dtype)
     return f.text()
 
 
