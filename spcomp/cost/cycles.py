@@ -23,6 +23,8 @@ VECTORS, LOADS, ISSUE = 2.0, 2.0, 6.0
 FMA_LATENCY = 4.0
 PANEL_TILES = 8
 """Tiles that are packed together; the weight is read once for each panel."""
+PANEL_ROWS = 32
+"""Rows of x for which int8 kernels that read x row by row read the weight once."""
 CHUNK_ROWS = 512
 """Rows of W whose sums wait while a panel passes."""
 FEW_TILES = 2
@@ -146,26 +148,27 @@ def _window(call: KernelCall, m: int) -> Work:
 def _fours(call: KernelCall, m: int) -> Work:
     """Slots of 64 bytes: permutes, a choice between them if the window is wide, and a VNNI instruction a token."""
     width = int(call.encoding.parameters()["width"])
-    token = {64: 1.0, 128: 2.0, 256: 4.5}.get(width, 1.0) + constant("bytes")
+    token = max(1.0, width / (4 * LANES)) * (1.0 + constant("bytes")) + (0.5 if width > 8 * LANES else 0.0)
     parts = portions(m, dict(call.schedule)["tokens"])
     slots = call.stored / (4 * LANES)
-    return Work(
-        slots * sum(max(2.5, 1.0 + token * t) for t in parts), weight_bytes=call.weight_nbytes, again=len(parts) - 1.0
-    )
+    cycles = slots * sum(max(2.5, 1.0 + token * t) for t in parts)
+    return Work(cycles, weight_bytes=call.weight_nbytes, again=math.ceil(m / PANEL_ROWS) - 1.0)
 
 
 def _nm8(call: KernelCall, m: int) -> Work:
     """Fours of slots: values put by row, fields taken out of the control word, then a permute and VNNI a token."""
     parts = portions(m, dict(call.schedule)["tokens"])
     cycles = sum(max(3.0, 2.0 + (1.0 + constant("bytes")) * t) for t in parts)
-    return Work(call.stored / (4 * LANES) * cycles, weight_bytes=call.weight_nbytes, again=len(parts) - 1.0)
+    again = math.ceil(m / PANEL_ROWS) - 1.0
+    return Work(call.stored / (4 * LANES) * cycles, weight_bytes=call.weight_nbytes, again=again)
 
 
 def _bitmap(call: KernelCall, m: int) -> Work:
     """Words of sixteen bits: an expanding load and a mask on one port, a multiply-add and a blend a token."""
     words, parts = call.n * call.k / (4 * LANES if call.quantize else LANES), portions(m, dict(call.schedule)["tokens"])
     cycles = sum(max(3.5, (3.0 + constant("bitmap") * t) / VECTORS) for t in parts)
-    return Work(words * cycles, weight_bytes=call.weight_nbytes, again=len(parts) - 1.0)
+    again = math.ceil(m / PANEL_ROWS) if call.quantize else len(parts)
+    return Work(words * cycles, weight_bytes=call.weight_nbytes, again=again - 1.0)
 
 
 def _nm_tokens(call: KernelCall, m: int, tokens: int) -> Work:

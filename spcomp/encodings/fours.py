@@ -12,8 +12,8 @@ from spcomp.encodings.windowed import Windowed
 class Fours(Windowed):
     """Slots of 64 values, four a row, that lie within ``width`` (32, 64, 128 or 256) columns of each other.
 
-    Buffers as :class:`~spcomp.encodings.windowed.Windowed` has them, ``values`` and ``columns`` [S, 16, 4]. Rows stay in order:
-    four at a time even out, and results are stored as registers.
+    Buffers as :class:`~spcomp.encodings.windowed.Windowed` has them, ``values`` and ``columns`` [S, 16, 4]. Rows stay
+    in order: what is stored for sixteen evens out over four nonzeros, and their results are neighbours in y.
     """
 
     name: ClassVar[str] = "fours"

@@ -81,7 +81,7 @@ class MlirCpu:
         tiles = max(1, -(-m // LANES))
         fitting = [t for t in (8, 4, 2, 1) if t <= tiles]
         if call.quantize and not isinstance(call.encoding, Quad):
-            return _int8(call, m)
+            return _int8(call)
         match call.encoding:
             case Quad(rows=rows):
                 return [(("tiles", t),) for t in fitting if t <= QUAD_TILES.get(rows, 0)][:1]
@@ -124,13 +124,13 @@ class MlirCpu:
         return TokensKernel(call, packed, bias, body_of(call, packed))
 
 
-def _int8(call: KernelCall, m: int) -> list[Schedule]:
+def _int8(call: KernelCall) -> list[Schedule]:
     """Tokens at a time of the int8 kernels that read x row by row."""
     match call.encoding:
         case Bitmap():
             return [(("tokens", SUMMED_TOKENS),)]
         case Fours():
-            return [(("tokens", SUMMED_TOKENS if m < 2 * SUMMED_TOKENS else 2 * SUMMED_TOKENS),)]
+            return [(("tokens", 2 * SUMMED_TOKENS),)]
         case Nm(n=n, m=group) if fits(NmShape(call.n, call.k, n, group)):
             return [(("tokens", SUMMED_TOKENS),)]
         case _:
