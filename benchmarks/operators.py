@@ -68,7 +68,7 @@ class Layer:
             given = takes(conv)
             numbers = Padded.read_by(conv).numbers() if given == PLANES else ()
             xs = self.forms.setdefault((id(x[0]), given), laid(x[0], given, numbers))
-            kernel.ready(TILES, ())
+            kernel.ready(given, TILES, ())
             return lambda: kernel.on_layout(xs, None, given, TILES, ())
         return lambda: kernel(*x)
 
