@@ -8,7 +8,8 @@ after:   %a : spcomp.conv_laid_v1(%x, None, 0, [64, 56, 56], natural, planes, [5
 
 Here 0, 2 and 3 are 1x1 and 1 is 3x3. Which values become tiles is a minimum cut: what is counted are elements that are
 copied into another layout, by a kernel for itself or between two nodes (networkx's preflow-push). What stays natural
-and is read by convolutions of one geometry only becomes their padded planes.
+and is read by convolutions of one geometry only becomes their padded planes. A strided convolution reads every other
+element, so it copies for itself what it is given, planes or tiles, and asks for neither.
 """
 
 from __future__ import annotations
