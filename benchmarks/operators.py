@@ -21,8 +21,9 @@ from spcomp.encodings.pack import PackedTensor, pack
 from spcomp.encodings.spec import Encoding
 from spcomp.kernel import Kernel, LaidKernel, LastKernel
 from spcomp.passes.base import Site
-from spcomp.passes.propose import Candidate, call_for, encodings_for
+from spcomp.passes.propose import Candidate, call_for
 from spcomp.passes.tune import dense_call
+from spcomp.passes.worth import encodings_for
 from spcomp.plan import KernelKey, RowRange
 from spcomp.profiling.timing import interleave_for
 from spcomp.targets.host import host_cpu
@@ -67,7 +68,7 @@ class Layer:
             given = takes(conv)
             numbers = Padded.read_by(conv).numbers() if given == PLANES else ()
             xs = self.forms.setdefault((id(x[0]), given), laid(x[0], given, numbers))
-            kernel.ready(TILES, ())
+            kernel.ready(given, TILES, ())
             return lambda: kernel.on_layout(xs, None, given, TILES, ())
         return lambda: kernel(*x)
 

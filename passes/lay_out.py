@@ -8,7 +8,8 @@ after:   %a : spcomp.conv_laid_v1(%x, None, 0, [64, 56, 56], natural, planes, [5
 
 Here 0, 2 and 3 are 1x1 and 1 is 3x3. Which values become tiles is a minimum cut: what is counted are elements that are
 copied into another layout, by a kernel for itself or between two nodes (networkx's preflow-push). What stays natural
-and is read by convolutions of one geometry only becomes their padded planes.
+and is read by convolutions of one geometry only becomes their padded planes. A strided convolution reads every other
+element, so it copies for itself what it is given, planes or tiles, and asks for neither.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import torch
 from torch import fx
 
 from spcomp import ops
-from spcomp.conv_layout import LANES, NATURAL, PLANES, TILES, Padded, takes
+from spcomp.conv_layout import LANES, NATURAL, PLANES, TILES, Padded, reads, takes
 from spcomp.conv_shape import ConvShape
 from spcomp.kernel import LaidKernel
 from spcomp.passes.base import PassContext
@@ -86,10 +87,12 @@ def _in_tiles(convs: Mapping[fx.Node, ConvShape]) -> set[fx.Node]:
                 natural = size
                 continue
             if user.args[0] is node:
-                if takes(convs[user]) == TILES:
+                wanted = takes(convs[user])
+                if wanted == TILES:
                     cost(TILES, node, size)
-                else:
+                elif wanted == PLANES:
                     natural = size
+                # a strided one copies what it reads from either
             if user.args[1] is node:
                 cost(node, user, size)
                 cost(user, node, size)
@@ -166,9 +169,8 @@ class _Rewriter:
         return self.graph.call_function(ops.CONV_LAID, (value, other, slot, size, given, layout, list(planes)))
 
     def _given(self, x: fx.Node, conv: ConvShape) -> str:
-        """The layout in which a convolution gets x: the one it wants if x is there in it, else natural."""
-        wanted = takes(conv)
-        return wanted if (x, wanted) in self.values else NATURAL
+        """The layout in which a convolution gets x: the first of those it reads in which x is there."""
+        return next((layout for layout in reads(conv) if (x, layout) in self.values), NATURAL)
 
     def _natural(self, node: fx.Node) -> fx.Node:
         if (node, NATURAL) not in self.values:
@@ -197,7 +199,7 @@ def make_ready(gm: fx.GraphModule, table: ops.KernelTable) -> None:
     """Have the kernels compile what a rewritten graph will ask them for, so that nothing is compiled when it runs."""
     for node in gm.graph.nodes:
         if node.target is ops.CONV_LAID:
-            _, _, slot, _, _, made, planes = node.args
+            _, _, slot, _, given, made, planes = node.args
             for kernel in table[slot].kernels:
                 if isinstance(kernel, LaidKernel) and kernel.laid_served:
-                    kernel.ready(made, tuple(planes))
+                    kernel.ready(given, made, tuple(planes))

@@ -18,8 +18,9 @@ from spcomp.encodings.spec import Encoding
 from spcomp.encodings.wanted import Wanted
 from spcomp.kernel import Backend
 from spcomp.passes.base import Site
-from spcomp.passes.propose import Candidate, call_for, encodings_for, sizes_of
+from spcomp.passes.propose import Candidate, call_for, sizes_of
 from spcomp.passes.told import told
+from spcomp.passes.worth import encodings_for
 from spcomp.plan import KernelKey, RowRange
 from spcomp.sparsity.facts import SparsityFacts
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
+from spcomp.encodings.fours import Fours
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.nm_rest import NmRest
 from spcomp.encodings.quad import Quad
@@ -27,6 +28,7 @@ from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, NM_RESTS, VNM_GROUPS,
 CSR_COLUMNS = (64, 128, 256)
 SORTED_COLUMNS = (64, 128, 256)
 WIDTHS = (32, 64, 256)
+FOURS_WIDTHS = (64, 128, 256)
 QUAD_ROWS = (1, 4)
 SPLITS = ((8, 1), (16, 1), (4, 4), (8, 8))
 """Blocks of which some may be full, in a weight whose other nonzeros lie anywhere."""
@@ -83,6 +85,8 @@ def _meant(facts: SparsityFacts, wanted: Wanted) -> list[Encoding]:
             return vnm_for(facts) or [Vnm(VNM_ROWS[-1], VNM_GROUPS[0])]
         case "window":
             return [Window(width) for width in WIDTHS]
+        case "fours":
+            return [Fours(width) for width in FOURS_WIDTHS]
         case "quad":
             return [Quad(rows) for rows in QUAD_ROWS]
         case "bitmap":

@@ -314,7 +314,7 @@ def serves(candidate: Candidate, candidates: Sequence[Candidate], m: int) -> boo
     tokens = dict(candidate.schedule).get("tokens")
     tiles = dict(candidate.schedule).get("tiles")
     if tokens is not None:
-        return m <= 15
+        return m <= 15 or bool(candidate.quantize)
     if tiles is None:
         return m >= candidate.fewest_rows
     alike = [c for c in candidates if c.encoding == candidate.encoding]

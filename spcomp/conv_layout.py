@@ -47,13 +47,23 @@ class Padded:
         return [self.rows, self.width, self.top, self.left]
 
 
+def pointwise(conv: ConvShape) -> bool:
+    """Whether a convolution is a product on tiles of pixels."""
+    return conv.kernel == (1, 1) and conv.padding == (0, 0)
+
+
 def takes(conv: ConvShape) -> str:
     """The layout that a convolution reads without any copy."""
     if conv.stride != (1, 1):
         return NATURAL
     if conv.kernel == (1, 1):
-        return TILES if conv.padding == (0, 0) else NATURAL
+        return TILES if pointwise(conv) else NATURAL
     return PLANES
+
+
+def reads(conv: ConvShape) -> tuple[str, ...]:
+    """The layouts that a convolution reads, the one without any copy first; all others it copies for itself."""
+    return tuple(dict.fromkeys((takes(conv), NATURAL, TILES)))
 
 
 def shape_of(layout: str, size: Sequence[int], planes: Sequence[int]) -> tuple[int, ...]:

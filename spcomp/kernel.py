@@ -63,8 +63,8 @@ class LaidKernel(Protocol):
         """Whether this one can."""
         ...
 
-    def ready(self, made: str, planes: tuple[int, ...]) -> None:
-        """Compile what :meth:`on_layout` will need for a result of this layout."""
+    def ready(self, given: str, made: str, planes: tuple[int, ...]) -> None:
+        """Compile what :meth:`on_layout` will need for x and a result in these layouts."""
         ...
 
     def on_layout(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
+from spcomp.encodings.fours import Fours
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.nm_rest import NmRest
 from spcomp.encodings.pack import tensor_from_bits
@@ -20,7 +21,8 @@ from spcomp.encodings.spec import BIT_DTYPES, Encoding
 from spcomp.encodings.split import Split
 from spcomp.encodings.table import ENCODINGS
 from spcomp.encodings.vnm import Vnm
-from spcomp.encodings.window import WIDTHS, Window
+from spcomp.encodings.window import Window
+from spcomp.encodings.windowed import WIDTHS
 from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, NM_RESTS, VNM_GROUPS, VNM_ROWS
 
 DTYPES = tuple(BIT_DTYPES)
@@ -135,6 +137,8 @@ def encodings(name: str) -> st.SearchStrategy[Encoding]:
             return st.builds(Vnm, st.sampled_from(VNM_ROWS), st.sampled_from(VNM_GROUPS))
         case "window":
             return st.sampled_from(WIDTHS).map(Window)
+        case "fours":
+            return st.sampled_from(WIDTHS).map(Fours)
         case "quad":
             return st.integers(1, 9).map(Quad)
         case _:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,7 @@ from spcomp.codegen.mlir_cpu import jit
 from spcomp.codegen.mlir_cpu.max_pool import Pool, max_pool, pool_text, pooled
 from spcomp.codegen.mlir_cpu.segments import planes_destination, segments, tiles_destination
 from spcomp.codegen.reference.conv import conv as reference
-from spcomp.conv_layout import LAYOUTS, NATURAL, PLANES, TILES, Padded, laid, natural, shape_of, takes
+from spcomp.conv_layout import LAYOUTS, NATURAL, PLANES, TILES, Padded, laid, natural, reads, shape_of, takes
 from spcomp.conv_shape import ConvShape
 from spcomp.encodings.csr import Csr
 from spcomp.errors import KernelError
@@ -76,9 +77,9 @@ def test_kernels_read_and_make_every_layout(
     other = planes_of(shape, images, "float32", n, seed=2) if epilogue.residual else None
     exact = reference(x, weight, shape, bias, epilogue.activation, scale, *(() if other is None else (other,)))
     residual = None if other is None else laid(other, made, planes)
-    for given_ in {NATURAL, takes(shape)}:
+    for given_ in reads(shape):
         xs = laid(x, given_, Padded.read_by(shape).numbers() if given_ == PLANES else ())
-        kernel.ready(made, tuple(planes))
+        kernel.ready(given_, made, tuple(planes))
         y = kernel.on_layout(xs, residual, given_, made, tuple(planes))
         assert y.shape == (images, *shape_of(made, shape.size(n), planes))
         plain = natural(y, made, shape.size(n), planes)
@@ -90,17 +91,16 @@ def test_kernels_read_and_make_every_layout(
 @needs_code
 def test_a_kernel_refuses_a_layout_that_it_does_not_read() -> None:
     shape = ConvShape(2, 4, 6, 6, (3, 3), padding=(1, 1))
-    kernel = kernel_of(Csr(64), shape, fitting(Csr(64), 8, shape.k), Epilogue(), None, None)
-    assert takes(shape) == PLANES
-    with pytest.raises(KernelError, match="tiles"):
-        kernel.on_layout(torch.zeros(1, 3, 4, 16), None, TILES, NATURAL, ())
-    assert takes(replace(shape, stride=(2, 2))) == NATURAL
+    assert reads(shape) == (PLANES, NATURAL, TILES)
+    strided = replace(shape, stride=(2, 2))
+    assert reads(strided) == (NATURAL, TILES)
+    kernel = kernel_of(Csr(64), strided, fitting(Csr(64), 8, shape.k), Epilogue(), None, None)
+    with pytest.raises(KernelError, match=r"on planes: a convolution of 4 x 6 x 6, 3 x 3, stride 2 x 2.*natural"):
+        kernel.on_layout(torch.zeros(1, 272), None, PLANES, NATURAL, ())
     assert takes(ConvShape(2, 4, 6, 6, (1, 1), padding=(1, 1))) == NATURAL
 
 
 def test_segments_end_where_rows_tiles_and_neighbours_do() -> None:
-    import numpy as np
-
     pixel = np.array([0, 1, 2, -1, 3, 4, 5, -1] + [-1] * 8)
     into_planes = segments(pixel, planes_destination(2, 3, Padded(4, 5, 1, 1)), 1, 20)
     assert into_planes.to.tolist() == [6 + 16, 11 - 4 + 16]

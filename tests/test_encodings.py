@@ -17,6 +17,7 @@ from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.dense import Dense
+from spcomp.encodings.fours import Fours
 from spcomp.encodings.gather import PackedRows
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.nm_rest import NmRest
@@ -57,6 +58,8 @@ EXAMPLES = [
     Quad(4),
     Window(32),
     Window(256),
+    Fours(64),
+    Fours(256),
     Transposed(),
 ]
 
@@ -79,7 +82,7 @@ def test_the_laws_of_packing(name: str, data: st.DataObject) -> None:
     assert packed.nbytes == sum(b.numel() * b.element_size() for b in packed.buffers.values())
     assert packed.buffers["values"].dtype is weight.dtype
     stored = packed.buffers["values"].numel()
-    if (encoding.name == "window" and facts.nonzeros) or encoding.name == "split":
+    if (encoding.name in ("window", "fours") and facts.nonzeros) or encoding.name == "split":
         assert encoding.predict_nbytes(facts) is None, "padding depends on where the nonzeros are"
         assert encoding.stored_values(facts) is None
         assert encoding.exact_sizes(facts, weight_bits(weight)[0]) == (packed.nbytes, stored)
@@ -277,6 +280,9 @@ def damaged(encoding: Encoding, buffer: str, place: Any, value: int) -> None:
         (Window(64), "group_start", 1, 3, "no multiple of 2"),
         (Window(64), "group_start", -1, 0, "not from 0 to"),
         (Window(64), "order", 0, 70, "no permutation of the rows"),
+        (Fours(64), "columns", (0, 0, 3), 64, "past a window of 64"),
+        (Fours(64), "columns", (0, 0, 1), 0, "do not ascend within each row"),
+        (Fours(64), "first", 3, 10, "first points past column 200"),
         (Bitmap(), "masks", (0, 31), 255, "bits past column 200"),
         (Bitmap(), "masks", (0, 0), 0, "row_start is not what masks add up to"),
     ],

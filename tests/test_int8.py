@@ -15,13 +15,16 @@ from spcomp.check import relative_error
 from spcomp.codegen import dense_int8
 from spcomp.codegen.dense import best_dense
 from spcomp.codegen.mlir_cpu.bitmap8 import bitmap8_text
-from spcomp.codegen.mlir_cpu.int8 import Bitmap8Kernel, QuadKernel
+from spcomp.codegen.mlir_cpu.int8 import QuadKernel
+from spcomp.codegen.mlir_cpu.int8_few import NaturalInt8Kernel
 from spcomp.codegen.mlir_cpu.int8_rows import finish_text, quantize_text, unpack_int8_text
 from spcomp.codegen.mlir_cpu.quad import quad_text
 from spcomp.codegen.reference.backend import Reference, linear
 from spcomp.codegen.reference.int8 import error_bound, linear_int8, quantize_tokens
 from spcomp.encodings.bitmap import Bitmap
+from spcomp.encodings.fours import Fours
 from spcomp.encodings.int8 import WIDEST, Int8Weight, dequantize, quantize_weight
+from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import PackedTensor
 from spcomp.encodings.quad import Quad
 from spcomp.encodings.spec import Encoding, Refusal
@@ -32,9 +35,13 @@ from spcomp.tolerance import TOLERANCES
 from tests.guarded import Guarded
 from tests.kernels import BACKEND, call_of, dense_call, fitting, inputs, relative
 
-FORMS: list[Encoding] = [Quad(1), Quad(4), Quad(8), Bitmap()]
+FORMS: list[Encoding] = [
+    Quad(1), Quad(4), Quad(8), Bitmap(), Fours(32), Fours(64), Fours(128), Fours(256), Nm(2, 4), Nm(1, 4), Nm(4, 8),
+    Nm(1, 16), Nm(8, 16),
+]  # fmt: skip
 HERE = pytest.mark.skipif(
-    sum(key.dtype == "int8" for key in BACKEND.capabilities()) < 2, reason="needs torch-mlir, AVX-512 VNNI and VBMI2"
+    sum(key.dtype == "int8" for key in BACKEND.capabilities()) < 4,
+    reason="needs torch-mlir, AVX-512 VNNI, VBMI and VBMI2",
 )
 DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
 
@@ -152,22 +159,21 @@ def test_the_bound_is_reached_when_all_errors_conspire() -> None:
 def test_kernels_are_the_reference(
     n: int, k: int, m: int, encoding: Encoding, density: float, activation: str, biased: bool, seed: int
 ) -> None:
-    weight = fitting(Bitmap(), n, k, density=density, seed=seed)
+    weight = fitting(encoding, n, k, density=density, seed=seed)
     weight[n // 2] = 0.0
     x = inputs(m, k, seed=seed)
     if m > 2:
         x[m // 2] = 0.0
     bias = inputs(n, seed=seed) if biased else None
     for kernel in kernels(encoding, weight, bias, activation):
-        if "tokens" not in dict(kernel.call.schedule) or m <= 15:
-            agree(kernel, x, weight, bias)
+        agree(kernel, x, weight, bias)
 
 
 @HERE
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("encoding", FORMS, ids=str)
 def test_other_dtypes(encoding: Encoding, dtype: torch.dtype) -> None:
-    weight, bias = fitting(Bitmap(), 37, 150).to(dtype), inputs(37).to(dtype)
+    weight, bias = fitting(encoding, 37, 150).to(dtype), inputs(37).to(dtype)
     for kernel in kernels(encoding, weight, bias, "gelu"):
         agree(kernel, inputs(2, 4, 150).to(dtype), weight, bias)
 
@@ -176,7 +182,7 @@ def test_other_dtypes(encoding: Encoding, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("encoding", FORMS, ids=str)
 def test_extreme_inputs(encoding: Encoding) -> None:
     """Tokens that are huge, tiny, subnormal, all equal, or not finite; none of them touches another."""
-    weight = fitting(Bitmap(), 19, 70)
+    weight = fitting(encoding, 19, 70)
     x = inputs(8, 70)
     x[0] *= 1e37
     x[1] *= 1e-25
@@ -196,10 +202,10 @@ def test_extreme_inputs(encoding: Encoding) -> None:
 
 
 @HERE
-@pytest.mark.parametrize("encoding", FORMS, ids=str)
+@pytest.mark.parametrize("encoding", [Quad(1), Bitmap(), Fours(64), Fours(256), Nm(2, 4), Nm(1, 16)], ids=str)
 def test_the_largest_sums_fit(encoding: Encoding) -> None:
-    weight, x = torch.ones(3, WIDEST), torch.ones(2, WIDEST)
-    weight[1] = -1.0
+    weight, x = fitting(encoding, 3, WIDEST, density=1.0).sign(), torch.ones(2, WIDEST)
+    weight[0], weight[1] = weight[0].abs(), -weight[1].abs()
     for kernel in kernels(encoding, weight, None, "none"):
         y = kernel(x)
         assert relative(y, x.double() @ weight.double().T) <= 1e-6
@@ -208,7 +214,7 @@ def test_the_largest_sums_fit(encoding: Encoding) -> None:
 @HERE
 @pytest.mark.parametrize("encoding", FORMS, ids=str)
 def test_two_threads_give_the_same_bits(encoding: Encoding, two_threads: None) -> None:
-    weight, bias = fitting(Bitmap(), 75, 150), inputs(75)
+    weight, bias = fitting(encoding, 75, 150), inputs(75)
     for kernel in kernels(encoding, weight, bias, "relu"):
         for m in (1, 15, 40, 129):
             x = inputs(m, 150)
@@ -220,19 +226,21 @@ def test_two_threads_give_the_same_bits(encoding: Encoding, two_threads: None) -
 
 @HERE
 @pytest.mark.parametrize("m", [1, 3, 8])
-def test_the_bitmap_kernel_touches_nothing_past_its_buffers(m: int) -> None:
+@pytest.mark.parametrize("encoding", [e for e in FORMS if not isinstance(e, Quad)], ids=str)
+def test_kernels_of_natural_rows_touch_nothing_past_their_buffers(encoding: Encoding, m: int) -> None:
     n, k = 37, 150
-    weight, bias, x = fitting(Bitmap(), n, k, density=0.2), inputs(n), inputs(m, k)
-    call, packed, scale = call8(Bitmap(), weight, bias=True, schedule=(("tokens", 8),))
+    weight, bias, x = fitting(encoding, n, k, density=0.2), inputs(n), inputs(m, k)
+    call, packed, scale = call8(encoding, weight, bias=True, schedule=(("tokens", 8),))
     kernel = BACKEND.build(call, packed, bias, scale)
-    assert isinstance(kernel, Bitmap8Kernel)
-    own = kernel.constants
-    guarded_x, q = Guarded(x.numpy()), Guarded(np.zeros((m, kernel.width), np.uint8))
+    assert isinstance(kernel, NaturalInt8Kernel)
+    own, stream = kernel.constants, kernel.stream
+    guarded_x, q = Guarded(x.numpy()), Guarded(np.zeros(m * stream.width + stream.past, np.uint8))
     scales, y = Guarded(np.zeros(m, np.float32)), Guarded(np.full((m, n), 7.0, np.float32))
     kernel.quantize.call(guarded_x.address, q.address, scales.address, 0, m)
-    held = [Guarded(packed.buffers[name].numpy()) for name in ("values", "masks", "row_start")]
+    held = [Guarded(packed.buffers[name].numpy()) for name in stream.buffers]
     held += [Guarded(t.numpy()) for t in (own.shift, own.scale, own.bias)]
-    kernel.body.call(q.address, scales.address, *(b.address for b in held), y.address, m, 0, len(kernel.work))
+    units = stream.work if isinstance(stream.work, int) else len(stream.work)
+    kernel.body.call(q.address, scales.address, *(b.address for b in held), y.address, m, 0, units)
     assert torch.equal(torch.from_numpy(y.view.view(np.float32).reshape(m, n).copy()), kernel(x))
 
 
@@ -290,7 +298,7 @@ def test_dense_members_are_the_reference(member: str) -> None:
 def test_the_texts(golden: Callable[[str, str], None]) -> None:
     golden("int8_quantize.mlir", quantize_text(18, 32, "bf16"))
     golden("int8_quad.mlir", quad_text(10, 16, 8, 4, 2))
-    golden("int8_bitmap.mlir", bitmap8_text(6, 70, (2, 1), True, "relu"))
+    golden("int8_bitmap.mlir", bitmap8_text(6, 70, 128, (2, 1), True, "relu"))
     golden("int8_unpack.mlir", unpack_int8_text(18, 32, True, "none"))
     golden("int8_finish.mlir", finish_text(18, "i32", True, "none", "f32"))
 

@@ -63,6 +63,24 @@ def test_layers_become_int8_and_say_how_wrong_they_are(model: nn.Module, int8: s
 
 
 @HERE
+@pytest.mark.parametrize("name", ["fours", "nm"])
+def test_other_encodings_serve_few_rows_and_many(name: str) -> None:
+    torch.manual_seed(4)
+    model = nn.Linear(72, 40).eval()
+    groups = torch.rand(40, 18, 4).argsort(2).argsort(2)
+    model.weight.data *= (groups < 2).reshape(40, 72)
+    compiled = spcomp.compile(model, inputs(20, 72), inputs(130, 72), **{**INT8, "encodings": [name]})
+    (decision,) = compiled.explain().decisions
+    assert decision.encoding.startswith(f"int8 {name}(")
+    assert 1e-4 < decision.error <= decision.error_limit < 1
+    for m in (1, 5, 40, 130):
+        x = inputs(m, 72)
+        with torch.no_grad():
+            assert (compiled(x) - model(x)).abs().max() < 0.03 * model(x).abs().max()
+    assert compiled.verify(inputs(20, 72)).ok
+
+
+@HERE
 def test_verify_holds_int8_layers_to_their_bound(model: nn.Module, int8: spcomp.CompiledModule) -> None:
     found = int8.verify(inputs(20, 70))
     assert found.ok, str(found)

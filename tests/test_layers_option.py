@@ -19,8 +19,8 @@ from spcomp.encodings.wanted import parse_wanted
 from spcomp.encodings.window import Window
 from spcomp.errors import InputError, PolicyError
 from spcomp.options import Options
-from spcomp.passes.propose import encodings_for
 from spcomp.passes.told import told, why_not
+from spcomp.passes.worth import encodings_for
 from spcomp.sparsity.measure import measure
 from tests.compiling import agrees
 from tests.models import prune

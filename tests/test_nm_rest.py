@@ -16,7 +16,7 @@ from spcomp.encodings.nm import Nm
 from spcomp.encodings.nm_rest import NmRest
 from spcomp.encodings.pack import bit_views, pack
 from spcomp.errors import EncodingError
-from spcomp.passes.propose import encodings_for
+from spcomp.passes.worth import encodings_for
 from spcomp.sparsity.measure import measure
 from spcomp.tolerance import TOLERANCES
 from tests.kernels import BACKEND, agree, build_all, fitting, inputs

@@ -15,7 +15,7 @@ from spcomp.codegen.mlir_cpu.quad import quad_text
 from spcomp.encodings.block import Block
 from spcomp.encodings.quad import Quad
 from spcomp.errors import KernelError
-from spcomp.passes.propose import encodings_for
+from spcomp.passes.worth import encodings_for
 from spcomp.plan import ACTIVATIONS, Epilogue
 from spcomp.sparsity.measure import measure
 from tests.guarded import Guarded

@@ -26,7 +26,8 @@ from spcomp.encodings.nm import Nm
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.window import Window
 from spcomp.passes.base import Site
-from spcomp.passes.propose import Candidate, call_for, encodings_for, propose
+from spcomp.passes.propose import Candidate, call_for, propose
+from spcomp.passes.worth import encodings_for
 from spcomp.plan import Epilogue, RowRange
 from spcomp.sparsity.measure import measure
 from spcomp.targets.host import HostCpu, host_cpu

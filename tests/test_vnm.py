@@ -21,7 +21,8 @@ from spcomp.encodings.vnm import Vnm
 from spcomp.encodings.wanted import parse_wanted
 from spcomp.errors import EncodingError, InputError
 from spcomp.passes.base import Site
-from spcomp.passes.propose import encodings_for, propose
+from spcomp.passes.propose import propose
+from spcomp.passes.worth import encodings_for
 from spcomp.plan import Epilogue, KernelCall, RowRange
 from spcomp.sparsity.facts import VNM_GROUPS, VNM_ROWS
 from spcomp.sparsity.measure import measure

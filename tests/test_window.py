@@ -20,7 +20,8 @@ from spcomp.cost.analytic import CostModel
 from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.pack import pack
 from spcomp.encodings.spec import Encoding
-from spcomp.encodings.window import UNIT, WIDTHS, Window
+from spcomp.encodings.window import Window
+from spcomp.encodings.windowed import UNIT, WIDTHS
 from spcomp.passes.base import Site
 from spcomp.passes.propose import propose
 from spcomp.plan import Epilogue, RowRange

@@ -23,6 +23,8 @@ VECTORS, LOADS, ISSUE = 2.0, 2.0, 6.0
 FMA_LATENCY = 4.0
 PANEL_TILES = 8
 """Tiles that are packed together; the weight is read once for each panel."""
+PANEL_ROWS = 32
+"""Rows of x for which int8 kernels that read x row by row read the weight once."""
 CHUNK_ROWS = 512
 """Rows of W whose sums wait while a panel passes."""
 FEW_TILES = 2
@@ -47,6 +49,9 @@ CALIBRATED = {
     "ports": Constant(1.34, "cycles of a loop over tiles beyond its busiest port's, as a factor: csr, block, nm"),
     "store": Constant(6.7, "transfers of a line of sums that is stored and evicted: block 8x1 at 95 % zeros"),
     "stream": Constant(0.65, "share of the probe's bandwidth that streams of weights reach: dense gemv, nm tokens"),
+    "bytes": Constant(
+        0.3, "loads that cross lines, and moves, of a token's permute of bytes, cycles: fours 64 at 128 rows"
+    ),
     "pairs": Constant(0.5, "vdpbf16ps of 512 bits a cycle: quad bf16 of 1 and 4 rows"),
     "planes": Constant(3.75, "an element of x or y that oneDNN reorders for a convolution, cycles: dense conv"),
     "code": Constant(0.23, "share by which baked code falls short of two loads a cycle: baked csr, 128 rows and more"),
@@ -117,6 +122,10 @@ def work_of(call: KernelCall, m: int, l1_bytes: int) -> Work:
             return _bitmap(call, m)
         case "transposed":
             return _transposed(call, m)
+        case "fours":
+            return _fours(call, m)
+        case "nm" if call.quantize:
+            return _nm8(call, m)
         case "nm" if "tokens" in schedule:
             return _nm_tokens(call, m, schedule["tokens"])
         case _:
@@ -136,11 +145,30 @@ def _window(call: KernelCall, m: int) -> Work:
     )
 
 
+def _fours(call: KernelCall, m: int) -> Work:
+    """Slots of 64 bytes: permutes, a choice between them if the window is wide, and a VNNI instruction a token."""
+    width = int(call.encoding.parameters()["width"])
+    token = max(1.0, width / (4 * LANES)) * (1.0 + constant("bytes")) + (0.5 if width > 8 * LANES else 0.0)
+    parts = portions(m, dict(call.schedule)["tokens"])
+    slots = call.stored / (4 * LANES)
+    cycles = slots * sum(max(2.5, 1.0 + token * t) for t in parts)
+    return Work(cycles, weight_bytes=call.weight_nbytes, again=math.ceil(m / PANEL_ROWS) - 1.0)
+
+
+def _nm8(call: KernelCall, m: int) -> Work:
+    """Fours of slots: values put by row, fields taken out of the control word, then a permute and VNNI a token."""
+    parts = portions(m, dict(call.schedule)["tokens"])
+    cycles = sum(max(3.0, 2.0 + (1.0 + constant("bytes")) * t) for t in parts)
+    again = math.ceil(m / PANEL_ROWS) - 1.0
+    return Work(call.stored / (4 * LANES) * cycles, weight_bytes=call.weight_nbytes, again=again)
+
+
 def _bitmap(call: KernelCall, m: int) -> Work:
     """Words of sixteen bits: an expanding load and a mask on one port, a multiply-add and a blend a token."""
     words, parts = call.n * call.k / (4 * LANES if call.quantize else LANES), portions(m, dict(call.schedule)["tokens"])
     cycles = sum(max(3.5, (3.0 + constant("bitmap") * t) / VECTORS) for t in parts)
-    return Work(words * cycles, weight_bytes=call.weight_nbytes, again=len(parts) - 1.0)
+    again = math.ceil(m / PANEL_ROWS) if call.quantize else len(parts)
+    return Work(words * cycles, weight_bytes=call.weight_nbytes, again=again - 1.0)
 
 
 def _nm_tokens(call: KernelCall, m: int, tokens: int) -> Work:

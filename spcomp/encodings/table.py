@@ -11,6 +11,7 @@ from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.dense import Dense
+from spcomp.encodings.fours import Fours
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.nm_rest import NmRest
 from spcomp.encodings.quad import Quad
@@ -35,13 +36,15 @@ ENCODINGS: dict[str, type[Encoding]] = {
     "sorted_csr": SortedCsr,
     "nm_rest": NmRest,
     "vnm": Vnm,
+    "fours": Fours,
 }
 
 _FORM = re.compile(r"(\w+)(?:\((.*)\))?", re.ASCII)
 _FIELD = re.compile(r"(\w+)\s*=\s*(-?\d{1,9})", re.ASCII)
 _HINT = (
     "csr(block_columns=128), sorted_csr(block_columns=128), block(rows=8, cols=8), split(rows=8, cols=8), "
-    "nm(n=2, m=4), nm_rest(n=2, m=4), vnm(v=64, m=8), window(width=64), quad(rows=1), bitmap, transposed or dense"
+    "nm(n=2, m=4), nm_rest(n=2, m=4), vnm(v=64, m=8), window(width=64), fours(width=64), quad(rows=1), bitmap, "
+    "transposed or dense"
 )
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 MASKED_FEATURES = "SPCOMP_MASK_CPU_FEATURES"
 """Environment variable: comma-separated features to hide, so that code for lesser CPUs can be tested."""
-RELEVANT = ("avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_vbmi2", "avx512_bf16",
-            "amx_tile")  # fmt: skip
+RELEVANT = ("avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512vbmi", "avx512_vbmi2",
+            "avx512_bf16", "amx_tile")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 
 from spcomp.codegen.baked_cpu.body import baked_body
-from spcomp.codegen.baked_cpu.conv import BakedConv, pointwise
+from spcomp.codegen.baked_cpu.conv import BakedConv
 from spcomp.codegen.baked_cpu.driver import ENTRY_BYTES
 from spcomp.codegen.baked_cpu.emit import LINE_BYTES, SPREAD_TILES, STEP_BYTES
 from spcomp.codegen.mlir_cpu import jit
 from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, TokensKernel
 from spcomp.codegen.x86 import memory
 from spcomp.codegen.x86.encoder import FLOAT_BYTES
+from spcomp.conv_layout import pointwise
 from spcomp.encodings.pack import PackedTensor
 from spcomp.errors import KernelError
 from spcomp.kernel import Kernel

@@ -20,13 +20,13 @@ from spcomp.codegen.baked_cpu.body import bake, enter, place, unit_rows
 from spcomp.codegen.mlir_cpu import jit, parallel
 from spcomp.codegen.mlir_cpu import segments as seg
 from spcomp.codegen.mlir_cpu.planes import Planes, planes_text
+from spcomp.codegen.mlir_cpu.regroup import Regrouping
 from spcomp.codegen.mlir_cpu.scratch import scratch
 from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.codegen.mlir_cpu.tokens import CHUNK_BYTES, MLIR_DTYPES, float_vector
 from spcomp.codegen.x86.encoder import FLOAT_BYTES, ZMM_BYTES
 from spcomp.codegen.x86.memory import PAGE_BYTES
-from spcomp.conv_layout import NATURAL, TILES, Padded, shape_of, takes
-from spcomp.conv_shape import ConvShape
+from spcomp.conv_layout import NATURAL, TILES, Padded, pointwise, reads, shape_of, takes
 from spcomp.encodings.pack import PackedTensor
 from spcomp.errors import KernelError
 from spcomp.plan import Epilogue, KernelCall
@@ -61,11 +61,6 @@ class _Target:
     planes: Padded | None = None
     prepared: dict[int, parallel.Prepared] = field(default_factory=dict)
     """By threads."""
-
-
-def pointwise(conv: ConvShape) -> bool:
-    """Whether a convolution is a product on tiles of pixels."""
-    return conv.kernel == (1, 1) and conv.padding == (0, 0)
 
 
 class BakedConv:
@@ -120,6 +115,7 @@ class BakedConv:
         self._known: dict[int, list[list[_Chunk]]] = {}
         self._pages: dict[tuple[str, int], list[int]] = {}
         self._targets: dict[tuple[str, tuple[int, ...]], _Target] = {}
+        self._from_tiles: Regrouping | None = None
         self._natural = self._target(NATURAL, ())
 
     @property
@@ -131,7 +127,7 @@ class BakedConv:
     def extra_nbytes(self) -> int:
         for threads in {1, torch.get_num_threads()}:
             self._parts(threads)
-        vectors = self.bias.nbytes + self.scale.nbytes
+        vectors = self.bias.nbytes + self.scale.nbytes + (self._from_tiles.nbytes if self._from_tiles else 0)
         return vectors + sum(t.segments.nbytes for t in self._targets.values()) + self.baked.nbytes
 
     @property
@@ -188,15 +184,28 @@ class BakedConv:
     def __call__(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
         return self._run(x, residual, NATURAL, self._natural)
 
-    def ready(self, made: str, planes: tuple[int, ...]) -> None:
+    def ready(self, given: str, made: str, planes: tuple[int, ...]) -> None:
         """Compile what :meth:`on_layout` will need."""
         self._target(made, planes)
+        if given == TILES:
+            self._regrouping()
+
+    def _regrouping(self) -> Regrouping | None:
+        """What turns tiles into what is read instead, made when it is first asked for; None where that is tiles."""
+        if takes(self.planes.conv) == TILES:
+            return None
+        with self._lock:
+            if self._from_tiles is None:
+                self._from_tiles = Regrouping.of(self.planes)
+            return self._from_tiles
 
     def on_layout(
         self, x: torch.Tensor, residual: torch.Tensor | None, given: str, made: str, planes: tuple[int, ...]
     ) -> torch.Tensor:
-        if given not in (NATURAL, takes(self.planes.conv)):
+        if given not in reads(self.planes.conv):
             raise KernelError(f"run {self.call.layer} on {given}", f"a convolution of {self.planes.conv}", NATURAL)
+        if given == TILES:
+            self._regrouping()
         return self._run(x, residual, given, self._target(made, planes))
 
     def _run(self, x: torch.Tensor, residual: torch.Tensor | None, given: str, target: _Target) -> torch.Tensor:
@@ -213,6 +222,9 @@ class BakedConv:
             xs = x.data_ptr() + image * steps[0]
             if given == NATURAL:
                 xs = self._prepared(xs, rooms, threads)
+            elif given == TILES and self._from_tiles is not None:
+                self._from_tiles(xs, rooms[0], threads)
+                xs = rooms[0]
             out = (other.data_ptr() + image * steps[1], y.data_ptr() + image * steps[1])
             self._image(xs, *out, rooms[2], threads, target)
         return y
@@ -225,6 +237,9 @@ class BakedConv:
             if given == NATURAL:
                 needs[0] = (self.planes.total + LANES) * FLOAT_BYTES if self.prepare is not None else 0
                 needs[1] = self.tiles * self.columns * ZMM_BYTES if self.pointwise else 0
+            elif given == TILES and self._from_tiles is not None:
+                tiles = self.tiles * self.columns * LANES if self.pointwise else self.planes.total + LANES
+                needs[0] = tiles * FLOAT_BYTES
             pages = self._pages[given, threads] = [-(-n // PAGE_BYTES) * PAGE_BYTES for n in needs]
         start = scratch(sum(pages))
         return [start, start + pages[0], start + pages[0] + pages[1]]

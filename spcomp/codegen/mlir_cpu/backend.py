@@ -11,6 +11,8 @@ from spcomp.codegen.mlir_cpu import jit
 from spcomp.codegen.mlir_cpu.bodies import WORDS, body_of
 from spcomp.codegen.mlir_cpu.few import FewTokensKernel
 from spcomp.codegen.mlir_cpu.int8 import build_int8
+from spcomp.codegen.mlir_cpu.nm import NmShape
+from spcomp.codegen.mlir_cpu.nm8 import fits
 from spcomp.codegen.mlir_cpu.pairs import PairsKernel
 from spcomp.codegen.mlir_cpu.rows import RowsKernel
 from spcomp.codegen.mlir_cpu.skips import PERCENT, SkipKernel
@@ -19,6 +21,7 @@ from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, TokensKernel
 from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
+from spcomp.encodings.fours import Fours
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.nm_rest import NmRest
 from spcomp.encodings.pack import PackedTensor
@@ -33,7 +36,10 @@ from spcomp.targets.host import host_cpu
 
 ANYWHERE = ("csr", "sorted_csr", "block", "split", "nm", "nm_rest")
 WITH_AVX512 = ("window", "bitmap", "transposed")
-INT8_FEATURES = {"quad": {"avx512_vnni"}, "bitmap": {"avx512_vnni", "avx512_vbmi2"}}
+INT8_FEATURES = {
+    "quad": {"avx512_vnni"}, "bitmap": {"avx512_vnni", "avx512_vbmi2"}, "fours": {"avx512_vnni", "avx512vbmi"},
+    "nm": {"avx512_vnni", "avx512vbmi"},
+}  # fmt: skip
 """CPU features beyond AVX-512 that int8 kernels need."""
 QUAD_TILES = {1: 4, 2: 8, 4: 4, 8: 2}
 """Rows of a quad block -> tiles at a time: sixteen sums in registers, or (one row) x within L1."""
@@ -74,6 +80,8 @@ class MlirCpu:
     def schedules(self, call: KernelCall, m: int) -> Sequence[Schedule]:
         tiles = max(1, -(-m // LANES))
         fitting = [t for t in (8, 4, 2, 1) if t <= tiles]
+        if call.quantize and not isinstance(call.encoding, Quad):
+            return _int8(call)
         match call.encoding:
             case Quad(rows=rows):
                 return [(("tiles", t),) for t in fitting if t <= QUAD_TILES.get(rows, 0)][:1]
@@ -114,6 +122,19 @@ class MlirCpu:
                 return FewTokensKernel(call, packed, bias)
             return RowsKernel(call, packed, bias)
         return TokensKernel(call, packed, bias, body_of(call, packed))
+
+
+def _int8(call: KernelCall) -> list[Schedule]:
+    """Tokens at a time of the int8 kernels that read x row by row."""
+    match call.encoding:
+        case Bitmap():
+            return [(("tokens", SUMMED_TOKENS),)]
+        case Fours():
+            return [(("tokens", 2 * SUMMED_TOKENS),)]
+        case Nm(n=n, m=group) if fits(NmShape(call.n, call.k, n, group)):
+            return [(("tokens", SUMMED_TOKENS),)]
+        case _:
+            return []
 
 
 def _by_words(tiles: int) -> list[Schedule]:

@@ -17,12 +17,14 @@ AHEAD = 2048
 """Bytes to fetch ahead."""
 
 
-def bitmap8_text(n: int, k: int, sizes: tuple[int, ...], bias: bool, activation: str, dtype: str = "f32") -> str:
+def bitmap8_text(
+    n: int, k: int, stride: int, sizes: tuple[int, ...], bias: bool, activation: str, dtype: str = "f32"
+) -> str:
     """``bitmap8(q, x_scale, values, masks, start, shift, weight_scale, bias, y, m, block_lo, block_hi)``.
 
-    q [m, k rounded up to 64] bytes of x plus 128, x_scale [m] f32, masks as 64-bit words, shift [n] i32 (minus 128
-    times the row's sum), y [m, n] of ``dtype``; blocks of four rows of W. For each block, tokens are taken by
-    ``sizes`` at a time, largest first. Needs AVX-512 VNNI and VBMI2.
+    q [m, stride] bytes of x plus 128, stride at least k rounded up to 64; x_scale [m] f32, masks as 64-bit words,
+    shift [n] i32 (minus 128 times the row's sum), y [m, n] of ``dtype``; blocks of four rows of W. For each block,
+    tokens are taken by ``sizes`` at a time, largest first. Needs AVX-512 VNNI and VBMI2.
     """
     f = Function(
         "bitmap8",
@@ -33,24 +35,24 @@ def bitmap8_text(n: int, k: int, sizes: tuple[int, ...], bias: bool, activation:
         ("m", "block_lo", "block_hi"),
     )  # fmt: skip
     for row, token, rows, tokens in by_blocks(f, n, sizes):
-        sums = _sums(f, row, token, rows, tokens, k)
+        sums = _sums(f, row, token, rows, tokens, k, stride)
         _store(f, sums, row, token, rows, n, bias, activation, dtype)
     return f.text()
 
 
-def _sums(f: Function, row: str, token: str, rows: int, tokens: int, k: int) -> list[str]:
+def _sums(f: Function, row: str, token: str, rows: int, tokens: int, k: int, stride: int) -> list[str]:
     """The products of ``rows`` rows of W with ``tokens`` rows of x, token by token, still to be added up."""
     words = -(-k // COLUMNS)
     kinds = ["index"] * rows + [IVEC] * (rows * tokens)
     begin = [f.load_index("%start", f.add(row, f.idx(r)), "i64") for r in range(rows)]
     carried = [*begin, *[f.splat("0", IVEC)] * (rows * tokens)]
     masks0 = f.mul(row, f.idx(words))
-    x0 = f.mul(token, f.idx(words * COLUMNS))
+    x0 = f.mul(token, f.idx(stride))
     zero = f.splat("0", BYTES)
     with f.loop(f.idx(0), f.idx(words), carried=list(zip(carried, kinds, strict=True)), hint="word") as word:
         places, sums = list(word.carried[:rows]), list(word.carried[rows:])
         x_at = f.add(x0, f.mul(word.index, f.idx(COLUMNS)))
-        xs = [f.vload("%q", f.add(x_at, f.idx(t * words * COLUMNS)), BYTES, "i8") for t in range(tokens)]
+        xs = [f.vload("%q", f.add(x_at, f.idx(t * stride)), BYTES, "i8") for t in range(tokens)]
         for r in range(rows):
             at = f.add(f.add(masks0, f.idx(r * words)), word.index)
             _, weight, places[r] = spread(f, at, places[r], f.idx(AHEAD), zero, COLUMNS, "i8")

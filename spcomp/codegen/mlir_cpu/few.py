@@ -76,7 +76,7 @@ def token_counts(call: KernelCall) -> Sizes:
     most = dict(call.schedule)["tokens"]
     if call.rows.lo == call.rows.hi:
         most = min(most, call.rows.lo)
-    return tuple(t for t in (8, 4, 2, 1) if t <= max(1, most))
+    return tuple(t for t in (16, 8, 4, 2, 1) if t <= max(1, most))
 
 
 class NaturalKernel:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from spcomp.codegen.mlir_cpu import jit, parallel
-from spcomp.codegen.mlir_cpu.bitmap8 import COLUMNS, bitmap8_text
-from spcomp.codegen.mlir_cpu.few import block_work, token_counts
-from spcomp.codegen.mlir_cpu.int8_rows import OFFSET, quantize_text, unpack_int8_text
+from spcomp.codegen.mlir_cpu import parallel
+from spcomp.codegen.mlir_cpu.int8_few import Int8Constants, NaturalInt8Kernel
+from spcomp.codegen.mlir_cpu.int8_rows import quantize_text, unpack_int8_text
 from spcomp.codegen.mlir_cpu.jit import Job
 from spcomp.codegen.mlir_cpu.layout import pack_text
 from spcomp.codegen.mlir_cpu.quad import quad_text
 from spcomp.codegen.mlir_cpu.scratch import scratch
 from spcomp.codegen.mlir_cpu.text import LANES
-from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, Body, TokensKernel, float_vector, pointers
+from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, Body, TokensKernel, pointers
 from spcomp.encodings.bitmap import Bitmap
+from spcomp.encodings.fours import Fours
+from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import PackedTensor
 from spcomp.encodings.quad import Quad
 from spcomp.errors import KernelError
@@ -27,24 +28,6 @@ from spcomp.kernel import Kernel
 from spcomp.plan import KernelCall
 
 LINE = 64
-
-
-class Int8Constants:
-    """What belongs to each row of a quantised weight: its scale, its shift and the bias."""
-
-    def __init__(self, packed: PackedTensor, scale: torch.Tensor, bias: torch.Tensor | None) -> None:
-        values = packed.unpack()
-        self.shift = (-OFFSET * values.sum(dim=1, dtype=torch.int64)).to(torch.int32)
-        self.scale = float_vector(scale)
-        self.bias = float_vector(bias)
-
-    @property
-    def nbytes(self) -> int:
-        return self.shift.nbytes + self.scale.nbytes + self.bias.nbytes
-
-    @property
-    def pointers(self) -> tuple[int, int, int]:
-        return self.shift.data_ptr(), self.scale.data_ptr(), self.bias.data_ptr()
 
 
 def build_int8(call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, scale: torch.Tensor | None) -> Kernel:
@@ -57,10 +40,10 @@ def build_int8(call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None
     match packed.encoding:
         case Quad():
             return QuadKernel(call, packed, bias, scale)
-        case Bitmap():
-            return Bitmap8Kernel(call, packed, bias, scale)
+        case Bitmap() | Fours() | Nm():
+            return NaturalInt8Kernel(call, packed, bias, scale)
         case other:
-            raise KernelError(asked, f"encoding {other}", "quad or bitmap")
+            raise KernelError(asked, f"encoding {other}", "quad, fours, nm or bitmap")
 
 
 class QuadKernel(TokensKernel):
@@ -128,43 +111,3 @@ def _body(call: KernelCall, packed: PackedTensor) -> Body:
         rows_per_unit=rows,
         at=lambda *_: (),
     )
-
-
-class Bitmap8Kernel:
-    """Takes ``tokens`` rows of x at a time (and powers of two below, for what is left)."""
-
-    def __init__(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, scale: torch.Tensor) -> None:
-        self.call = call
-        self.packed = packed
-        self.constants = Int8Constants(packed, scale, bias)
-        self.width = -(-call.k // COLUMNS) * COLUMNS
-        dtype = MLIR_DTYPES[call.dtype]
-        text = bitmap8_text(call.n, call.k, token_counts(call), bias is not None, call.epilogue.activation, dtype)
-        self.quantize, self.body = jit.compile_all(
-            [("quantize", quantize_text(call.k, self.width, dtype), 3, 2), ("bitmap8", text, 9, 3)]
-        )
-        self.work = block_work(packed)
-        self._pointers = (*pointers(packed, ("values", "masks", "row_start")), *self.constants.pointers)
-
-    @property
-    def source(self) -> str:
-        return "\n".join(f"// {c.name}\n{c.text}" for c in (self.quantize, self.body))
-
-    @property
-    def extra_nbytes(self) -> int:
-        return self.constants.nbytes
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        call = self.call
-        y = x.new_empty(*x.shape[:-1], call.n)
-        if y.numel() == 0:
-            return y
-        m = y.numel() // call.n
-        x = x.contiguous()
-        q_bytes = m * self.width
-        q = scratch(q_bytes + 4 * m)
-        scales = q + q_bytes
-        threads = parallel.threads_for(m * call.n * call.k // COLUMNS * 4)
-        self.quantize.call(x.data_ptr(), q, scales, 0, m)
-        parallel.over(self.body, (q, scales, *self._pointers, y.data_ptr(), m), self.work, threads)
-        return y

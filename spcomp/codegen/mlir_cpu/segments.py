@@ -86,7 +86,12 @@ def border(height: int, width: int, to: Padded) -> tuple[Ints, NDArray[np.uint16
     """(offset, mask) of pieces of at most sixteen elements that together are what is around a plane."""
     around = np.ones((to.rows, to.width), np.bool_)
     around[to.top : to.top + height, to.left : to.left + width] = False
-    left = np.flatnonzero(around)
+    return uncovered(~around)
+
+
+def uncovered(filled: NDArray[np.bool_]) -> tuple[Ints, NDArray[np.uint16]]:
+    """(offset, mask) of pieces of at most sixteen elements that together are what is not ``filled``."""
+    left = np.flatnonzero(~filled)
     at, masks = [], []
     while len(left):
         mine = left < left[0] + LANES
