@@ -103,10 +103,9 @@ class CpuState:
         tm.advance(
             n, walk.kind, walk.gap, seen.level, seen.fetched_ahead, round(self.core.window_instructions * each),
             self.ways, self.regs, self.reads, self.registers, self.turns, self.free, self.stores, self.stalls,
-            self.moved, arrival,
+            self.moved, self.hits, arrival,
         )  # fmt: skip
         self.work += ticks
-        self.hits += np.bincount(seen.level, minlength=len(self.ways))
         if seen.address.size:
             self.requests.append((seen.address, seen.is_write, arrival[seen.access - before]))
 

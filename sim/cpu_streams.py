@@ -21,6 +21,7 @@ READ, WRITE, AHEAD = range(3)
 TICKS = 120
 """Ticks a cycle: whole numbers for two, three and six operations a cycle."""
 LINE = 64
+LINE_SHIFT = 6
 AHEAD_ELEMENTS = 1024
 """How far ahead the kernels fetch their weights."""
 
@@ -101,11 +102,11 @@ def csr(
         place = row
         if order.size:
             place = row // window * window + order[row]
-            line = (bases[5] + row) // LINE
+            line = (bases[5] + row) >> LINE_SHIFT
             if line != state[S_ORDER]:
                 n = put(address, kind, gap, n, line * LINE, READ, work)
                 state[S_ORDER], work = line, 0
-        line = (bases[4] + row * items[2]) // LINE
+        line = (bases[4] + row * items[2]) >> LINE_SHIFT
         if line != state[S_COUNT]:
             n = put(address, kind, gap, n, line * LINE, READ, work)
             state[S_COUNT], work = line, 0
@@ -115,21 +116,21 @@ def csr(
                 n = put(address, kind, gap, n, out + t * strides[1], READ, work)
                 work = 0
         for k in range(2):
-            line = (bases[2] + (p + AHEAD_ELEMENTS + 16 * k) * items[0]) // LINE
+            line = (bases[2] + (p + AHEAD_ELEMENTS + 16 * k) * items[0]) >> LINE_SHIFT
             if line > state[S_FETCHED]:
                 n = put(address, kind, gap, n, line * LINE, AHEAD, work)
                 state[S_FETCHED], work = line, 0
-        line = (bases[3] + (p + AHEAD_ELEMENTS) * items[1]) // LINE
+        line = (bases[3] + (p + AHEAD_ELEMENTS) * items[1]) >> LINE_SHIFT
         if line > state[S_FETCHED2]:
             n = put(address, kind, gap, n, line * LINE, AHEAD, work)
             state[S_FETCHED2], work = line, 0
         for _ in range(count):
             work += turn
-            line = (bases[3] + p * items[1]) // LINE
+            line = (bases[3] + p * items[1]) >> LINE_SHIFT
             if line != state[S_COLUMN]:
                 n = put(address, kind, gap, n, line * LINE, READ, work)
                 state[S_COLUMN], work = line, 0
-            line = (bases[2] + p * items[0]) // LINE
+            line = (bases[2] + p * items[0]) >> LINE_SHIFT
             if line != state[S_VALUE]:
                 n = put(address, kind, gap, n, line * LINE, READ, work)
                 state[S_VALUE], work = line, 0

@@ -200,7 +200,7 @@ def timed(levels: list[list[int]], had: list[int], kinds: list[int], gaps: list[
         n, np.array(kinds, np.uint8), np.array(gaps), np.array(had, np.uint8), np.zeros(n, np.bool_), window,
         np.array(levels), regs, reads, np.zeros((depth, cpu_time.MOST_REGISTERS), np.int64), np.zeros(depth, np.int64),
         np.zeros(depth, np.int64), np.zeros(4, np.int64), np.zeros(depth, np.int64), np.zeros(depth, np.int64),
-        np.zeros(n, np.int64),
+        np.zeros(depth, np.int64), np.zeros(n, np.int64),
     )  # fmt: skip
     cpu_time.drain(regs, reads)
     return int(regs[cpu_time.T_NOW])

@@ -134,7 +134,11 @@ class Caches:
         lengths = np.ascontiguousarray([] if sizes is None else sizes, np.int64).ravel()
         cores = np.ascontiguousarray([] if core is None else core, np.int64).ravel()
         self._check_block(where, writes, lengths, cores, (is_write, sizes, core))
-        if self._sets is not None and where.size and not self._sets.holds(int(where.max()), int(lengths.max(initial=0))):
+        if (
+            self._sets is not None
+            and where.size
+            and not self._sets.holds(int(where.max()), int(lengths.max(initial=0)))
+        ):
             self._leave_sets()
         had = np.zeros(where.size, np.uint8)
         if self._out.shape[1] < min(where.size, BLOCK) + at.SPARE:

@@ -45,8 +45,10 @@ from spcomp.sim.parts.stamp import source_stamp
 F_MASK, F_BITS, F_WAYS, F_BASE, F_DEGREE = range(5)
 FIELDS = 5
 
-# Columns of ``sets``: the order of use; a bit for each way that was written to; and for each that was fetched ahead.
-X_ORDER, X_DIRTY, X_AHEAD = range(3)
+# Columns of ``sets``: the order of use; and marks, a bit for each way that was written to and, from FETCHED on, for
+# each that was fetched ahead and not used since.
+X_ORDER, X_MARKS = range(2)
+FETCHED = 16
 
 
 @njit(inline="always")
@@ -62,10 +64,9 @@ def touch(sets, place, way, dirty):
     order = sets[place, X_ORDER]
     if order & (WAYS - 1) != way:
         sets[place, X_ORDER] = used(order, way)
-    sets[place, X_DIRTY] |= dirty << way
-    marked = (sets[place, X_AHEAD] >> way) & 1
-    sets[place, X_AHEAD] &= ~(1 << way)
-    return marked
+    marks = sets[place, X_MARKS]
+    sets[place, X_MARKS] = (marks | dirty << way) & ~(1 << FETCHED << way)
+    return (marks >> FETCHED >> way) & 1
 
 
 @njit(inline="always")
@@ -76,10 +77,10 @@ def put(table, tags, sets, regs, counts, pending, lv, line, dirty, ahead):
     order = sets[place, X_ORDER]
     way = oldest(order, table[lv, F_WAYS])
     at = u(place * WAYS + way)
-    old = np.int64(tags[at])
+    old, marks = np.int64(tags[at]), sets[place, X_MARKS]
     if old != NO_TAG:
         counts[lv, K_EVICTIONS] += 1
-        if (sets[place, X_DIRTY] >> way) & 1:
+        if (marks >> way) & 1:
             counts[lv, K_WRITEBACKS] += 1
             n = regs[R_PENDING]
             pending[W_LEVEL, n] = lv + 1
@@ -87,9 +88,8 @@ def put(table, tags, sets, regs, counts, pending, lv, line, dirty, ahead):
             regs[R_PENDING] = n + 1
     tags[at] = np.int32(line >> table[lv, F_BITS])
     sets[place, X_ORDER] = used(order, way)
-    kept = ~(1 << way)
-    sets[place, X_DIRTY] = (sets[place, X_DIRTY] & kept) | (dirty << way)
-    sets[place, X_AHEAD] = (sets[place, X_AHEAD] & kept) | (ahead << way)
+    one = 1 << way
+    sets[place, X_MARKS] = (marks & ~(one | one << FETCHED)) | dirty << way | ahead << FETCHED << way
 
 
 @njit(inline="always")
@@ -102,7 +102,7 @@ def to_memory(regs, out, line, is_write):
     regs[R_OUT] = n + 1
 
 
-@njit(_nrt=False)
+@njit(inline="always")
 def fetch(table, tags, sets, regs, counts, pending, out, top, line):
     """Read a line from level ``top`` downwards and fill those it passed. Returns the level that had it."""
     depth = table.shape[0]
@@ -124,7 +124,7 @@ def fetch(table, tags, sets, regs, counts, pending, out, top, line):
     return lv
 
 
-@njit(_nrt=False)
+@njit(inline="always")
 def settle(table, tags, sets, regs, counts, pending, out):
     """Write the waiting victims, which may push out others."""
     k = 0
@@ -143,7 +143,7 @@ def settle(table, tags, sets, regs, counts, pending, out):
     regs[R_PENDING] = 0
 
 
-@njit(_nrt=False)
+@njit(inline="always")
 def prefetch(table, tags, sets, regs, counts, pending, out, line, had):
     """Let the prefetchers of the levels that saw an access (down to ``had``) fetch ahead."""
     marked = regs[R_MARKED]
@@ -196,16 +196,14 @@ def _compiled(stamp: int) -> Any:
                 if way >= 0:
                     hits += 1
                     stores += is_write
-                    sets[place, X_DIRTY] |= is_write << way
-                    if not plain:
-                        marked = (sets[place, X_AHEAD] >> way) & 1
-                        if marked:
-                            sets[place, X_AHEAD] &= ~(1 << way)
-                            counts[0, K_USEFUL] += 1
-                            marks = FIRST_USE
-                            regs[R_ACCESS] = origin + k
-                            regs[R_MARKED] = 1
-                            prefetch(table, tags, sets, regs, counts, pending, out, line, 0)
+                    if plain:
+                        sets[place, X_MARKS] |= is_write << way
+                    elif touch(sets, place, way, is_write):
+                        counts[0, K_USEFUL] += 1
+                        marks = FIRST_USE
+                        regs[R_ACCESS] = origin + k
+                        regs[R_MARKED] = 1
+                        prefetch(table, tags, sets, regs, counts, pending, out, line, 0)
                 else:
                     regs[R_ACCESS] = origin + k
                     regs[R_MARKED] = 0

@@ -34,7 +34,7 @@ class LruSets:
             base += level.sets
         self._shift = levels[0].line_bytes.bit_length() - 1
         self._tags = np.full(base * WAYS, NO_TAG, np.int32)
-        self._sets = np.zeros((base, 3), np.int64)
+        self._sets = np.zeros((base, 2), np.int64)
         self._sets[:, lru.X_ORDER] = FIRST_ORDER
         self._most = min((MOST_TAG << int(bits)) for bits in self._table[:, lru.F_BITS]) - LARGEST_STEP
 
@@ -62,7 +62,9 @@ class LruSets:
         start: int,
     ) -> int:
         """Accesses from ``start`` on; returns how many are done. ``state``: registers, counts, pending, out."""
-        done: int = lru.run(self._shift, self._table, self._tags, self._sets, *state, addresses, writes, sizes, had, start)
+        done: int = lru.run(
+            self._shift, self._table, self._tags, self._sets, *state, addresses, writes, sizes, had, start
+        )
         return done
 
     def entries(self) -> Array:
@@ -73,7 +75,8 @@ class LruSets:
             sets = self._sets[places]
             order = (sets[:, lru.X_ORDER, None] >> 4 * np.arange(level.ways)) & (WAYS - 1)
             tags = np.take_along_axis(self._tags.reshape(-1, WAYS)[places], order, 1).astype(np.int64)
-            dirty, ahead = ((sets[:, x, None] >> order) & 1 for x in (lru.X_DIRTY, lru.X_AHEAD))
+            marks = sets[:, lru.X_MARKS, None] >> order
+            dirty, ahead = marks & 1, (marks >> lru.FETCHED) & 1
             lines = (tags << int(row[lru.F_BITS])) | np.arange(level.sets)[:, None]
             kept = lines * 4 | dirty * at.DIRTY | ahead * at.PREFETCHED
             found.append(np.where(tags == NO_TAG, at.EMPTY, kept).ravel())
