@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import sim_accelerators, sim_cpu
+from benchmarks import sim_accelerators, sim_cachegrind, sim_cpu
 from benchmarks.harness import Benchmark, Target, arguments
 from spcomp.sim.parts.cache import CacheLevel, Caches
 from spcomp.sim.parts.dram import Dram, preset
@@ -57,6 +57,7 @@ TARGETS = {
     "systolic_cycles_error": Target(0, "<="),
     "systolic_resnet18_s": Target(2, "<="),
     "systolic_stepped_error": Target(0, "<="),
+    **sim_cachegrind.TARGETS,
     **sim_cpu.TARGETS,
 }
 
@@ -272,6 +273,7 @@ SECTIONS: dict[str, Callable[[Benchmark, Any], None]] = {
     "dram": dram,
     "dram_speed": dram_speed,
     "cachegrind": cachegrind,
+    "kernel_fills": sim_cachegrind.kernel_fills,
     "pycachesim": pycachesim,
     "cache_speed": cache_speed,
     "sparse": sim_accelerators.sparse,

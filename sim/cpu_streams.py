@@ -4,7 +4,8 @@ Every function appends to a block (``address``, ``kind``, ``gap``): the byte add
 (:data:`READ`, :data:`WRITE`, :data:`AHEAD`), and the work of the core since the access before it, in ticks, of which
 :data:`TICKS` are a cycle. It goes on from ``state[S_AT]`` until it is done or the block has no more than ``spare``
 places left, and returns how many places are filled. What a stream of weights, indices or counts reads again from the
-line that it read last is no access: it hits by construction, and its load is in the work.
+line that it read last is no access: it hits by construction, and its load is in the work. With ``state[S_AGAIN]`` of -1
+it is one, as the order in which lines were used then is the kernel's to the last place.
 
 Loops over a number of turns that varies end as a table of two-bit counters says, by the turn and by how many turns
 the loop took before; what it does not foresee costs ``cost[C_SURPRISE]``.
@@ -33,8 +34,8 @@ COSTS = 8
 # Where a stream is: the next row; lines read last; work not yet given to an access; and what was counted.
 (
     S_AT, S_NEXT, S_VALUE, S_COLUMN, S_COUNT, S_ORDER, S_FETCHED, S_FETCHED2, S_WORK, S_SURPRISES, S_TURNS, S_TOTAL,
-    S_INSTRUCTIONS,
-) = range(13)  # fmt: skip
+    S_INSTRUCTIONS, S_AGAIN,
+) = range(14)  # fmt: skip
 STATES = 16
 DEEPEST = 64
 """Turns that the table of counters tells apart."""
@@ -105,11 +106,11 @@ def csr(
             line = (bases[5] + row) >> LINE_SHIFT
             if line != state[S_ORDER]:
                 n = put(address, kind, gap, n, line * LINE, READ, work)
-                state[S_ORDER], work = line, 0
+                state[S_ORDER], work = line | state[S_AGAIN], 0
         line = (bases[4] + row * items[2]) >> LINE_SHIFT
         if line != state[S_COUNT]:
             n = put(address, kind, gap, n, line * LINE, READ, work)
-            state[S_COUNT], work = line, 0
+            state[S_COUNT], work = line | state[S_AGAIN], 0
         out = bases[1] + place * LINE
         if not first:
             for t in range(size):
@@ -129,11 +130,11 @@ def csr(
             line = (bases[3] + p * items[1]) >> LINE_SHIFT
             if line != state[S_COLUMN]:
                 n = put(address, kind, gap, n, line * LINE, READ, work)
-                state[S_COLUMN], work = line, 0
+                state[S_COLUMN], work = line | state[S_AGAIN], 0
             line = (bases[2] + p * items[0]) >> LINE_SHIFT
             if line != state[S_VALUE]:
                 n = put(address, kind, gap, n, line * LINE, READ, work)
-                state[S_VALUE], work = line, 0
+                state[S_VALUE], work = line | state[S_AGAIN], 0
             x = bases[0] + columns[p] * LINE
             for t in range(size):
                 n = put(address, kind, gap, n, x + t * strides[0], READ, work)
@@ -181,14 +182,14 @@ def block(
                 line = (bases[4] + 4 * (row + k)) // LINE
                 if line != state[S_COUNT]:
                     n = put(address, kind, gap, n, line * LINE, READ, state[S_WORK])
-                    state[S_COUNT], state[S_WORK] = line, 0
+                    state[S_COUNT], state[S_WORK] = line | state[S_AGAIN], 0
         work = state[S_WORK]
         while p < end and n < full:
             work += turn
             line = (bases[3] + 4 * p) // LINE
             if line != state[S_COLUMN]:
                 n = put(address, kind, gap, n, line * LINE, READ, work)
-                state[S_COLUMN], work = line, 0
+                state[S_COLUMN], work = line | state[S_AGAIN], 0
             w = bases[2] + p * rows * cols * item
             for k in range(fetched):
                 line = (w + (AHEAD_ELEMENTS + 16 * k) * item) // LINE
@@ -203,7 +204,7 @@ def block(
                 for line in range((w + c * rows * item) // LINE, (w + (c + 1) * rows * item - 1) // LINE + 1):
                     if line != state[S_VALUE]:
                         n = put(address, kind, gap, n, line * LINE, READ, work)
-                        state[S_VALUE], work = line, 0
+                        state[S_VALUE], work = line | state[S_AGAIN], 0
             state[S_INSTRUCTIONS] += cols * (2 * rows + rows * size) + 8
             p += 1
         state[S_WORK] = work
