@@ -31,6 +31,9 @@ def simulate_command(
         bool, typer.Option("--replan", help="Plan a saved artifact anew for the machine; a model always is.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of what is random in a machine.")] = 0,
+    functional: Annotated[
+        bool, typer.Option("--functional", help="Compute every layer as the machine does, and compare.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line a step, as SCALE-Sim does.")] = None,
     trace: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a timeline for ui.perfetto.dev.")] = None,
@@ -54,8 +57,8 @@ def simulate_command(
     overrides: dict[str, Any] = dict(read_settings(settings or ()))
     with _bar(f"simulating {model}") as progress:
         report = simulate(
-            given, machine, inputs, replan=replan, seed=seed, timeline=trace is not None, name=model,
-            progress=progress, **overrides,
+            given, machine, inputs, replan=replan, seed=seed, timeline=trace is not None, functional=functional,
+            name=model, progress=progress, **overrides,
         )  # fmt: skip
     if trace is not None:
         report.save_trace(trace)
