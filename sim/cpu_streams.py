@@ -8,13 +8,14 @@ line that it read last is no access: it hits by construction, and its load is in
 it is one, as the order in which lines were used then is the kernel's to the last place.
 
 Loops over a number of turns that varies end as a table of two-bit counters says, by the turn and by how many turns
-the loop took before; what it does not foresee costs ``cost[C_SURPRISE]``.
+the loop took before; what it does not foresee keeps instructions from coming in for ``cost[C_SURPRISE]``.
 """
 
 # mypy: disallow-untyped-defs=False, check-untyped-defs=False
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 READ, WRITE, AHEAD = range(3)
@@ -27,15 +28,15 @@ AHEAD_ELEMENTS = 1024
 """How far ahead the kernels fetch their weights."""
 
 # Ticks of one operation: a multiply-add or other vector operation, a permute, a load, a store, an instruction; and of
-# a surprise, the latency of a multiply-add; and instructions in flight.
-C_VECTOR, C_PERMUTE, C_LOAD, C_STORE, C_ISSUE, C_SURPRISE, C_LATENCY, C_WINDOW = range(8)
-COSTS = 8
+# a surprise, the latency of a multiply-add; instructions in flight; and a hundred times the exponent of ``ports``.
+C_VECTOR, C_PERMUTE, C_LOAD, C_STORE, C_ISSUE, C_SURPRISE, C_LATENCY, C_WINDOW, C_OVERLAP = range(9)
+COSTS = 9
 
 # Where a stream is: the next row; lines read last; work not yet given to an access; and what was counted.
 (
-    S_AT, S_NEXT, S_VALUE, S_COLUMN, S_COUNT, S_ORDER, S_FETCHED, S_FETCHED2, S_WORK, S_SURPRISES, S_TURNS, S_TOTAL,
-    S_INSTRUCTIONS, S_AGAIN,
-) = range(14)  # fmt: skip
+    S_AT, S_NEXT, S_VALUE, S_COLUMN, S_COUNT, S_ORDER, S_FETCHED, S_FETCHED2, S_WORK, S_SURPRISES, S_TURNS, S_UNUSED,
+    S_INSTRUCTIONS, S_AGAIN, S_LOST,
+) = range(15)  # fmt: skip
 STATES = 16
 DEEPEST = 64
 """Turns that the table of counters tells apart."""
@@ -50,12 +51,35 @@ def put(address, kind, gap, n, where, what, work):
     return n + 1
 
 
-@njit(inline="always")
+@njit(cache=True)
+def ports(cost, vectors, permutes, loads, stores):
+    """Ticks of a core's units together: a norm of what each takes alone, since they get in each other's way.
+
+    With a large exponent that is the busiest of them; the core's own comes from a loop of loads and multiply-adds.
+    Permutes are among the vector operations: they have one of those units to themselves.
+    """
+    p = cost[C_OVERLAP] / 100
+    total = max(vectors * cost[C_VECTOR], permutes * cost[C_PERMUTE]) ** p
+    total += (loads * cost[C_LOAD]) ** p + (stores * cost[C_STORE]) ** p
+    return np.int64(round(total ** (1 / p)))
+
+
+@njit(cache=True)
 def busiest(cost, vectors, permutes, loads, stores, instructions):
-    """Ticks of the busiest of a core's units."""
-    most = max(vectors * cost[C_VECTOR], permutes * cost[C_PERMUTE])
-    most = max(most, max(loads * cost[C_LOAD], stores * cost[C_STORE]))
-    return max(most, instructions * cost[C_ISSUE])
+    """Ticks of the units, or of bringing the instructions in."""
+    return max(ports(cost, vectors, permutes, loads, stores), instructions * cost[C_ISSUE])
+
+
+@njit(inline="always")
+def lost(cost, state, instructions, surprises, worked):
+    """Ticks by which instructions come in later than the units would have worked on them for ``worked``.
+
+    A surprise stops them from coming in; the units go on with what is in flight.
+    """
+    state[S_SURPRISES] += surprises
+    late = max(0, instructions * cost[C_ISSUE] + surprises * cost[C_SURPRISE] - worked)
+    state[S_LOST] += late if surprises else 0
+    return late
 
 
 @njit(cache=True)
@@ -87,19 +111,19 @@ def csr(
     """
     full = address.size - spare
     row, p = state[S_AT], state[S_NEXT]
-    turn = busiest(cost, size, 0, size + 2, 0, size + 5)
+    turn = ports(cost, size, 0, size + 2, 0)
+    each, unrolled = size + 3, 8 if size == 1 else 4
     moved = 0 if first else size
-    frame = busiest(cost, size if first else 0, 0, moved + 5, size, 16 + moved + size)
+    frame = ports(cost, size if first else 0, 0, moved + 5, size)
     while row < stop and n < full:
         count = counts[row]
-        work = state[S_WORK] + frame
-        instructions = count * (size + 5) + 16 + moved + size
-        chain = count * cost[C_LATENCY] * instructions // max(instructions, cost[C_WINDOW])
-        work += max(0, chain - count * turn - frame)
+        # a loop unrolled, and one for the rest; rows overlap as far as the window reaches
+        instructions = count * each + 3 * (count // unrolled + count % unrolled) + 16 + moved + size
+        chain = count * cost[C_LATENCY] * instructions // (instructions + cost[C_WINDOW])
+        worked = max(chain, count * turn + frame)
         surprises = ends(table, state[S_TURNS], count)
         state[S_TURNS] = count
-        state[S_SURPRISES] += surprises
-        work += surprises * cost[C_SURPRISE]
+        work = state[S_WORK] + worked - count * turn + lost(cost, state, instructions, surprises, worked)
         place = row
         if order.size:
             place = row // window * window + order[row]
@@ -162,10 +186,9 @@ def block(
     full = address.size - spare
     row, p = state[S_AT], state[S_NEXT]
     inside = state[S_ORDER] if state[S_ORDER] > 0 else 0
-    turn = max(
-        cols * busiest(cost, rows * size, 0, rows + size, 0, 2 * rows + rows * size), cols * cost[C_LATENCY]
-    )  # fmt: skip
-    turn += busiest(cost, 0, 0, 3, 0, 8)
+    in_block = cols * (rows * size + size + (rows if size > 1 else 0)) + 7
+    turn = busiest(cost, cols * rows * size, 0, cols * (rows + size) + 1, 0, in_block)
+    turn = max(turn, cols * cost[C_LATENCY])
     last = start.size - 2
     fetched = min(4, (rows * cols + 15) // 16)
     while row < stop and n < full:
@@ -175,8 +198,8 @@ def block(
             frame = busiest(cost, rows * size, 0, 2, rows * size, 12 + 2 * rows * size)
             surprises = ends(table, state[S_TURNS], end - begin)
             state[S_TURNS] = end - begin
-            state[S_SURPRISES] += surprises
-            state[S_WORK] += frame + surprises * cost[C_SURPRISE]
+            instructions = 12 + 2 * rows * size + (end - begin) * in_block
+            state[S_WORK] += frame + lost(cost, state, instructions, surprises, frame + (end - begin) * turn)
             state[S_INSTRUCTIONS] += 12 + 2 * rows * size
             for k in range(2):
                 line = (bases[4] + 4 * (row + k)) // LINE
@@ -205,7 +228,7 @@ def block(
                     if line != state[S_VALUE]:
                         n = put(address, kind, gap, n, line * LINE, READ, work)
                         state[S_VALUE], work = line | state[S_AGAIN], 0
-            state[S_INSTRUCTIONS] += cols * (2 * rows + rows * size) + 8
+            state[S_INSTRUCTIONS] += in_block
             p += 1
         state[S_WORK] = work
         inside = 1
