@@ -11,6 +11,7 @@ import typer
 
 from spcomp.cli import options as o
 from spcomp.cli.console import stdout, steps
+from spcomp.cli.examples import parse_example
 from spcomp.cli.named import resolve
 from spcomp.cli.sim import read_settings
 from spcomp.errors import InputError
@@ -53,7 +54,8 @@ def simulate_command(
         given = named.compiled if named.compiled is not None else named.module
         if given is None:
             raise InputError(f"simulate {model}", "an exported program", "its factory, or a saved artifact")
-        inputs = named.examples[0] if named.examples else None
+        examples = named.examples or tuple(map(parse_example, example or ()))
+        inputs = examples[0] if examples else None
     overrides: dict[str, Any] = dict(read_settings(settings or ()))
     with _bar(f"simulating {model}") as progress:
         report = simulate(
