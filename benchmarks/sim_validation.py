@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import sim_accelerators, sim_cachegrind, sim_cpu
+from benchmarks import sim_accelerators, sim_cachegrind, sim_cpu, sim_functional
 from benchmarks.harness import Benchmark, Target, arguments
 from spcomp.sim.parts.cache import CacheLevel, Caches
 from spcomp.sim.parts.dram import Dram, preset
@@ -58,6 +58,7 @@ TARGETS = {
     "systolic_resnet18_s": Target(2, "<="),
     "systolic_stepped_error": Target(0, "<="),
     **sim_cachegrind.TARGETS,
+    **sim_functional.TARGETS,
     **sim_cpu.TARGETS,
 }
 
@@ -271,6 +272,7 @@ def best(call: Callable[[], object], quick: bool) -> float:
 
 SECTIONS: dict[str, Callable[[Benchmark, Any], None]] = {
     "dram": dram,
+    "dram_idle": sim_functional.dram_idle,
     "dram_speed": dram_speed,
     "cachegrind": cachegrind,
     "kernel_fills": sim_cachegrind.kernel_fills,
@@ -281,6 +283,7 @@ SECTIONS: dict[str, Callable[[Benchmark, Any], None]] = {
     "systolic": systolic,
     "systolic_stepped": systolic_stepped,
     "noc_speed": noc_speed,
+    "functional": sim_functional.functional,
     "cached_cpu": sim_cpu.cached_cpu,
 }
 
