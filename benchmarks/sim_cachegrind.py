@@ -38,7 +38,9 @@ from spcomp.encodings.spec import Encoding
 from spcomp.errors import KernelError
 from spcomp.plan import KernelCall
 from spcomp.sim import cpu_streams as st
+from spcomp.sim.cpu import costs
 from spcomp.sim.cpu_calls import Walk, walk_call
+from spcomp.sim.machines import load_machine
 from spcomp.sim.parts.cache import CacheLevel, Caches
 from spcomp.sim.trace import INSTRUCTION, read_trace
 from spcomp.sparsity.measure import measure
@@ -198,7 +200,7 @@ def ours(laid: Laid, first: str, last: str, *, again: bool = True) -> Fills:
             not, as when a machine is simulated.
     """
     caches = Caches([CacheLevel.parse(first), CacheLevel.parse(last)])
-    walk = Marked(np.zeros(st.COSTS, np.int64))
+    walk = Marked(costs(next(iter(load_machine("cached_cpu").cores.values()))))
     walk.state[st.S_AGAIN] = -1 if again else 0
     arrays: dict[str, NDArray[Any]] = dict(laid.packed.arrays())
     found: tuple[Counter[str], Counter[str]] = (Counter(), Counter())

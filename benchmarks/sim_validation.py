@@ -4,7 +4,7 @@ against SCALE-Sim, sparse accelerators against Sparseloop, a GPU against a real 
 python -m benchmarks.sim_validation [--quick] [--only SECTIONS] [--json FILE]
 
 ``dram_cycles_error_reads`` and its like are the worst over the rows of the reference table (``--reference``; without
-it that section says so). ``..._mreq_s`` and ``..._maccess_s`` are millions a second, the best of some runs of one
+it that section says so). ``..._mreq_s`` and ``..._maccess_s`` are millions a CPU second, the best of some runs of one
 block, the kernel being compiled before. A section is one function and one row of ``SECTIONS``.
 """
 
@@ -260,13 +260,13 @@ def pass_packets(network: Network, ends: NDArray[np.int64], arrival: NDArray[np.
 
 
 def best(call: Callable[[], object], quick: bool) -> float:
-    """Seconds of the fastest run; one run before does not count."""
+    """CPU seconds of the fastest run; one run before does not count."""
     call()
     seconds = []
     for _ in range(2 if quick else 5):
-        start = time.perf_counter()
+        start = time.process_time()
         call()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     return min(seconds)
 
 

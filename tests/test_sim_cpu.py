@@ -240,6 +240,51 @@ def test_loops_of_one_length_are_foreseen_and_random_ones_are_not() -> None:
     assert 0.75 * 4000 < mixed < 1.6 * 4000
 
 
+@given(some.lists(some.integers(0, 60), min_size=4, max_size=4), some.integers(100, 1600))
+def test_units_side_by_side_take_more_than_the_busiest_and_less_than_one_after_the_other(
+    counts: list[int], exponent: int
+) -> None:
+    cost = costs(next(iter(CPU.cores.values())))
+    cost[st.C_OVERLAP] = exponent
+    vectors, permutes, loads, stores = counts
+    alone = [max(vectors * cost[st.C_VECTOR], permutes * cost[st.C_PERMUTE]), loads * cost[st.C_LOAD]]
+    alone.append(stores * cost[st.C_STORE])
+    found = st.ports(cost, *counts)
+    assert max(alone) - 1 <= found <= sum(alone) + 1
+    cost[st.C_OVERLAP] = 100
+    assert st.ports(cost, *counts) == sum(alone)
+
+
+def test_surprises_cost_where_units_have_nothing_left_to_do() -> None:
+    cost, state = costs(next(iter(CPU.cores.values()))), np.zeros(st.STATES, np.int64)
+    penalty = int(cost[st.C_SURPRISE])
+    assert st.lost(cost, state, 60, 1, 10 * penalty) == 0, "hidden behind ten times the work"
+    assert st.lost(cost, state, 60, 1, 0) == penalty + 60 * cost[st.C_ISSUE]
+    assert st.lost(cost, state, 60, 0, 0) == 60 * cost[st.C_ISSUE]
+    assert state[st.S_SURPRISES] == 2
+    assert state[st.S_LOST] == penalty + 60 * cost[st.C_ISSUE]
+
+
+def test_rows_overlap_as_far_as_the_window_reaches() -> None:
+    """A row of n nonzeros is a chain of n multiply-adds: in a small window rows wait for it, in a large one for loads.
+
+    One tile, so that chains are longer than loads.
+    """
+    works = []
+    for window in (1, 64, 512, 1 << 16):
+        core = override(CPU, {"cores.core[0].window_instructions": window}).cores["core[0]"]
+        call, packed = call_of(Csr(256), weights(64, 256, 1.0, 0), (("tiles", 1),))
+        walk = Walk(costs(core))
+        ticks = 0
+        for blocks in (walk_call(walk, call, 16, packed, AT), walk.flush()):
+            ticks += sum(int(walk.gap[:n].sum()) for n in blocks)
+        works.append(ticks)
+    assert works == sorted(works, reverse=True)
+    chain = 64 * 256 * 4 * st.TICKS
+    assert works[0] >= 0.95 * chain
+    assert works[-1] < 0.7 * chain
+
+
 def step_of(encoding: Encoding, m: int, schedule: Schedule, shape: tuple[int, int] = (256, 256)) -> Step:
     call, packed = call_of(encoding, weights(*shape, 0.2, 3), schedule)
     return layer_step(call, m, "x", "y", packed)
@@ -307,16 +352,16 @@ def test_a_host_makes_a_machine_of_its_measurements() -> None:
     l1, l2, l3 = machine.cache.levels
     assert machine.clock_mhz == 3000
     assert (l1.latency_cycles + l2.latency_cycles, l2.bytes_per_cycle, l2.written_bytes_per_cycle) == (21, 40, 16)
-    assert (l1.latency_cycles + l2.latency_cycles + l3.latency_cycles, l3.bytes_per_cycle) == (120, 5.2)
+    assert (l1.latency_cycles + l2.latency_cycles + l3.latency_cycles, l3.bytes_per_cycle) == (120, 8.0)
     core = machine.cores["core[0]"]
     assert (core.load_bytes_per_cycle, core.mispredict_cycles, core.call_ns) == (100, 18, 1500)
     for key in ("clock_mhz", "cache.levels[2].latency_cycles", "cores.core[1].call_ns"):
         source = machine.source(key)
         assert source is not None
         assert source.kind == "measured"
-    fitted = machine.source("cache.levels[2].bytes_per_cycle")
-    assert fitted is not None
-    assert fitted.kind == "fitted"
+    taken = 4**core.port_overlap + (9 / (100 / 64)) ** core.port_overlap
+    assert taken ** (1 / core.port_overlap) == pytest.approx(64 * 9 * 3 / 240, rel=0.01), "the mixed loop's cycles"
+    assert not [source for source in machine.sources if source.kind == "fitted"]
     with pytest.raises(InputError, match="its latencies were not measured"):
         measured_machine(Peaks(100.0, 10.0, 20.0), HOST)
 
