@@ -33,6 +33,12 @@ def entries(encoding: Encoding, packed: Arrays, shape: tuple[int, int]) -> Entri
     return _ENTRIES[encoding.name](encoding.parameters(), packed, shape)
 
 
+def _lengths(start: NDArray[Any]) -> Index:
+    """Offsets -> what lies between them."""
+    offsets = start.astype(np.int64)
+    return offsets[1:] - offsets[:-1]
+
+
 def _dense(_: Mapping[str, Any], packed: Arrays, shape: tuple[int, int]) -> Entries:
     bits = packed["values"].reshape(shape)
     rows, columns = np.indices(shape)
@@ -56,7 +62,8 @@ def _block(parameters: Mapping[str, Any], packed: Arrays, shape: tuple[int, int]
     """Stored blocks, column by column of each."""
     high, wide = int(parameters["rows"]), int(parameters["cols"])
     blocks = packed["values"].reshape(-1, wide, high)
-    first = np.repeat(np.arange(len(packed["row_start"]) - 1), np.diff(packed["row_start"].astype(np.int64))) * high
+    held = _lengths(packed["row_start"])
+    first = np.repeat(np.arange(len(held)), held) * high
     rows = first[:, None, None] + np.arange(high)[None, None, :] + np.zeros_like(blocks, np.int64)
     columns = packed["columns"].astype(np.int64)[:, None, None] * wide + np.arange(wide)[None, :, None] + rows * 0
     yield rows.ravel(), columns.ravel(), blocks.ravel()
@@ -79,7 +86,7 @@ def _nm(parameters: Mapping[str, Any], packed: Arrays, shape: tuple[int, int]) -
 
 def _window(_: Mapping[str, Any], packed: Arrays, shape: tuple[int, int]) -> Entries:
     """Slots of sixteen rows, whose columns count from where the slot's window begins."""
-    slots = np.diff(packed["group_start"].astype(np.int64))
+    slots = _lengths(packed["group_start"])
     places = np.repeat(np.arange(len(slots)), slots)[:, None] * LANES + np.arange(LANES)
     order = np.append(packed["order"].astype(np.int64), np.zeros(-shape[0] % LANES, np.int64))
     columns = packed["first"].astype(np.int64)[:, None] * LANES + packed["columns"]
