@@ -18,6 +18,7 @@ from spcomp.errors import PlanError
 from spcomp.plan import KernelCall
 from spcomp.sim import cpu_streams as st
 from spcomp.sim import cpu_streams_few as few
+from spcomp.sim import cpu_streams_layout as layout
 
 CHUNK_BYTES = 256 * 1024
 """Sums of the rows of W that are worked on together."""
@@ -209,7 +210,7 @@ def _tiles(
         stop = parts[-1][1] * -(-call.k // LANES)
         bases = _bases(at["x"] + row * call.k * item, xs)
         walk.need(max(body.spare, 64 + columns - body.columns + LANES))
-        yield from walk.run(st.pack, stop, walk.cost, stop, rows, call.k, columns, item, bases)
+        yield from walk.run(layout.pack, stop, walk.cost, stop, rows, call.k, columns, item, bases)
         for lo in range(0, units, step):
             hi = min(lo + step, units)
             base = ys - lo * body.rows * LANES * 4
@@ -221,8 +222,8 @@ def _tiles(
             stop = parts[-1][1] * -(-(end - lo * body.rows) // LANES)
             bases = _bases(ys, at["bias"], at["y"] + row * call.n * item)
             yield from walk.run(
-                st.unpack, stop, walk.cost, stop, rows, call.n, stride, lo * body.rows, end, item, call.epilogue.bias,
-                bases,
+                layout.unpack, stop, walk.cost, stop, rows, call.n, stride, lo * body.rows, end, item,
+                call.epilogue.bias, bases,
             )  # fmt: skip
 
 
