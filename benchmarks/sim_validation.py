@@ -4,7 +4,7 @@ against SCALE-Sim, sparse accelerators against Sparseloop, a GPU against a real 
 python -m benchmarks.sim_validation [--quick] [--only SECTIONS] [--json FILE]
 
 ``dram_cycles_error_reads`` and its like are the worst over the rows of the reference table (``--reference``; without
-it that section says so). ``..._mreq_s`` and ``..._maccess_s`` are millions a second, the best of some runs of one
+it that section says so). ``..._mreq_s`` and ``..._maccess_s`` are millions a CPU second, the best of some runs of one
 block, the kernel being compiled before. A section is one function and one row of ``SECTIONS``.
 """
 
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import sim_accelerators, sim_cpu
+from benchmarks import sim_accelerators, sim_cachegrind, sim_cpu, sim_functional
 from benchmarks.harness import Benchmark, Target, arguments
 from spcomp.sim.parts.cache import CacheLevel, Caches
 from spcomp.sim.parts.dram import Dram, preset
@@ -57,6 +57,8 @@ TARGETS = {
     "systolic_cycles_error": Target(0, "<="),
     "systolic_resnet18_s": Target(2, "<="),
     "systolic_stepped_error": Target(0, "<="),
+    **sim_cachegrind.TARGETS,
+    **sim_functional.TARGETS,
     **sim_cpu.TARGETS,
 }
 
@@ -258,20 +260,22 @@ def pass_packets(network: Network, ends: NDArray[np.int64], arrival: NDArray[np.
 
 
 def best(call: Callable[[], object], quick: bool) -> float:
-    """Seconds of the fastest run; one run before does not count."""
+    """CPU seconds of the fastest run; one run before does not count."""
     call()
     seconds = []
     for _ in range(2 if quick else 5):
-        start = time.perf_counter()
+        start = time.process_time()
         call()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     return min(seconds)
 
 
 SECTIONS: dict[str, Callable[[Benchmark, Any], None]] = {
     "dram": dram,
+    "dram_idle": sim_functional.dram_idle,
     "dram_speed": dram_speed,
     "cachegrind": cachegrind,
+    "kernel_fills": sim_cachegrind.kernel_fills,
     "pycachesim": pycachesim,
     "cache_speed": cache_speed,
     "sparse": sim_accelerators.sparse,
@@ -279,6 +283,7 @@ SECTIONS: dict[str, Callable[[Benchmark, Any], None]] = {
     "systolic": systolic,
     "systolic_stepped": systolic_stepped,
     "noc_speed": noc_speed,
+    "functional": sim_functional.functional,
     "cached_cpu": sim_cpu.cached_cpu,
 }
 

@@ -86,27 +86,26 @@ class CpuState:
         self.turns, self.free = np.zeros(depth, np.int64), np.zeros(depth, np.int64)
         self.stores = np.zeros(self.core.store_buffer, np.int64)
         self.stalls, self.moved, self.hits = (np.zeros(depth, np.int64) for _ in range(3))
-        self.work = 0
+        self.work = self.lost = 0
         self.requests: list[tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]] = []
 
     def take(self, n: int) -> None:
         """Run the first ``n`` accesses that the walk holds."""
         walk = self.walk
-        counted, surprises = int(walk.state[st.S_INSTRUCTIONS]), int(walk.state[st.S_SURPRISES])
+        counted = int(walk.state[st.S_INSTRUCTIONS])
         before = int(self.regs[tm.T_ACCESSES])
         seen = self.caches.access(walk.address[:n], walk.kind[:n] == st.WRITE)
         ticks = int(walk.gap[:n].sum())
-        foreseen = ticks - (surprises - int(walk.state[st.S_TOTAL])) * int(walk.cost[st.C_SURPRISE])
-        each = max(foreseen, 1) / counted if counted else st.TICKS / DEFAULT_RATE
-        walk.state[st.S_INSTRUCTIONS], walk.state[st.S_TOTAL] = 0, surprises
+        each = max(ticks - int(walk.state[st.S_LOST]), 1) / counted if counted else st.TICKS / DEFAULT_RATE
+        self.lost += int(walk.state[st.S_LOST])
+        walk.state[st.S_INSTRUCTIONS] = walk.state[st.S_LOST] = 0
         arrival = np.empty(n, np.int64)
         tm.advance(
             n, walk.kind, walk.gap, seen.level, seen.fetched_ahead, round(self.core.window_instructions * each),
             self.ways, self.regs, self.reads, self.registers, self.turns, self.free, self.stores, self.stalls,
-            self.moved, arrival,
+            self.moved, self.hits, arrival,
         )  # fmt: skip
         self.work += ticks
-        self.hits += np.bincount(seen.level, minlength=len(self.ways))
         if seen.address.size:
             self.requests.append((seen.address, seen.is_write, arrival[seen.access - before]))
 
@@ -126,6 +125,7 @@ def costs(core: Core) -> NDArray[np.int64]:
     found[st.C_SURPRISE] = st.TICKS * core.mispredict_cycles
     found[st.C_LATENCY] = st.TICKS * core.fma_latency_cycles
     found[st.C_WINDOW] = core.window_instructions
+    found[st.C_OVERLAP] = round(100 * core.port_overlap)
     return found
 
 
@@ -200,12 +200,12 @@ def run_cores(
 
 def _snapshot(state: CpuState) -> tuple[NDArray[np.int64], ...]:
     state.requests = []
-    numbers = np.array([state.work, state.walk.state[st.S_SURPRISES]], np.int64)
+    numbers = np.array([state.work, state.walk.state[st.S_SURPRISES], state.lost], np.int64)
     return state.regs.copy(), state.stalls.copy(), state.moved.copy(), state.hits.copy(), numbers
 
 
 def _counted(step: Step, state: CpuState, before: tuple[NDArray[np.int64], ...]) -> CpuStep:
-    regs, stalls, moved, hits, (work, surprises) = before
+    regs, stalls, moved, hits, (work, surprises, lost) = before
     machine, line = state.machine, state.caches.line_bytes
     waited = (state.stalls - stalls) // st.TICKS
     lines, answered = state.moved - moved, state.hits - hits
@@ -218,7 +218,7 @@ def _counted(step: Step, state: CpuState, before: tuple[NDArray[np.int64], ...])
     busy = [int(count * way) // st.TICKS for count, way in zip(lines, state.ways[:, tm.V_LINE], strict=True)]
     causes = {name: int(v) for name, v in zip(state.names, waited, strict=True) if v}
     causes["stores"] = int(state.regs[tm.T_STORE_STALL] - regs[tm.T_STORE_STALL]) // st.TICKS
-    causes["surprises"] = surprised * state.core.mispredict_cycles
+    causes["surprises"] = int(state.lost - lost) // st.TICKS
     causes["dram"] = late
     read = dict(zip(state.names[1:], (int(v) * line for v in lines[1:]), strict=True))
     return CpuStep(

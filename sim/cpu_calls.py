@@ -18,6 +18,7 @@ from spcomp.errors import PlanError
 from spcomp.plan import KernelCall
 from spcomp.sim import cpu_streams as st
 from spcomp.sim import cpu_streams_few as few
+from spcomp.sim import cpu_streams_layout as layout
 
 CHUNK_BYTES = 256 * 1024
 """Sums of the rows of W that are worked on together."""
@@ -70,6 +71,11 @@ class Walk:
             if self.state[st.S_AT] < stop or self.n > len(self.address) - self.spare:
                 yield from self.flush()
 
+    def read(self, address: int) -> None:
+        """One access between streams; :meth:`need` has made room."""
+        self.address[self.n], self.kind[self.n], self.gap[self.n] = address, st.READ, 0
+        self.n += 1
+
     def flush(self) -> Iterator[int]:
         if self.n:
             yield self.n
@@ -100,7 +106,8 @@ def walk_call(
 
     Args:
         packed: the buffers of the weight; of dense weights none are needed.
-        at: byte addresses of ``x``, ``y``, ``bias``, ``scratch`` and of the buffers.
+        at: byte addresses of ``x``, ``y``, ``bias``, ``scratch`` and of the buffers; if known, of ``starts``, where
+            the rows of a chunk begin in each column block.
 
     Raises:
         PlanError: an encoding or a kernel whose stream is not modelled, or a weight whose bytes are not known.
@@ -203,7 +210,7 @@ def _tiles(
         stop = parts[-1][1] * -(-call.k // LANES)
         bases = _bases(at["x"] + row * call.k * item, xs)
         walk.need(max(body.spare, 64 + columns - body.columns + LANES))
-        yield from walk.run(st.pack, stop, walk.cost, stop, rows, call.k, columns, item, bases)
+        yield from walk.run(layout.pack, stop, walk.cost, stop, rows, call.k, columns, item, bases)
         for lo in range(0, units, step):
             hi = min(lo + step, units)
             base = ys - lo * body.rows * LANES * 4
@@ -215,8 +222,8 @@ def _tiles(
             stop = parts[-1][1] * -(-(end - lo * body.rows) // LANES)
             bases = _bases(ys, at["bias"], at["y"] + row * call.n * item)
             yield from walk.run(
-                st.unpack, stop, walk.cost, stop, rows, call.n, stride, lo * body.rows, end, item, call.epilogue.bias,
-                bases,
+                layout.unpack, stop, walk.cost, stop, rows, call.n, stride, lo * body.rows, end, item,
+                call.epilogue.bias, bases,
             )  # fmt: skip
 
 
@@ -233,6 +240,7 @@ class _Csr:
         self.order = packed["order"].astype(np.int64) if self.window else np.zeros((len(self.counts), 0), np.int64)
         self.column = packed["columns"].astype(np.uint16)
         self.items = _bases(packed["values"].itemsize, packed["columns"].itemsize, packed["counts"].itemsize)
+        self.chunks: dict[int, int] = {}
         before = np.cumsum(self.counts, axis=1) - self.counts
         self.starts = before + packed["block_start"].astype(np.int64)[: len(self.counts), None]
         self.spare = 64 + 11 * (4 + int(self.counts.max(initial=0)))
@@ -240,7 +248,10 @@ class _Csr:
     def run(self, lo: int, hi: int, size: int, x: int, y: int, x_stride: int, y_stride: int) -> Iterator[int]:
         n, at, walk = self.call.n, self.at, self.walk
         lo, hi = lo * self.rows, min(hi * self.rows, n)
+        chunk = self.chunks.setdefault(lo, len(self.chunks))
         for block, counts in enumerate(self.counts):
+            if "starts" in at:
+                walk.read(at["starts"] + 8 * (chunk * len(self.counts) + block))
             bases = _bases(
                 x + block * self.width * 64, y, at["values"], at["columns"],
                 at["counts"] + block * n * int(self.items[2]), at.get("order", 0) + block * n,

@@ -4,16 +4,18 @@ Every function appends to a block (``address``, ``kind``, ``gap``): the byte add
 (:data:`READ`, :data:`WRITE`, :data:`AHEAD`), and the work of the core since the access before it, in ticks, of which
 :data:`TICKS` are a cycle. It goes on from ``state[S_AT]`` until it is done or the block has no more than ``spare``
 places left, and returns how many places are filled. What a stream of weights, indices or counts reads again from the
-line that it read last is no access: it hits by construction, and its load is in the work.
+line that it read last is no access: it hits by construction, and its load is in the work. With ``state[S_AGAIN]`` of -1
+it is one, as the order in which lines were used then is the kernel's to the last place.
 
 Loops over a number of turns that varies end as a table of two-bit counters says, by the turn and by how many turns
-the loop took before; what it does not foresee costs ``cost[C_SURPRISE]``.
+the loop took before; what it does not foresee keeps instructions from coming in for ``cost[C_SURPRISE]``.
 """
 
 # mypy: disallow-untyped-defs=False, check-untyped-defs=False
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 READ, WRITE, AHEAD = range(3)
@@ -21,19 +23,20 @@ READ, WRITE, AHEAD = range(3)
 TICKS = 120
 """Ticks a cycle: whole numbers for two, three and six operations a cycle."""
 LINE = 64
+LINE_SHIFT = 6
 AHEAD_ELEMENTS = 1024
 """How far ahead the kernels fetch their weights."""
 
 # Ticks of one operation: a multiply-add or other vector operation, a permute, a load, a store, an instruction; and of
-# a surprise, the latency of a multiply-add; and instructions in flight.
-C_VECTOR, C_PERMUTE, C_LOAD, C_STORE, C_ISSUE, C_SURPRISE, C_LATENCY, C_WINDOW = range(8)
-COSTS = 8
+# a surprise, the latency of a multiply-add; instructions in flight; and a hundred times the exponent of ``ports``.
+C_VECTOR, C_PERMUTE, C_LOAD, C_STORE, C_ISSUE, C_SURPRISE, C_LATENCY, C_WINDOW, C_OVERLAP = range(9)
+COSTS = 9
 
 # Where a stream is: the next row; lines read last; work not yet given to an access; and what was counted.
 (
-    S_AT, S_NEXT, S_VALUE, S_COLUMN, S_COUNT, S_ORDER, S_FETCHED, S_FETCHED2, S_WORK, S_SURPRISES, S_TURNS, S_TOTAL,
-    S_INSTRUCTIONS,
-) = range(13)  # fmt: skip
+    S_AT, S_NEXT, S_VALUE, S_COLUMN, S_COUNT, S_ORDER, S_FETCHED, S_FETCHED2, S_WORK, S_SURPRISES, S_TURNS, S_UNUSED,
+    S_INSTRUCTIONS, S_AGAIN, S_LOST,
+) = range(15)  # fmt: skip
 STATES = 16
 DEEPEST = 64
 """Turns that the table of counters tells apart."""
@@ -48,12 +51,35 @@ def put(address, kind, gap, n, where, what, work):
     return n + 1
 
 
-@njit(inline="always")
+@njit(cache=True)
+def ports(cost, vectors, permutes, loads, stores):
+    """Ticks of a core's units together: a norm of what each takes alone, since they get in each other's way.
+
+    With a large exponent that is the busiest of them; the core's own comes from a loop of loads and multiply-adds.
+    Permutes are among the vector operations: they have one of those units to themselves.
+    """
+    p = cost[C_OVERLAP] / 100
+    total = max(vectors * cost[C_VECTOR], permutes * cost[C_PERMUTE]) ** p
+    total += (loads * cost[C_LOAD]) ** p + (stores * cost[C_STORE]) ** p
+    return np.int64(round(total ** (1 / p)))
+
+
+@njit(cache=True)
 def busiest(cost, vectors, permutes, loads, stores, instructions):
-    """Ticks of the busiest of a core's units."""
-    most = max(vectors * cost[C_VECTOR], permutes * cost[C_PERMUTE])
-    most = max(most, max(loads * cost[C_LOAD], stores * cost[C_STORE]))
-    return max(most, instructions * cost[C_ISSUE])
+    """Ticks of the units, or of bringing the instructions in."""
+    return max(ports(cost, vectors, permutes, loads, stores), instructions * cost[C_ISSUE])
+
+
+@njit(inline="always")
+def lost(cost, state, instructions, surprises, worked):
+    """Ticks by which instructions come in later than the units would have worked on them for ``worked``.
+
+    A surprise stops them from coming in; the units go on with what is in flight.
+    """
+    state[S_SURPRISES] += surprises
+    late = max(0, instructions * cost[C_ISSUE] + surprises * cost[C_SURPRISE] - worked)
+    state[S_LOST] += late if surprises else 0
+    return late
 
 
 @njit(cache=True)
@@ -85,54 +111,54 @@ def csr(
     """
     full = address.size - spare
     row, p = state[S_AT], state[S_NEXT]
-    turn = busiest(cost, size, 0, size + 2, 0, size + 5)
+    turn = ports(cost, size, 0, size + 2, 0)
+    each, unrolled = size + 3, 8 if size == 1 else 4
     moved = 0 if first else size
-    frame = busiest(cost, size if first else 0, 0, moved + 5, size, 16 + moved + size)
+    frame = ports(cost, size if first else 0, 0, moved + 5, size)
     while row < stop and n < full:
         count = counts[row]
-        work = state[S_WORK] + frame
-        instructions = count * (size + 5) + 16 + moved + size
-        chain = count * cost[C_LATENCY] * instructions // max(instructions, cost[C_WINDOW])
-        work += max(0, chain - count * turn - frame)
+        # a loop unrolled, and one for the rest; rows overlap as far as the window reaches
+        instructions = count * each + 3 * (count // unrolled + count % unrolled) + 16 + moved + size
+        chain = count * cost[C_LATENCY] * instructions // (instructions + cost[C_WINDOW])
+        worked = max(chain, count * turn + frame)
         surprises = ends(table, state[S_TURNS], count)
         state[S_TURNS] = count
-        state[S_SURPRISES] += surprises
-        work += surprises * cost[C_SURPRISE]
+        work = state[S_WORK] + worked - count * turn + lost(cost, state, instructions, surprises, worked)
         place = row
         if order.size:
             place = row // window * window + order[row]
-            line = (bases[5] + row) // LINE
+            line = (bases[5] + row) >> LINE_SHIFT
             if line != state[S_ORDER]:
                 n = put(address, kind, gap, n, line * LINE, READ, work)
-                state[S_ORDER], work = line, 0
-        line = (bases[4] + row * items[2]) // LINE
+                state[S_ORDER], work = line | state[S_AGAIN], 0
+        line = (bases[4] + row * items[2]) >> LINE_SHIFT
         if line != state[S_COUNT]:
             n = put(address, kind, gap, n, line * LINE, READ, work)
-            state[S_COUNT], work = line, 0
+            state[S_COUNT], work = line | state[S_AGAIN], 0
         out = bases[1] + place * LINE
         if not first:
             for t in range(size):
                 n = put(address, kind, gap, n, out + t * strides[1], READ, work)
                 work = 0
         for k in range(2):
-            line = (bases[2] + (p + AHEAD_ELEMENTS + 16 * k) * items[0]) // LINE
+            line = (bases[2] + (p + AHEAD_ELEMENTS + 16 * k) * items[0]) >> LINE_SHIFT
             if line > state[S_FETCHED]:
                 n = put(address, kind, gap, n, line * LINE, AHEAD, work)
                 state[S_FETCHED], work = line, 0
-        line = (bases[3] + (p + AHEAD_ELEMENTS) * items[1]) // LINE
+        line = (bases[3] + (p + AHEAD_ELEMENTS) * items[1]) >> LINE_SHIFT
         if line > state[S_FETCHED2]:
             n = put(address, kind, gap, n, line * LINE, AHEAD, work)
             state[S_FETCHED2], work = line, 0
         for _ in range(count):
             work += turn
-            line = (bases[3] + p * items[1]) // LINE
+            line = (bases[3] + p * items[1]) >> LINE_SHIFT
             if line != state[S_COLUMN]:
                 n = put(address, kind, gap, n, line * LINE, READ, work)
-                state[S_COLUMN], work = line, 0
-            line = (bases[2] + p * items[0]) // LINE
+                state[S_COLUMN], work = line | state[S_AGAIN], 0
+            line = (bases[2] + p * items[0]) >> LINE_SHIFT
             if line != state[S_VALUE]:
                 n = put(address, kind, gap, n, line * LINE, READ, work)
-                state[S_VALUE], work = line, 0
+                state[S_VALUE], work = line | state[S_AGAIN], 0
             x = bases[0] + columns[p] * LINE
             for t in range(size):
                 n = put(address, kind, gap, n, x + t * strides[0], READ, work)
@@ -160,10 +186,9 @@ def block(
     full = address.size - spare
     row, p = state[S_AT], state[S_NEXT]
     inside = state[S_ORDER] if state[S_ORDER] > 0 else 0
-    turn = max(
-        cols * busiest(cost, rows * size, 0, rows + size, 0, 2 * rows + rows * size), cols * cost[C_LATENCY]
-    )  # fmt: skip
-    turn += busiest(cost, 0, 0, 3, 0, 8)
+    in_block = cols * (rows * size + size + (rows if size > 1 else 0)) + 7
+    turn = busiest(cost, cols * rows * size, 0, cols * (rows + size) + 1, 0, in_block)
+    turn = max(turn, cols * cost[C_LATENCY])
     last = start.size - 2
     fetched = min(4, (rows * cols + 15) // 16)
     while row < stop and n < full:
@@ -173,21 +198,21 @@ def block(
             frame = busiest(cost, rows * size, 0, 2, rows * size, 12 + 2 * rows * size)
             surprises = ends(table, state[S_TURNS], end - begin)
             state[S_TURNS] = end - begin
-            state[S_SURPRISES] += surprises
-            state[S_WORK] += frame + surprises * cost[C_SURPRISE]
+            instructions = 12 + 2 * rows * size + (end - begin) * in_block
+            state[S_WORK] += frame + lost(cost, state, instructions, surprises, frame + (end - begin) * turn)
             state[S_INSTRUCTIONS] += 12 + 2 * rows * size
             for k in range(2):
                 line = (bases[4] + 4 * (row + k)) // LINE
                 if line != state[S_COUNT]:
                     n = put(address, kind, gap, n, line * LINE, READ, state[S_WORK])
-                    state[S_COUNT], state[S_WORK] = line, 0
+                    state[S_COUNT], state[S_WORK] = line | state[S_AGAIN], 0
         work = state[S_WORK]
         while p < end and n < full:
             work += turn
             line = (bases[3] + 4 * p) // LINE
             if line != state[S_COLUMN]:
                 n = put(address, kind, gap, n, line * LINE, READ, work)
-                state[S_COLUMN], work = line, 0
+                state[S_COLUMN], work = line | state[S_AGAIN], 0
             w = bases[2] + p * rows * cols * item
             for k in range(fetched):
                 line = (w + (AHEAD_ELEMENTS + 16 * k) * item) // LINE
@@ -202,8 +227,8 @@ def block(
                 for line in range((w + c * rows * item) // LINE, (w + (c + 1) * rows * item - 1) // LINE + 1):
                     if line != state[S_VALUE]:
                         n = put(address, kind, gap, n, line * LINE, READ, work)
-                        state[S_VALUE], work = line, 0
-            state[S_INSTRUCTIONS] += cols * (2 * rows + rows * size) + 8
+                        state[S_VALUE], work = line | state[S_AGAIN], 0
+            state[S_INSTRUCTIONS] += in_block
             p += 1
         state[S_WORK] = work
         inside = 1
@@ -274,68 +299,4 @@ def nm(address, kind, gap, n, spare, state, cost, stop, first, size, words, shap
         state[S_INSTRUCTIONS] += rows * ((words[1] - words[0]) * (slots * (size + 5) + 6) + 10 + 2 * size)
         row += rows
     state[S_AT] = row
-    return n
-
-
-@njit(cache=True)
-def pack(address, kind, gap, n, spare, state, cost, stop, m, features, padded, item, bases):
-    """Pieces ``state[S_AT]`` to ``stop`` of sixteen rows by sixteen columns of x, tile by tile, into tiles.
-
-    ``bases``: x of the panel, its tiles. Rows past ``m`` are not read, columns past ``features`` are stored as zeros.
-    """
-    full = address.size - spare
-    at = state[S_AT]
-    across = (features + 15) // 16
-    work_of_one = busiest(cost, 64, 64, 16, 16, 130)
-    while at < stop and n < full:
-        tile, piece = at // across, at % across
-        work = state[S_WORK] + work_of_one
-        for r in range(min(16, m - tile * 16)):
-            x = bases[0] + ((tile * 16 + r) * features + piece * 16) * item
-            last = x + min(16, features - piece * 16) * item - 1
-            for line in range(x // LINE, last // LINE + 1):
-                n = put(address, kind, gap, n, line * LINE, READ, work)
-                work = 0
-        end = padded if piece == across - 1 else piece * 16 + 16
-        for column in range(piece * 16, end):
-            n = put(address, kind, gap, n, bases[1] + (tile * padded + column) * LINE, WRITE, work)
-            work = 0
-        state[S_WORK] = work
-        state[S_INSTRUCTIONS] += 130
-        at += 1
-    state[S_AT] = at
-    return n
-
-
-@njit(cache=True)
-def unpack(address, kind, gap, n, spare, state, cost, stop, m, features, stride, lo, hi, item, bias, bases):
-    """Pieces ``state[S_AT]`` to ``stop`` of sixteen features by sixteen rows of y, tile by tile, out of sums.
-
-    ``bases``: sums of feature ``lo``, bias, y of the panel. ``stride``: rows of a tile of sums. ``bias``: whether one
-    is read.
-    """
-    full = address.size - spare
-    at = state[S_AT]
-    across = (hi - lo + 15) // 16
-    work_of_one = busiest(cost, 80, 64, 17, 16, 150)
-    while at < stop and n < full:
-        tile, piece = at // across, at % across
-        feature = lo + piece * 16
-        width = min(16, hi - feature)
-        work = state[S_WORK] + work_of_one
-        for i in range(width):
-            n = put(address, kind, gap, n, bases[0] + (tile * stride + piece * 16 + i) * LINE, READ, work)
-            work = 0
-        if bias:
-            n = put(address, kind, gap, n, (bases[1] + feature * 4) // LINE * LINE, READ, work)
-            work = 0
-        for r in range(min(16, m - tile * 16)):
-            y = bases[2] + ((tile * 16 + r) * features + feature) * item
-            for line in range(y // LINE, (y + width * item - 1) // LINE + 1):
-                n = put(address, kind, gap, n, line * LINE, WRITE, work)
-                work = 0
-        state[S_WORK] = work
-        state[S_INSTRUCTIONS] += 150
-        at += 1
-    state[S_AT] = at
     return n

@@ -14,7 +14,6 @@ from spcomp.sim.cpu_streams import (
     AHEAD,
     AHEAD_ELEMENTS,
     C_LATENCY,
-    C_SURPRISE,
     LINE,
     READ,
     S_AT,
@@ -25,12 +24,12 @@ from spcomp.sim.cpu_streams import (
     S_INSTRUCTIONS,
     S_NEXT,
     S_ORDER,
-    S_SURPRISES,
     S_TURNS,
     S_WORK,
     WRITE,
     busiest,
     ends,
+    lost,
     put,
 )  # fmt: skip
 
@@ -127,14 +126,14 @@ def window(
             size //= 2
         surprises = ends(table, state[S_TURNS], (end - begin) // (2 if size <= 2 else 1))
         state[S_TURNS] = (end - begin) // (2 if size <= 2 else 1)
-        state[S_SURPRISES] += surprises
-        work += surprises * cost[C_SURPRISE]
         vectors = 3 + choices + size * (2 * permutes if permutes else 1)
         loads = 5 + size * (16 if gathered else 2 * permutes)
         turn = busiest(
             cost, vectors, 2 + choices + size * permutes, loads, 0, 11 + size * (26 if gathered else 3 * permutes)
         )
         turn = max(turn, cost[C_LATENCY] // 2 if size <= 2 else cost[C_LATENCY])
+        instructions = (end - begin) * (11 + size * (26 if gathered else 3 * permutes))
+        work += lost(cost, state, instructions, surprises, (end - begin) * turn)
         for slot in range(begin, end):
             work += turn
             value = bases[2] + slot * 16 * item

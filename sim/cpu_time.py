@@ -27,7 +27,7 @@ MOST_REGISTERS = 256
 
 @njit(cache=True)
 def advance(
-    n, kind, gap, had, ahead, window, levels, regs, reads, registers, turns, free, stores, stalls, moved, arrival
+    n, kind, gap, had, ahead, window, levels, regs, reads, registers, turns, free, stores, stalls, moved, hits, arrival
 ):  # fmt: skip
     """Time for ``n`` accesses.
 
@@ -38,13 +38,14 @@ def advance(
             its miss registers are free, and which is next; ``free``: when the way from each level is.
         stores: ring of when stores leave their buffer.
         stalls: ticks waited for reads from each level, added to.
-        moved: lines that went each way, added to.
+        moved: lines that went each way, added to; ``hits``: accesses that each level answered, too.
         arrival: of each access, when it was issued.
     """
     now, work, head, tail = regs[T_NOW], regs[T_WORK], regs[T_HEAD], regs[T_TAIL]
     depth = levels.shape[0]
     buffer = regs[T_BUFFER]
     limit = reads[head % READS, 0] + window if tail > head else work + (1 << 60)
+    near = 0
     for i in range(n):
         now += gap[i]
         work += gap[i]
@@ -58,7 +59,9 @@ def advance(
         lv = had[i]
         arrival[i] = now
         if lv == 0:
+            near += 1
             continue
+        hits[lv] += 1
         start = now
         for k in range(lv):
             if levels[k, V_MSHRS] > 0:
@@ -98,6 +101,7 @@ def advance(
             regs[T_STORES] += 1
     regs[T_NOW], regs[T_WORK], regs[T_HEAD], regs[T_TAIL] = now, work, head, tail
     regs[T_ACCESSES] += n
+    hits[0] += near
 
 
 @njit(cache=True)

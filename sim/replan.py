@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,9 @@ from spcomp.encodings.table import parse_encoding
 from spcomp.errors import InputError
 from spcomp.plan import KernelCall, KernelPlan
 from spcomp.sim.machines.schema import Machine
+from spcomp.sim.parts.gpu import streaming_bytes_per_second
 from spcomp.sim.simulate import only, place_for, run, runner_for
+from spcomp.sim.step_cost import Phase
 from spcomp.sim.workload import Step, Workload
 from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, SparsityFacts
 from spcomp.sparsity.measure import measure
@@ -112,12 +115,20 @@ def _choose(
 
 
 def _cycles(alone: Workload, machine: Machine) -> int:
-    if machine.gpu is not None or (machine.mac_array is not None and machine.dram is None):
+    if machine.gpu is not None or machine.mac_array is not None:
         cost = runner_for(machine, place_for(machine, alone)).cost(alone.steps[0])
-        return sum(p.busy_cycles for p in cost.phases)
+        return sum(max(p.busy_cycles, _moving(p, machine)) for p in cost.phases)
     if machine.encodings.runs == ["dense"]:
         return 0  # nothing to choose from
     return sum(s.cycles for s in run(alone, machine).steps)
+
+
+def _moving(phase: Phase, machine: Machine) -> int:
+    """Cycles of an array's phase at the rate at which its memory streams."""
+    if machine.dram is None or machine.gpu is not None:
+        return 0
+    moved = sum(span.nbytes for span in (*phase.reads, *phase.writes))
+    return ceil(moved / (streaming_bytes_per_second(machine.dram) * machine.cycle_fs * 1e-15))
 
 
 def candidates(machine: Machine, facts: SparsityFacts) -> Iterator[Encoding]:

@@ -18,6 +18,7 @@ from spcomp.api import compile as compile_model
 from spcomp.capture import Example
 from spcomp.compiled import CompiledModule, Parts
 from spcomp.errors import InputError
+from spcomp.functional import run_functional
 from spcomp.options import Policy
 from spcomp.plan import KernelPlan
 from spcomp.report.simulated import RunFacts, SimReport
@@ -42,6 +43,7 @@ def simulate(
     replan: bool = False,
     seed: int = 0,
     timeline: bool = False,
+    functional: bool = False,
     name: str = "",
     progress: Callable[[int, int, str], None] | None = None,
     **overrides: Any,
@@ -53,12 +55,14 @@ def simulate(
             :func:`spcomp.compile` does, on this host. A compiled model, a plan or a workload
             runs as it is, or is refused; ``replan=True`` plans those anew that bring their weights.
         machine: a preset's name (``"gpu_h200"``), a path to a YAML file, or a :class:`Machine`.
-        inputs: a tensor, a tuple of arguments, or a dict of keyword arguments; only their sizes matter. A compiled
-            model without any runs at the sizes that it was compiled for.
+        inputs: a tensor, a tuple of arguments, or a dict of keyword arguments; only their sizes matter
+            (unless ``functional``). A compiled model without any runs at the sizes that it was compiled for.
         rows: of a plan, how many rows M each layer meets.
         replan: give each layer the encoding in which this machine takes the fewest simulated cycles.
         seed: of what is random in a machine.
         timeline: keep a trace for ``report.save_trace``.
+        functional: compute the model too, every layer as the machine does, from ``inputs`` and the packed bytes:
+            ``report.functional`` has the outputs, and each layer's error against the reference and multiplications.
         name: of the model, in the report.
         progress: called with steps done, steps in all, and the name of the next.
         overrides: keys of the machine: ``**{"dram.channels": 8}``.
@@ -73,7 +77,11 @@ def simulate(
     """
     found = _machine(machine)
     chosen_machine = override(found, overrides) if overrides else found
-    workload = _workload(model, inputs, rows, "auto" if chosen_machine.cores else "off")
+    parts, flat = _parts(model, inputs, "auto" if chosen_machine.cores else "off")
+    if functional and (parts is None or inputs is None):
+        missing = "no inputs" if parts is not None else "a plan or a workload, which computes nothing"
+        raise InputError("simulate with functional=True", missing, "a model and inputs=torch.randn(1, 128, 768)")
+    workload = _workload(model, rows) if parts is None else workload_of(parts, flat)
     began = time.perf_counter()
     notes: tuple[str, ...] = ()
     fresh = isinstance(model, nn.Module) and not isinstance(model, CompiledModule) and not chosen_machine.cores
@@ -81,6 +89,7 @@ def simulate(
         workload, choices = plan_anew(workload, chosen_machine)
         notes = _told(choices, chosen_machine)
     result = run(workload, chosen_machine, seed=seed, timeline=timeline, progress=progress)
+    computed = run_functional(parts, flat, workload, chosen_machine) if functional and parts is not None else None
     label = name or workload.name or _class_name(model)
     return SimReport(
         machine=chosen_machine.name,
@@ -94,6 +103,7 @@ def simulate(
         notes=(*notes, *result.notes),
         versions=dict(_versions()),
         energy_nodes=result.energy_nodes,
+        functional=computed,
         trace=None if result.timeline is None else trace_events(result.timeline, f"{label} on {chosen_machine.name}"),
         ran=RunFacts(
             datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), platform.node(),
@@ -123,8 +133,19 @@ def _machine(machine: str | Path | Machine) -> Machine:
     return read if read.name != "machine" else read.model_copy(update={"name": path.stem})
 
 
-def _workload(model: Any, inputs: Any, rows: int | None, policy: Policy) -> Workload:
-    """``policy``: of compiling a model; dense where a machine packs the weights anew."""
+def _parts(model: Any, inputs: Any, policy: Policy) -> tuple[Parts | None, list[Any]]:
+    """A model's parts and its inputs; ``policy``: of compiling it; dense where a machine packs the weights anew."""
+    if isinstance(model, CompiledModule):
+        return model.parts, _flat(model.parts, inputs)
+    if not isinstance(model, nn.Module):
+        return None, []
+    if inputs is None:
+        raise InputError(f"simulate a {type(model).__name__}", "no inputs", "inputs=torch.randn(1, 128, 768)")
+    compiled = compile_model(model, Example.of(inputs), policy=policy, engine="eager", guard=False)
+    return compiled.parts, _flat(compiled.parts, inputs)
+
+
+def _workload(model: Any, rows: int | None) -> Workload:
     match model:
         case Workload():
             return model
@@ -132,13 +153,6 @@ def _workload(model: Any, inputs: Any, rows: int | None, policy: Policy) -> Work
             if rows is None:
                 raise InputError("simulate a plan", "no number of rows", "rows=128")
             return of_plan(model, rows)
-        case CompiledModule():
-            return workload_of(model.parts, _flat(model.parts, inputs))
-        case nn.Module():
-            if inputs is None:
-                raise InputError(f"simulate a {type(model).__name__}", "no inputs", "inputs=torch.randn(1, 128, 768)")
-            compiled = compile_model(model, Example.of(inputs), policy=policy, engine="eager", guard=False)
-            return workload_of(compiled.parts, _flat(compiled.parts, inputs))
     found = f"a {type(model).__name__}"
     raise InputError("simulate", found, "an nn.Module, a compiled model, a KernelPlan with rows=, or a Workload")
 

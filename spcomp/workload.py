@@ -50,7 +50,7 @@ def workload_of(parts: Parts, flat: Sequence[Any], name: str = "") -> Workload:
 
     Raises :class:`~spcomp.errors.InputError` where no program takes them.
     """
-    program = _taking(parts, flat)
+    program = program_for(parts, flat)
     sizes = _Sizes(program.gm)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     given = [mode.from_tensor(parts.tensors[n], static_shapes=True) for n in program.lifted]
@@ -67,7 +67,8 @@ def workload_of(parts: Parts, flat: Sequence[Any], name: str = "") -> Workload:
     return Workload(tuple(s for s in steps if s is not None), parts.plan.digest, name)
 
 
-def _taking(parts: Parts, flat: Sequence[Any]) -> Program:
+def program_for(parts: Parts, flat: Sequence[Any]) -> Program:
+    """The program that takes these flat inputs. Raises :class:`~spcomp.errors.InputError` where none does."""
     reason = ""
     for program in parts.programs:
         found = program.signature.mismatch(list(flat))

@@ -84,6 +84,44 @@ def test_pieces_are_the_whole_and_runs_repeat(extra: str, timed: str) -> None:
     assert (whole.cycles, whole.stalled_cycles) == (pieces.cycles, pieces.stalled_cycles)
 
 
+fast_levels = st.lists(
+    st.builds(
+        lambda sets_log, ways, prefetch, degree: CacheLevel(
+            (1 << sets_log) * ways * 64, ways, prefetch=prefetch, degree=degree
+        ),
+        st.integers(0, 5),
+        st.integers(1, 16),
+        st.sampled_from(["none", "next_line"]),
+        st.integers(1, 5),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(fast_levels, st.integers(0, 10**6), st.integers(1, 900), st.sampled_from([None, 1 << 20, 1 << 46]))
+@settings(max_examples=150, deadline=None)
+def test_the_fast_loop_gives_what_the_general_one_gives(
+    levels: list[CacheLevel], seed: int, n: int, far: int | None
+) -> None:
+    """Also where an address comes that is too far for its tags: it hands over what it holds."""
+    addresses, writes = stream(3 * n, seed, 1 << 15)
+    sizes = np.random.default_rng(seed).integers(1, 100, 3 * n)
+    if far is not None:
+        addresses[2 * n :] += far
+    fast, general = Caches(levels), Caches(levels)
+    assert fast._sets is not None
+    general._sets = None
+    for part in (slice(0, n), slice(n, 3 * n)):
+        blocks = [c.access(addresses[part], writes[part], sizes[part]) for c in (fast, general)]
+        for name in ("level", "fetched_ahead", "address", "is_write", "access", "cycle"):
+            assert getattr(blocks[0], name).tolist() == getattr(blocks[1], name).tolist(), name
+    assert fast.counts() == general.counts()
+    assert (fast._sets is None) == (far == 1 << 46)
+    assert fast.flush().tolist() == general.flush().tolist()
+    assert fast.access(addresses).level.tolist() == general.access(addresses).level.tolist()
+
+
 def test_random_replacement_follows_its_seed() -> None:
     addresses, _ = stream(5000, 2)
     hits = {

@@ -200,7 +200,7 @@ def timed(levels: list[list[int]], had: list[int], kinds: list[int], gaps: list[
         n, np.array(kinds, np.uint8), np.array(gaps), np.array(had, np.uint8), np.zeros(n, np.bool_), window,
         np.array(levels), regs, reads, np.zeros((depth, cpu_time.MOST_REGISTERS), np.int64), np.zeros(depth, np.int64),
         np.zeros(depth, np.int64), np.zeros(4, np.int64), np.zeros(depth, np.int64), np.zeros(depth, np.int64),
-        np.zeros(n, np.int64),
+        np.zeros(depth, np.int64), np.zeros(n, np.int64),
     )  # fmt: skip
     cpu_time.drain(regs, reads)
     return int(regs[cpu_time.T_NOW])
@@ -307,16 +307,16 @@ def test_a_host_makes_a_machine_of_its_measurements() -> None:
     l1, l2, l3 = machine.cache.levels
     assert machine.clock_mhz == 3000
     assert (l1.latency_cycles + l2.latency_cycles, l2.bytes_per_cycle, l2.written_bytes_per_cycle) == (21, 40, 16)
-    assert (l1.latency_cycles + l2.latency_cycles + l3.latency_cycles, l3.bytes_per_cycle) == (120, 5.2)
+    assert (l1.latency_cycles + l2.latency_cycles + l3.latency_cycles, l3.bytes_per_cycle) == (120, 8.0)
     core = machine.cores["core[0]"]
     assert (core.load_bytes_per_cycle, core.mispredict_cycles, core.call_ns) == (100, 18, 1500)
     for key in ("clock_mhz", "cache.levels[2].latency_cycles", "cores.core[1].call_ns"):
         source = machine.source(key)
         assert source is not None
         assert source.kind == "measured"
-    fitted = machine.source("cache.levels[2].bytes_per_cycle")
-    assert fitted is not None
-    assert fitted.kind == "fitted"
+    taken = 4**core.port_overlap + (9 / (100 / 64)) ** core.port_overlap
+    assert taken ** (1 / core.port_overlap) == pytest.approx(64 * 9 * 3 / 240, rel=0.01), "the mixed loop's cycles"
+    assert not [source for source in machine.sources if source.kind == "fitted"]
     with pytest.raises(InputError, match="its latencies were not measured"):
         measured_machine(Peaks(100.0, 10.0, 20.0), HOST)
 

@@ -111,7 +111,7 @@ def test_equal_runs_give_equal_bytes(name: str) -> None:
 
 
 WIDER = (
-    *((name, "dram.channels", 2) for name in (*SYSTOLIC, "gpu_a100", "gpu_h200")),
+    *((name, "dram.channels", 2) for name in (*SYSTOLIC, *ARRAYS, "gpu_a100", "gpu_h200")),
     *((name, "mac_array.buffer_read_bytes_per_cycle", 84) for name in ARRAYS),
     ("gpu_a100", "gpu.l2_read_bytes_per_cycle", 10240), ("systolic_ws", "vector.lanes", 64),
 )  # fmt: skip
@@ -124,12 +124,27 @@ def test_twice_the_bandwidth_never_costs_cycles(name: str, key: str, value: int)
     wider = spcomp.simulate(workload, name, **{key: value})
     assert wider.cycles <= report.cycles
     assert wider.settings == {key: str(value)}
-    if name in SYSTOLIC:  # a short step may meet a refresh that it missed before
+    if name in (*SYSTOLIC, *ARRAYS):  # a short step may meet a refresh that it missed before
         calm = {"dram.refresh": "none"}
         report, wider = (spcomp.simulate(workload, name, **calm, **more) for more in ({}, {key: value}))
     for one, two in zip(report.steps, wider.steps, strict=True):
         assert two.cycles <= one.cycles * 1.01 + 2, one.name
         assert two.executed_macs == one.executed_macs
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_wait_for_memory_where_a_layer_reads_more_than_it_multiplies(name: str) -> None:
+    """A token at a time the weight passes once; with 512 of them the array is what takes time."""
+    few, many = (spcomp.simulate(alone(m, 512, 512), name).steps[0] for m in (1, 512))
+    for step in (few, many):
+        check_step(step)
+    assert few.memory_cycles[DRAM] > 2 * few.compute_cycles
+    assert few.stalls[DRAM] > few.cycles // 2
+    assert many.stalls.get(DRAM, 0) < many.cycles // 2
+    rate = load_machine(name).dram.config().peak_bytes_per_second  # type: ignore[union-attr]
+    assert few.memory_cycles[DRAM] >= 512 * 512 * load_machine(name).clock_mhz * 1e6 / rate
+    free = spcomp.simulate(alone(1, 512, 512), name, **{"dram.channels": 64}).steps[0]
+    assert free.cycles < few.cycles // 2
 
 
 def test_2_4_halves_products_and_not_what_says_where_they_are() -> None:
@@ -279,7 +294,9 @@ def test_convolutions_and_gathers() -> None:
 def test_a_mac_array_with_memory(tmp_path: Path) -> None:
     path = tmp_path / "stc_hbm.yaml"
     path.write_text("preset: stc_2_4\ndram: {preset: HBM2_2400, channels: 1}\n")
-    workload, bare = planned("stc_2_4")
+    workload, _ = planned("stc_2_4")
+    bare = spcomp.simulate(workload, load_machine("stc_2_4").model_copy(update={"dram": None}))
+    assert "take no time" in " ".join(bare.notes)
     slow, fast = spcomp.simulate(workload, path), spcomp.simulate(workload, path, **{"dram.channels": 8})
     places = Places.of(workload, 1)
     for step, s, without in zip(workload.steps, slow.steps, bare.steps, strict=True):

@@ -44,6 +44,10 @@ class Core(Vector):
     store_buffer: Positive = 112
     """Stores that have not reached the cache."""
     mispredict_cycles: Positive = 17
+    """Without new instructions."""
+    port_overlap: Annotated[float, Field(ge=1, le=16)] = 2.0
+    """Exponent of the norm that says how long units take that work side by side: 1, one after the other; 16, as long as
+    the busiest alone."""
     call_ns: NotNegative = 0
     """Entering one compiled function."""
 

@@ -1,8 +1,7 @@
-"""`cached_cpu` as a host was measured: :func:`measured_machine`. One constant in it is calibrated."""
+"""`cached_cpu` as a host was measured: :func:`measured_machine`. All it takes comes from loops of their own."""
 
 from __future__ import annotations
 
-from spcomp.cost.cycles import CALIBRATED
 from spcomp.errors import InputError
 from spcomp.sim.machines.load import load_machine, override
 from spcomp.sim.machines.schema import Machine, SourceOf
@@ -11,8 +10,23 @@ from spcomp.targets.peaks import Peaks
 
 LOOPS = "pointer chases, reads and writes of working sets within each level; spcomp/codegen/probe.py"
 
-STREAMS = ("cache.levels[2].bytes_per_cycle", "cache.memory_bytes_per_cycle")
-"""Of these, streams of weights reach a share that is the one calibrated constant, that of the analytic model."""
+MIXED = 8
+"""Multiply-adds of a turn of the probe's loop that mixes them with loads, each with a load of its own, and one more."""
+
+
+def port_overlap(peaks: Peaks, fma_units: int, loads_per_cycle: float) -> float:
+    """The exponent by which loads and multiply-adds take, side by side, what the probe's mixed loop takes.
+
+    ``(multiply-adds ** p + loads ** p) ** (1 / p)`` cycles, by bisection; from 1 to 16.
+    """
+    apart = MIXED / fma_units, (MIXED + 1) / loads_per_cycle
+    together = 64 * (MIXED + 1) * peaks.ghz / peaks.mixed_loads_gb_s
+    low, high = 1.0, 16.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        took = sum(v**middle for v in apart) ** (1 / middle)
+        low, high = (middle, high) if took > together else (low, middle)
+    return round(low, 2)
 
 
 def measured_machine(peaks: Peaks, host: HostCpu, base: str = "cached_cpu") -> Machine:
@@ -33,7 +47,6 @@ def measured_machine(peaks: Peaks, host: HostCpu, base: str = "cached_cpu") -> M
     preset = load_machine(base)
     assert preset.cache is not None
     near = preset.cache.levels[0].latency_cycles
-    share = CALIBRATED["stream"].value
     middle = max(1, round(peaks.l2_latency_ns * ghz) - near)
     far = max(1, round(peaks.l3_latency_ns * ghz) - near - middle)
     settings: dict[str, object] = {
@@ -42,22 +55,19 @@ def measured_machine(peaks: Peaks, host: HostCpu, base: str = "cached_cpu") -> M
         "cache.levels[2].latency_cycles": far,
         "cache.levels[1].bytes_per_cycle": round(peaks.l2_gb_s / ghz, 2),
         "cache.levels[1].written_bytes_per_cycle": round(peaks.l2_write_gb_s / ghz, 2),
-        "cache.levels[2].bytes_per_cycle": round(share * peaks.cache_gb_s / ghz, 2),
-        "cache.memory_bytes_per_cycle": round(share * peaks.stream_gb_s / ghz, 2),
+        "cache.levels[2].bytes_per_cycle": round(peaks.cache_gb_s / ghz, 2),
+        "cache.memory_bytes_per_cycle": round(peaks.stream_gb_s / ghz, 2),
     }
     for k, size in enumerate((host.l1d_bytes, host.l2_bytes, host.l3_bytes)):
         if size:
             way = preset.cache.levels[k].ways * preset.cache.levels[k].line_bytes
             settings[f"cache.levels[{k}].size_bytes"] = way << max(0, (size // way).bit_length() - 1)
     for name in preset.cores:
-        loads = min(128, round(max(peaks.l1_gb_s, peaks.mixed_loads_gb_s) / ghz))
-        settings[f"cores.{name}.load_bytes_per_cycle"] = max(1, loads)
+        loads = max(1, min(128, round(peaks.l1_gb_s / ghz)))
+        settings[f"cores.{name}.load_bytes_per_cycle"] = loads
+        settings[f"cores.{name}.port_overlap"] = port_overlap(peaks, preset.cores[name].fma_units, loads / 64)
         settings[f"cores.{name}.mispredict_cycles"] = max(1, round(peaks.cycles(peaks.mispredict_ns, 17)))
         settings[f"cores.{name}.call_ns"] = round(1000 * peaks.call_us, 1)
     made = override(preset, settings)
-    sources = [
-        *made.sources,
-        SourceOf(keys=[k for k in settings if k not in STREAMS], source=LOOPS, kind="measured"),
-        SourceOf(keys=list(STREAMS), source=f"{LOOPS}; times {share}: {CALIBRATED['stream'].source}", kind="fitted"),
-    ]
+    sources = [*made.sources, SourceOf(keys=list(settings), source=LOOPS, kind="measured")]
     return made.model_copy(update={"sources": sources})

@@ -7,10 +7,9 @@ What is modelled and what is not: ``docs/simulation.md``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,139 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 from spcomp.errors import InputError
 from spcomp.sim.parts import cache_layout as at
 from spcomp.sim.parts.cache_kernel import run
+from spcomp.sim.parts.cache_level import INCLUSIONS, PREFETCHERS, REPLACEMENTS, CacheLevel, LevelCounts
+from spcomp.sim.parts.cache_lru_state import LruSets
 
 __all__ = ["Accesses", "CacheLevel", "Caches", "LevelCounts"]
 
 Array: TypeAlias = NDArray[np.int64]
-REPLACEMENTS = ("lru", "plru", "random")
-INCLUSIONS = ("non_inclusive", "inclusive", "exclusive")
-PREFETCHERS = ("none", "next_line", "stride")
-MAX_DEGREE = 64
 BLOCK = 1 << 20
 """Memory requests that are gathered before they are copied out."""
-
-
-@dataclass(frozen=True)
-class CacheLevel:
-    """One level.
-
-    Args:
-        size_bytes: of one copy.
-        ways: lines in a set; a power of two for ``plru``.
-        line_bytes: the same in all levels of a hierarchy.
-        replacement: ``lru``, ``plru`` (a tree of bits) or ``random`` (seeded).
-        write_back: dirty lines are written when they are evicted; else every store goes on to the next level at once.
-        write_allocate: a store that misses fetches its line; else it goes on to the next level.
-        inclusion: ``inclusive``: what it evicts leaves all levels above. ``exclusive``: it holds what the level above
-            evicted, and gives up what is read. ``non_inclusive``: neither.
-        shared: by all cores; else each has a copy.
-        mshrs: how many lines may be under way at once; 0: any number.
-        latency_cycles: of a lookup.
-        prefetch: ``next_line`` (on a miss, or when a line that was prefetched is first used) or ``stride`` (after
-            two equal strides within a page of 4 KiB).
-        degree: lines to prefetch at once.
-    """
-
-    size_bytes: int
-    ways: int
-    line_bytes: int = 64
-    replacement: str = "lru"
-    write_back: bool = True
-    write_allocate: bool = True
-    inclusion: str = "non_inclusive"
-    shared: bool = True
-    mshrs: int = 0
-    latency_cycles: int = 0
-    prefetch: str = "none"
-    degree: int = 1
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """``32k,8,64`` is 32 KiB, 8 ways, lines of 64 bytes; then, if wanted, any of ``lru plru random write_through
-        no_allocate inclusive exclusive private next_line stride``, ``mshrs=N``, ``latency=N`` and ``degree=N``.
-
-        Raises:
-            InputError: what this cannot be read as.
-        """
-        asked = f"read the cache level {text!r}"
-        parts = [p.strip().lower() for p in text.split(",")]
-        size = re.fullmatch(r"(\d+)([kmg]?)i?b?", parts[0])
-        if size is None or len(parts) < 2 or not all(p.isdigit() for p in parts[1:3]):
-            raise InputError(asked, "no size, ways and line", "32k,8,64")
-        made: dict[str, int | str | bool] = {}
-        for word in parts[3:]:
-            name, _, number = word.partition("=")
-            if word in REPLACEMENTS:
-                made["replacement"] = word
-            elif word in INCLUSIONS:
-                made["inclusion"] = word
-            elif word in PREFETCHERS:
-                made["prefetch"] = word
-            elif word in ("write_through", "no_allocate", "private"):
-                made[{"write_through": "write_back", "no_allocate": "write_allocate", "private": "shared"}[word]] = (
-                    False
-                )
-            elif name in ("mshrs", "latency", "degree") and number.isdigit():
-                made["latency_cycles" if name == "latency" else name] = int(number)
-            else:
-                known = [*REPLACEMENTS, *INCLUSIONS, *PREFETCHERS, "write_through", "no_allocate", "private", "mshrs=8"]
-                raise InputError(asked, f"{word!r} says nothing", f"one of {', '.join(known)}, latency=4, degree=2")
-        bytes_ = int(size[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[size[2]]
-        return cls(bytes_, int(parts[1]), int(parts[2]) if len(parts) > 2 else 64, **made)  # type: ignore[arg-type]
-
-    @property
-    def sets(self) -> int:
-        return self.size_bytes // (self.ways * self.line_bytes)
-
-    def check(self) -> None:
-        """Raise :class:`InputError` where no such level can be."""
-        asked = f"build a cache of {self.size_bytes} bytes, {self.ways} ways, lines of {self.line_bytes} bytes"
-        for name in ("size_bytes", "ways", "line_bytes"):
-            if getattr(self, name) < 1:
-                raise InputError(asked, f"{name} is {getattr(self, name)}", f"{name} of at least 1")
-        if self.line_bytes & (self.line_bytes - 1):
-            raise InputError(asked, f"lines of {self.line_bytes} bytes", "a power of two")
-        if self.sets * self.ways * self.line_bytes != self.size_bytes or self.sets & (self.sets - 1) or not self.sets:
-            exact = self.size_bytes / (self.ways * self.line_bytes)
-            way = self.ways * self.line_bytes
-            near = way << max(0, round(np.log2(max(1.0, exact))))
-            raise InputError(asked, f"{exact:g} sets, no power of two", f"size_bytes={near}")
-        for name, choices in (("replacement", REPLACEMENTS), ("inclusion", INCLUSIONS), ("prefetch", PREFETCHERS)):
-            if getattr(self, name) not in choices:
-                raise InputError(asked, f"{name} is {getattr(self, name)!r}", ", ".join(choices))
-        if self.replacement == "plru" and (self.ways & (self.ways - 1) or self.ways > 32):
-            raise InputError(asked, f"a tree over {self.ways} ways", "2, 4, 8, 16 or 32 ways, or lru")
-        if self.mshrs < 0 or self.latency_cycles < 0:
-            raise InputError(asked, "negative mshrs or latency_cycles", "0 or more")
-        if not 1 <= self.degree <= MAX_DEGREE:
-            raise InputError(asked, f"degree is {self.degree}", f"1 to {MAX_DEGREE}")
-
-
-@dataclass(frozen=True)
-class LevelCounts:
-    """What one level has seen. Reads include those that a level above or a prefetcher asks for."""
-
-    read_hits: int
-    read_misses: int
-    write_hits: int
-    write_misses: int
-    writebacks: int
-    """Dirty lines evicted."""
-    evictions: int
-    invalidations: int
-    """Lines taken out because an inclusive level below evicted them."""
-    prefetches: int
-    useful_prefetches: int
-    victims: int
-    """Lines that the level above handed down."""
-
-    @property
-    def hits(self) -> int:
-        return self.read_hits + self.write_hits
-
-    @property
-    def misses(self) -> int:
-        return self.read_misses + self.write_misses
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,6 +108,8 @@ class Caches:
         self._streams = np.full((len(levels), cores, 4, at.STREAMS), -1, np.int64)
         most = max(1, *(level.mshrs for level in levels))
         self._mshrs = np.full((len(levels), cores, 2, most), -1, np.int64)
+        fits = cores == 1 and not timed and not whole_accesses
+        self._sets = LruSets.of(levels) if fits else None
 
     def access(
         self,
@@ -258,6 +134,12 @@ class Caches:
         lengths = np.ascontiguousarray([] if sizes is None else sizes, np.int64).ravel()
         cores = np.ascontiguousarray([] if core is None else core, np.int64).ravel()
         self._check_block(where, writes, lengths, cores, (is_write, sizes, core))
+        if (
+            self._sets is not None
+            and where.size
+            and not self._sets.holds(int(where.max()), int(lengths.max(initial=0)))
+        ):
+            self._leave_sets()
         had = np.zeros(where.size, np.uint8)
         if self._out.shape[1] < min(where.size, BLOCK) + at.SPARE:
             self._out = np.zeros((4, min(where.size, BLOCK) + 2 * at.SPARE), np.int64)
@@ -265,10 +147,14 @@ class Caches:
         done = 0
         while done < where.size:
             self._registers[at.R_OUT] = 0
-            done = run(
-                self._common, self._table, self._entries, self._tree, self._registers, self._counts, self._pending,
-                self._out, self._streams, self._mshrs, where, writes, lengths, cores, had, done,
-            )  # fmt: skip
+            state = (self._registers, self._counts, self._pending, self._out)
+            if self._sets is not None:
+                done = self._sets.run(state, where, writes, lengths, had, done)
+            else:
+                done = run(
+                    self._common, self._table, self._entries, self._tree, *state, self._streams, self._mshrs, where,
+                    writes, lengths, cores, had, done,
+                )  # fmt: skip
             pieces.append(self._out[:, : self._registers[at.R_OUT]].copy())
         out = np.concatenate(pieces, axis=1) if pieces else np.zeros((4, 0), np.int64)
         ahead = had >= at.FIRST_USE
@@ -284,9 +170,17 @@ class Caches:
 
     def flush(self) -> Array:
         """Empty all levels; returns the byte addresses of the lines that were dirty, sorted: they go to memory."""
+        if self._sets is not None:
+            self._leave_sets()
         dirty = self._entries[(self._entries != at.EMPTY) & (self._entries & at.DIRTY > 0)] >> 2
         self._entries[:] = at.EMPTY
         return np.unique(dirty) * self.line_bytes
+
+    def _leave_sets(self) -> None:
+        """Go on with the kernel for all hierarchies, which holds any address."""
+        assert self._sets is not None
+        self._entries[:] = self._sets.entries()
+        self._sets = None
 
     def counts(self) -> tuple[LevelCounts, ...]:
         """Of each level, since the hierarchy was made."""

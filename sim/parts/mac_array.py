@@ -149,19 +149,16 @@ def simulate(
     run = _run_dual if config.front_end == "dual_side" else _run_stationary
     tried = (run(tiled, gemm, weights, x, dtype) for tiled in tilings(config))
     best = min(tried, key=lambda result: result.cycles)
-    return replace(best, output=multiply(weights, x)) if functional else best
+    return replace(best, output=multiply(weights.values, weights.nonzero, x)) if functional else best
 
 
-def multiply(weights: Weights, x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[M, N]: x @ W.T in float64; a zero weight is skipped, whatever it would be multiplied with."""
-    finite = np.isfinite(x)
-    if finite.all():
-        return x @ weights.values.T
-    y: NDArray[np.float64] = np.where(finite, x, 0.0) @ weights.values.T
-    for column in np.flatnonzero(~finite.all(axis=0)):
-        odd = np.flatnonzero(~finite[:, column])
-        rows = np.flatnonzero(weights.nonzero[:, column])
-        y[np.ix_(odd, rows)] += np.multiply.outer(x[odd, column], weights.values[rows, column])
+def multiply(values: NDArray[np.float64], nonzero: NDArray[np.bool_], x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[M, N]: x @ values.T in float64; a weight that is not ``nonzero`` is skipped, whatever it would meet."""
+    plain = np.isfinite(x).all(axis=0)
+    with np.errstate(invalid="ignore"):  # infinities meet zeros and each other, as they may
+        y: NDArray[np.float64] = x[:, plain] @ values[:, plain].T
+        for column in np.flatnonzero(~plain):
+            y += np.where(nonzero[:, column], np.multiply.outer(x[:, column], values[:, column]), 0.0)
     return y
 
 

@@ -11,6 +11,7 @@ import typer
 
 from spcomp.cli import options as o
 from spcomp.cli.console import stdout, steps
+from spcomp.cli.examples import parse_example
 from spcomp.cli.named import resolve
 from spcomp.cli.sim import read_settings
 from spcomp.errors import InputError
@@ -31,6 +32,9 @@ def simulate_command(
         bool, typer.Option("--replan", help="Plan a saved artifact anew for the machine; a model always is.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of what is random in a machine.")] = 0,
+    functional: Annotated[
+        bool, typer.Option("--functional", help="Compute every layer as the machine does, and compare.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line a step, as SCALE-Sim does.")] = None,
     trace: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a timeline for ui.perfetto.dev.")] = None,
@@ -50,12 +54,13 @@ def simulate_command(
         given = named.compiled if named.compiled is not None else named.module
         if given is None:
             raise InputError(f"simulate {model}", "an exported program", "its factory, or a saved artifact")
-        inputs = named.examples[0] if named.examples else None
+        examples = named.examples or tuple(map(parse_example, example or ()))
+        inputs = examples[0] if examples else None
     overrides: dict[str, Any] = dict(read_settings(settings or ()))
     with _bar(f"simulating {model}") as progress:
         report = simulate(
-            given, machine, inputs, replan=replan, seed=seed, timeline=trace is not None, name=model,
-            progress=progress, **overrides,
+            given, machine, inputs, replan=replan, seed=seed, timeline=trace is not None, functional=functional,
+            name=model, progress=progress, **overrides,
         )  # fmt: skip
     if trace is not None:
         report.save_trace(trace)

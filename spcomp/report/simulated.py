@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from spcomp.errors import InputError
 from spcomp.report.explain import count_of_bytes
+from spcomp.report.functional import Functional
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -95,6 +96,8 @@ class SimReport:
     """Technology nodes of the energy figures; figures of different nodes are not to be ranked."""
     trace: Mapping[str, Any] | None = field(default=None, repr=False)
     """Chrome's trace events, where a timeline was asked for."""
+    functional: Functional | None = field(default=None, repr=False)
+    """What the machine computed, where it was asked to."""
     ran: RunFacts | None = field(default=None, repr=False)
     origin: Literal["simulated"] = "simulated"
 
@@ -147,6 +150,7 @@ class SimReport:
             "energy_nodes": list(self.energy_nodes),
             "total": self.total(),
             "steps": [s.to_dict() for s in self.steps],
+            **({} if self.functional is None else {"functional": self.functional.to_dict()}),
         }
 
     def to_json(self) -> str:
@@ -186,7 +190,8 @@ class SimReport:
             table.add_column(name, justify="left" if i < 4 else "right", overflow="fold")
         for row in self.rows():
             table.add_row(*map(Text, row))
-        return Group(table, *map(Text, [*self.notes, self.summary()]))
+        computed = () if self.functional is None else (self.functional.summary(),)
+        return Group(table, *map(Text, [*self.notes, *computed, self.summary()]))
 
     def __str__(self) -> str:
         from rich.console import Console
