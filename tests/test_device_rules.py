@@ -100,7 +100,7 @@ class Weighted:
 
 
 def _tuner(tmp_path: Path, table: Table, l2: int = 1 << 20, device: str = "one") -> DeviceTuner:
-    return DeviceTuner(device, TuneCache(tmp_path), "versions", table, l2)
+    return DeviceTuner("a GPU", device, TuneCache(tmp_path), "versions", table, l2)
 
 
 def test_cold_weights_go_round_twice_the_cache(tmp_path: Path) -> None:

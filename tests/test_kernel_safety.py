@@ -120,8 +120,8 @@ def test_nothing_is_written_beside_the_buffers(encoding: Encoding, m: int) -> No
     n, k = SHAPE
     weight, bias = fitting(encoding, n, k), inputs(n)
     call, packed = call_of(encoding, weight, epilogue=Epilogue(True, "none"))
-    schedule = BACKEND.schedules(call, m)[-1]
-    kernel = TokensKernel(replace(call, schedule=schedule), packed, bias, body_of(call, packed))
+    call = replace(call, schedule=BACKEND.schedules(call, m)[-1])
+    kernel = TokensKernel(call, packed, bias, body_of(call, packed))
     tiles = -(-m // 16)
     edge = 4096
     x, x_whole = between_canaries(m * k, edge)

@@ -245,8 +245,8 @@ def test_tuning_ahead_says_what_is_missing(tmp_path: Path, caplog: pytest.LogCap
         tune_ahead(mlp(16, 8), torch.randn(1, 16), options=Options(cache_dir=blocked))
 
 
-def test_cases_print_as_one_reads_them() -> None:
-    there, candidates = known(Path("nowhere"), 64, 40)
+def test_cases_print_as_one_reads_them(tmp_path: Path) -> None:
+    there, candidates = known(tmp_path / "empty", 64, 40)
     case = next(iter(there.cases(candidates[:1], (), 1).values()))
     assert isinstance(case, TuningCase)
     assert str(case) == "64 x 40, 10% nonzeros, 1 row"

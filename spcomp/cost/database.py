@@ -153,7 +153,7 @@ class TuningDatabase:
         return sorted((self.folder / "records").glob("*.jsonl"))
 
     def add(self, records: Sequence[Record]) -> None:
-        """Keep what was measured here, in memory and on disk; a folder that cannot be written is one warning."""
+        """Keep what was measured here, in memory and on disk; a folder that cannot be written is logged once."""
         for record in records:
             self._shelf(_device(record)).put(record, HERE)
         for device in dict.fromkeys(map(_device, records)) if self.writable else ():
@@ -162,7 +162,7 @@ class TuningDatabase:
                 _append(self.own_file(device), lines)
             except OSError as error:
                 self.writable = False
-                log.warning(
+                log.info(  # the cache, which lies beside it, has warned
                     "cannot write tuning records in %s (%s). Set %s to a writable folder.",
                     self.folder, error, ENVIRONMENT,
                 )  # fmt: skip

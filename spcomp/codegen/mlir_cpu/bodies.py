@@ -155,7 +155,7 @@ def _row_counts(packed: PackedTensor) -> np.ndarray[tuple[int], np.dtype[np.int6
 def words_of(call: KernelCall, tiles: int) -> int:
     """Control words a column block: the schedule's for its own number of tiles."""
     schedule = dict(call.schedule)
-    own = schedule.get("words") if tiles == schedule["tiles"] else None
+    own = schedule.get("words") if tiles == schedule.get("tiles") else None
     return own or WORDS[tiles][0]
 
 
