@@ -255,8 +255,7 @@ def test_an_unwritable_folder_is_logged_once(tmp_path: Path, caplog: pytest.LogC
     with caplog.at_level(logging.INFO, "spcomp"):
         for _ in range(3):
             database.add([TuningRecord(case(), 1e-3)])
-    assert len(caplog.records) == 1
-    assert "cannot write tuning records" in caplog.text
+    assert sum("cannot write tuning records" in r.getMessage() for r in caplog.records) == 1
     assert "Set SPCOMP_CACHE_DIR to a writable folder" in caplog.text
     assert database.nearest(case()) is not None, "this process knows it all the same"
 
