@@ -87,6 +87,8 @@ def test_imported_times_serve_a_machine_of_the_same_kind(tmp_path: Path, clock: 
     tune_ahead(model, torch.randn(16, 512), options=Options(cache_dir=tmp_path / "one"))
     TuningDatabase(tmp_path / "one").export(tmp_path / "out.jsonl", host_cpu().device)
     TuningDatabase(tmp_path / "two").take(read_measurements(tmp_path / "out.jsonl")[0])
+    for path in (tmp_path / "one").glob("peaks-*.json"):  # measured again they may make other kernels likely
+        (tmp_path / "two" / path.name).write_bytes(path.read_bytes())
     clock.clear()
     second = compiled(tmp_path / "two", model)
     assert clock == []
