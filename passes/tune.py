@@ -8,6 +8,7 @@ says what candidates take, and which to leave out (:mod:`spcomp.passes.reuse`).
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -131,9 +132,7 @@ class _SitePlan:
         self.points = points_of(site.domains, site.pixels)
         self.cold = max(0, planner.total_weight_bytes - site.weight.nbytes)
         self.without_int8 = self._quantize() if sparse and planner.quantize else None
-        self.known = Known(
-            planner.database, planner.tuner.device, planner.model, site, planner.target, self.cold
-        )  # fmt: skip
+        self.known = Known(planner.database, planner.tuner.device, planner.model, site, planner.target, self.cold)
         self.candidates = planner.propose(site, self.points, self.cold, wanted) if sparse else []
         self.measured: dict[int, dict[str, float]] = {}
         self.sources: dict[int, str] = {}
@@ -270,12 +269,11 @@ class _SitePlan:
         served = {name for _, name in choice.ranges}
         usable = [c for c in self.candidates if serves(c, self.candidates, m) and not c.quantize]
         usable.sort(key=lambda c: (c.name not in served, self.measured[m].get(c.name, math.inf)))
-        kernels = {c.name: self._kernel(c) for c in usable[:TILES_TRIED]}
-        files = self.known.filed(usable, ())
-        return seconds_on_tiles(
-            self.p.tuner, self.site, m, self.known.key(m), {files[name]: (name, k) for name, k in kernels.items()},
-            self.cold, self.p.rewarm,
-        )  # fmt: skip
+        tried = usable[:TILES_TRIED]
+        files = self.known.filed(tried, ())
+        build = {files[c.name]: functools.partial(self._kernel, c) for c in tried}
+        found = seconds_on_tiles(self.p.tuner, self.site, m, self.known.key(m), build, self.cold, self.p.rewarm)
+        return {c.name: found[files[c.name]] for c in tried if files[c.name] in found}
 
     def _kernel(self, candidate: Candidate) -> Kernel:
         """Built when it is asked for first."""

@@ -12,6 +12,8 @@ from spcomp.passes.base import Site
 
 LANES = 16
 """Rows of a tile."""
+NEVER = 1e5
+"""Seconds under which a kernel that knows no tiles is filed, so that it need not be built to be asked again."""
 
 
 def may_have_tiles(site: Site, points: Sequence[int]) -> bool:
@@ -25,17 +27,34 @@ def seconds_on_tiles(
     site: Site,
     m: int,
     key: Mapping[str, object],
-    kernels: Mapping[str, tuple[str, Kernel]],
+    kernels: Mapping[str, Callable[[], Kernel]],
     cold_bytes: int,
     rewarm: Callable[[], object],
 ) -> dict[str, float]:
-    """{name: seconds} of the kernels that know tiles, where neither x is packed nor y unpacked.
+    """{name it is filed under: seconds} of the kernels that know tiles, where neither x is packed nor y unpacked.
 
-    ``kernels``: {name it is filed under: (name, kernel)}; ``key``: what can change a measurement.
+    ``kernels``: {name it is filed under: what builds it}, called only where a time is missing; ``key``: what can change
+    a measurement.
     """
-    able = {file: (name, k) for file, (name, k) in kernels.items() if isinstance(k, TilesKernel) and k.tiles_served}
-    if not able:
-        return {}
+    key, names = {**key, "layout": "tiles"}, frozenset(kernels)
+    if (seconds := tuner.remembered(key, names)) is None:
+        built = {file: build() for file, build in kernels.items()}
+        able = {file: k for file, k in built.items() if isinstance(k, TilesKernel) and k.tiles_served}
+        seconds = _timed(tuner, site, m, key, able, cold_bytes, rewarm) if able else {}
+        if unable := names - able.keys():
+            tuner.remember(key, dict.fromkeys(unable, NEVER))
+    return {file: s for file, s in seconds.items() if s < NEVER}
+
+
+def _timed(
+    tuner: Measuring,
+    site: Site,
+    m: int,
+    key: Mapping[str, object],
+    able: Mapping[str, TilesKernel],
+    cold_bytes: int,
+    rewarm: Callable[[], object],
+) -> dict[str, float]:
     xs = torch.randn(-(-m // LANES), site.k, LANES)
 
     def warm() -> None:
@@ -45,8 +64,7 @@ def seconds_on_tiles(
     def at(kernel: TilesKernel) -> Callable[[], object]:
         return lambda: kernel.on_tiles(xs)
 
-    seconds = tuner.measure(
-        {**key, "layout": "tiles"}, lambda: {file: at(k) for file, (_, k) in able.items()}, frozenset(able),
+    return tuner.measure(
+        key, lambda: {file: at(k) for file, k in able.items()}, frozenset(able),
         cold_bytes=cold_bytes, warm=warm, own=site.weight,
     )  # fmt: skip
-    return {name: seconds[file] for file, (name, _) in able.items() if file in seconds}

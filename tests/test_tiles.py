@@ -19,9 +19,13 @@ from spcomp.codegen.mlir_cpu.tokens import TokensKernel
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
+from spcomp.encodings.pack import PackedTensor
 from spcomp.encodings.spec import Encoding
+from spcomp.kernel import Kernel
+from spcomp.passes import tune
 from spcomp.passes.base import PassContext, verify
 from spcomp.passes.keep_tiles import KeepTiles
+from spcomp.passes.propose import Candidate
 from tests.conftest import Golden
 from tests.kernels import build_all, fitting, inputs, relative
 from tests.models import prune
@@ -62,6 +66,26 @@ def test_odd_sizes_are_not_served_where_kernels_would_write_past_them() -> None:
         x = inputs(20, k)
         assert relative(to_rows(slot.on_tiles(to_tiles(x), 20), 20), kernel(x).double()) < 1e-5
     assert list(served.values()) == [True, False, False, False]
+
+
+def test_a_second_compilation_builds_none_to_ask_for_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some know no tiles: that is filed beside the times of those that do."""
+    tried: list[str] = []
+    real = tune._SitePlan._build
+
+    def build(plan: tune._SitePlan, candidate: Candidate, packed: PackedTensor) -> Kernel:
+        tried.append(candidate.name)
+        return real(plan, candidate, packed)
+
+    monkeypatch.setattr(tune._SitePlan, "_build", build)
+    monkeypatch.setattr(tune, "doubtful", lambda *_: [])
+    model = prune(nn.Sequential(nn.Linear(50, 37)))
+    options = QUICK | {"cache_dir": tmp_path, "encodings": ["csr", "bitmap"]}
+    spcomp.compile(model, torch.randn(32, 50), **options)
+    assert tried
+    tried.clear()
+    spcomp.compile(model, torch.randn(32, 50), **options)
+    assert tried == []
 
 
 @pytest.mark.parametrize("features", [7, 64])

@@ -20,7 +20,8 @@ from spcomp.cost.benchmarked import read_measurements
 from spcomp.cost.cache import TuneCache
 from spcomp.cost.database import TuningDatabase
 from spcomp.cost.records import TuningCase, TuningRecord
-from spcomp.cost.tuner import LOOKS, Tuner
+from spcomp.cost.remembering import LOOKS
+from spcomp.cost.tuner import Tuner
 from spcomp.encodings.csr import Csr
 from spcomp.errors import InputError, StateError
 from spcomp.options import Options

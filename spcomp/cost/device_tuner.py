@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from spcomp.cost.cache import TuneCache
+from spcomp.cost.remembering import Remembering, Work
 
 log = logging.getLogger("spcomp.cost")
 Call = Callable[[], object]
@@ -98,7 +99,7 @@ class CudaTimer:
 
 
 @dataclass
-class DeviceTuner:
+class DeviceTuner(Remembering):
     """Times callables against each other on one device and remembers what they take."""
 
     name: str
@@ -115,46 +116,23 @@ class DeviceTuner:
         """What times belong to: the device's name, versions, and no threads."""
         return self.name, self.versions, 0
 
-    def remembered(
-        self, key: Mapping[str, object], names: frozenset[str], *, again: bool = False
-    ) -> dict[str, float] | None:
-        """Seconds of every named callable if the cache has all of them and no further look is asked for."""
-        known = self.cache.get(self._full(key))
-        if known is None or again or not names <= known.keys():
-            return None
-        return {name: known[name] for name in names}
-
-    def _full(self, key: Mapping[str, object]) -> dict[str, object]:
+    def filed_under(self, key: Mapping[str, object]) -> dict[str, object]:
+        """The key with the device and versions."""
         return {**key, "device": self.digest, "versions": self.versions}
 
-    def measure(
+    def time(
         self,
-        key: Mapping[str, object],
-        work: Callable[[], Mapping[str, Callable[[], object]]],
-        names: frozenset[str],
+        work: Work,
         *,
-        cold_bytes: int,
+        cold_bytes: int = 0,
         warm: Callable[[], object] | None = None,
-        again: bool = False,
         own: torch.Tensor | None = None,
     ) -> dict[str, float]:
-        """As :meth:`spcomp.cost.tuner.Tuner.measure`: seconds of every named callable, from the cache if all are there.
+        """Interleaved medians in seconds, without the cache.
 
         Weights are cold if those of the model (``cold_bytes`` and one of these) fill more than half of L2. ``warm`` and
         ``own`` are of no use here: calls go over copies.
         """
-        if (seconds := self.remembered(key, names, again=again)) is not None:
-            return seconds
-        full = self._full(key)
-        known = self.cache.get(full)
-        measured = self.time(work(), cold_bytes=cold_bytes)
-        if again and known is not None:
-            measured = {name: min(s, known.get(name, s)) for name, s in measured.items()}
-        self.cache.put(full, {**(known or {}), **measured})
-        return measured
-
-    def time(self, work: Mapping[str, Callable[[], object]], *, cold_bytes: int = 0) -> dict[str, float]:
-        """Interleaved medians in seconds, without the cache."""
         alive = {name: self._calls(run, cold_bytes) for name, run in work.items()}
         times: dict[str, list[float]] = {name: [] for name in work}
         for round_ in range(ROUNDS):

@@ -32,6 +32,10 @@ class Measuring(Protocol):
         """Seconds of every named callable if all are known."""
         ...
 
+    def remember(self, key: Mapping[str, object], seconds: Mapping[str, float]) -> None:
+        """Keep what was found out otherwise under a key, beside what is there."""
+        ...
+
     def measure(
         self,
         key: Mapping[str, object],
