@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spcomp.codegen.dense import MklLinear
+from spcomp.codegen.dense_members import PlainLinear
 from spcomp.codegen.mlir_cpu.skip import CHUNK, SLACK, columns_text, nonzeros_text
 from spcomp.codegen.mlir_cpu.skips import SkipKernel
 from spcomp.codegen.reference.backend import linear as reference
@@ -98,7 +98,7 @@ def test_too_many_nonzeros_go_to_the_other_kernel() -> None:
     call, packed = call_of(Transposed(), weight, schedule=(("percent", 30),))
     taken = []
 
-    class Watched(MklLinear):
+    class Watched(PlainLinear):
         def __call__(self, x: torch.Tensor) -> torch.Tensor:
             taken.append(int(x.count_nonzero()))
             return super().__call__(x)

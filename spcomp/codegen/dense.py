@@ -12,13 +12,13 @@ import functools
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 
 from spcomp.codegen.dense_conv import conv_member, conv_members
 from spcomp.codegen.dense_int8 import INT8_MEMBERS, Int8Linear, serves_int8
+from spcomp.codegen.dense_members import DenseMembers, PlainLinear
 from spcomp.codegen.mlir_cpu import jit, parallel
 from spcomp.codegen.mlir_cpu.gemv import gemv_text
 from spcomp.codegen.reference.backend import activate
@@ -36,25 +36,6 @@ _ONEDNN_ATTRIBUTES = {
     "gelu_tanh": ("gelu", "tanh"),
     "silu": ("swish", ""),
 }
-
-
-@dataclass(eq=False)
-class MklLinear:
-    """``F.linear`` on the weight as it is: no extra bytes."""
-
-    call: KernelCall
-    weight: torch.Tensor
-    bias: torch.Tensor | None
-    source: str = "torch.nn.functional.linear"
-
-    @property
-    def extra_nbytes(self) -> int:
-        return 0 if self.bias is None else self.bias.nbytes
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        y = F.linear(x, self.weight, self.bias)
-        kind = self.call.epilogue.activation
-        return y.relu_() if kind == "relu" else activate(y, kind)
 
 
 class OneDnnLinear:
@@ -128,27 +109,8 @@ def serves(member: str, m: int, dtype: str) -> bool:
             return True
 
 
-class BestDense:
-    """The fastest dense program of one layer, row count by row count. A kernel like any other, once it is settled.
-
-    Members are built when they are first asked for. Until :meth:`settle` has been told what they take, MKL serves.
-    """
-
-    def __init__(
-        self,
-        call: KernelCall,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
-        rows: Sequence[int],
-        scale: torch.Tensor | None = None,
-    ) -> None:
-        self.scale = scale
-        self.call = call
-        self.weight = weight
-        self.bias = bias
-        self.rows = tuple(rows)
-        self._built: dict[str, Kernel] = {}
-        self._winners: dict[int, str] = {}
+class BestDense(DenseMembers):
+    """The fastest dense program of one layer on the CPU, row count by row count; MKL until it is settled."""
 
     def names(self, m: int) -> tuple[str, ...]:
         """The members that can take ``m`` rows."""
@@ -159,12 +121,6 @@ class BestDense:
         found = tuple(name for name in MEMBERS if serves(name, m, self.call.dtype))
         return found + (INT8_MEMBERS if self.call.quantize and serves_int8(self.weight) else ())
 
-    def member(self, name: str) -> Kernel:
-        """One member. Raises :class:`KernelError` for one that does not work here."""
-        if name not in self._built:
-            self._built[name] = self._build(name)
-        return self._built[name]
-
     def _build(self, name: str) -> Kernel:
         call, weight, bias = replace(self.call, quantize=""), self.weight, self.bias
         if name in INT8_MEMBERS and any(name in self.names(m) for m in self.rows):
@@ -174,7 +130,7 @@ class BestDense:
         if any(name in self.names(m) for m in self.rows):
             match name:
                 case "mkl":
-                    return MklLinear(call, weight, bias)
+                    return PlainLinear(call, weight, bias)
                 case "onednn":
                     return OneDnnLinear(call, weight, bias, max(1, *self.rows))
                 case "gemv":
@@ -202,29 +158,8 @@ class BestDense:
         sizes = [planes, conv.size(self.call.n)][: 1 + self.call.epilogue.residual]
         return tuple(torch.randn(m // conv.pixels, *size).to(self.weight.dtype) for size in sizes)
 
-    def settle(self, measured: Mapping[int, Mapping[str, float]]) -> None:
-        """Serve each row count by the fastest member there; drop members that win nowhere."""
-        self._winners = {m: min(seconds, key=seconds.__getitem__) for m, seconds in measured.items()}
-        self._built = {name: k for name, k in self._built.items() if name in self._winners.values()}
-
-    def winner(self, m: int) -> str:
-        """The member that serves ``m`` rows: the fastest at the nearest measured row count that can take them."""
-        able = self.names(m)
-        near = sorted(self._winners, key=lambda p: abs(p - m))
-        return next((self._winners[p] for p in near if self._winners[p] in able), "mkl" if "mkl" in able else able[0])
-
-    @property
-    def source(self) -> str:
-        return "\n".join(f"// rows {m}: {name}" for m, name in self._winners.items())
-
-    @property
-    def extra_nbytes(self) -> int:
-        return sum(k.extra_nbytes for k in self._built.values())
-
-    def __call__(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
-        k, conv = self.call.k, self.call.conv
-        m = len(x) * conv.pixels if conv is not None else x.numel() // k if k else 0
-        return self.member(self.winner(m))(x, *residual)
+    def _fallback(self, able: Sequence[str]) -> str:
+        return "mkl" if "mkl" in able else able[0]
 
 
 def best_dense(
