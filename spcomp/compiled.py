@@ -199,12 +199,9 @@ class CompiledModule(nn.Module):
         return self
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """The original's state bit by bit, but for weights that its forward never uses; compiled weights are unpacked
-        anew. Of what was cut, little is kept in memory, and much on disk. Of a model on a GPU, copies on the CPU.
-
-        Raises:
-            StateError: what was cut could not be kept, or the model was loaded from a file that leaves it out.
-        """
+        """The original's state bit by bit, but for weights that its forward never uses; copies on the CPU of a model on
+        a GPU. Of what was cut, little is kept in memory, and much on disk; :class:`StateError` where it could not be,
+        or the model was loaded from a file, which leaves it out."""
         if args or kwargs.get("prefix"):
             raise StateError("nest a compiled model in a state_dict", "a prefix was asked for", "saving it by itself")
         parts = self._parts
@@ -229,27 +226,16 @@ class CompiledModule(nn.Module):
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, torch.Tensor], strict: bool = True, assign: bool = False) -> Any:
-        """Take copies of the tensors in ``state_dict``, by the original's names, and pack them, as
-        :meth:`update_weights` does. Returns torch's (missing_keys, unexpected_keys).
-
-        What the original's forward never reads is not known here: such keys are unexpected and no error. Buffers that
-        are no state of the original keep their values.
-
-        Raises:
-            StateError: ``strict``, and a tensor of :meth:`state_dict` is missing; or ``assign``.
-            InputError: a tensor of another shape or dtype.
-        """
-        from spcomp.repack import repack
+        """Pack copies of the tensors in ``state_dict``, as :meth:`update_weights` does; torch's (missing, unexpected)
+        keys. What the original's forward never reads is unexpected, and no error. Raises :class:`StateError` where
+        something is missing (``strict``) or for ``assign``, :class:`InputError` for another shape or dtype."""
+        from spcomp.repack import completed, repack
 
         if assign:
             raise StateError("assign tensors to a compiled model", "its weights are packed", "assign=False")
         own = self.state_dict()
         missing = [name for name in own if name not in state_dict]
-        if missing and strict:
-            found = f"{len(missing)} tensors are missing, {missing[0]} for one"
-            raise StateError("load a state into a compiled model", found, "the whole state, or strict=False")
-        given = {name: tensor.detach().clone() for name, tensor in state_dict.items() if name in own}
-        self._parts = repack(self.parts, {**self.parts.tensors, **own, **given})
+        self._parts = repack(self.parts, completed(self.parts, own, state_dict, strict))
         self._original = None
         return IncompatibleKeys(missing, [name for name in state_dict if name not in own])
 

@@ -53,6 +53,21 @@ def state_of_model(model: nn.Module) -> dict[str, torch.Tensor]:
     return {**dict(parameters), **dict(buffers)}
 
 
+def completed(
+    parts: Parts, own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor], strict: bool
+) -> dict[str, torch.Tensor]:
+    """Copies of what is ``given`` of the state, and what there is now for the rest; buffers that are no state too.
+
+    Raises:
+        StateError: ``strict``, and something is missing.
+    """
+    missing = [name for name in own if name not in given]
+    if missing and strict:
+        found = f"{len(missing)} tensors are missing, {missing[0]} for one"
+        raise StateError("load a state into a compiled model", found, "the whole state, or strict=False")
+    return {**parts.tensors, **own, **{name: t.detach().clone() for name, t in given.items() if name in own}}
+
+
 def repack(parts: Parts, state: Mapping[str, torch.Tensor]) -> Parts:
     """New parts with the weights in ``state``, by the names of the original: packed again, planned again, same graphs.
 
