@@ -32,8 +32,8 @@ from spcomp.passes.joint import Handed, LayoutCost, cheapest
 
 aten = torch.ops.aten
 LESS = 1.0
-"""Elements that tiles count beside their copies: what nobody would copy either way stays natural, which a strided 3x3
-convolution reads faster."""
+"""Elements that tiles count beside their copies for a reader that copies anyway: what no copy decides stays natural
+there, which a strided 3x3 convolution reads faster."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,15 @@ def problem(
     for node in convs:
         if node in padded:
             continue
-        sizes[node], copying = _elements(node), 0
+        sizes[node], copying, anyway = _elements(node), 0, 0
         for user in node.users:
             if user not in convs:
                 readers.setdefault(node, []).append(("reads", user))
             elif user.args[0] is node and takes(convs[user]) == TILES:
                 copying += 1  # each for itself
-        nodes[node] = LayoutCost(natural=float(copying * _elements(node)), tiles=LESS)
+            elif user.args[0] is node and takes(convs[user]) == NATURAL:
+                anyway += 1
+        nodes[node] = LayoutCost(natural=float(copying * _elements(node)), tiles=LESS * anyway)
         if isinstance(other := node.args[1], fx.Node):
             readers.setdefault(other, []).append(node)  # a residual lies as the result does
             sizes[other] = _elements(node)
