@@ -7,10 +7,15 @@ layouts, which kernel serves a layer is nobody else's concern. What is left is o
 either value, and for every value that is handed on the cost of converting it, paid once however many readers want it
 converted. On a chain that is a shortest path through two states; on any graph it is a minimum cut (Greig, Porteous &
 Seheult, 1989; auxiliary nodes share the conversions), solved exactly by networkx's preflow-push.
+
+Which siblings are one layer is no such bit: three layers apart pay a conversion each where one pays one, and a merged
+one pays for both layouts of its parts, so that the cost is not submodular in it. Groups that are alike are merged
+alike; of those kinds there are few, and every subset of them is cut (:func:`least_together`).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +23,8 @@ from dataclasses import dataclass
 import networkx as nx
 
 _TILES, _ROWS = "tiles", "rows"
+MOST_KINDS = 5
+"""Kinds of siblings whose subsets are all looked at."""
 _TICKS = 1e12
 """Costs are whole numbers while they are cut: picoseconds, where they are seconds."""
 
@@ -76,6 +83,32 @@ def cheapest(
     _, (tiles, _) = nx.minimum_cut(graph, _TILES, _ROWS)
     chosen = frozenset(node for node in nodes if ("node", node) in tiles)
     return total(nodes, values, chosen), chosen
+
+
+def least_together(
+    kinds: Sequence[Hashable], cost: Callable[[frozenset[Hashable]], float], start: frozenset[Hashable] = frozenset()
+) -> frozenset[Hashable]:
+    """The kinds to merge for the least ``cost``; the fewest of those that cost the same.
+
+    Up to :data:`MOST_KINDS` kinds that is the least of all subsets. Of more, one kind after the other is changed for as
+    long as that helps, from ``start`` and from none: never worse than either.
+    """
+    if len(kinds) <= MOST_KINDS:
+        subsets = itertools.chain.from_iterable(itertools.combinations(kinds, n) for n in range(len(kinds) + 1))
+        return min(map(frozenset, subsets), key=cost)
+    known: dict[frozenset[Hashable], float] = {}
+
+    def remembered(some: frozenset[Hashable]) -> float:
+        if some not in known:
+            known[some] = cost(some)
+        return known[some]
+
+    ends = []
+    for some in (frozenset[Hashable](), start):
+        while remembered(best := min((some ^ {kind} for kind in kinds), key=remembered)) < remembered(some):
+            some = best
+        ends.append(some)
+    return min(ends, key=remembered)
 
 
 def total(

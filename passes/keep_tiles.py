@@ -5,9 +5,10 @@ after:   %t : tiles of %x; %a : spcomp.tiles_linear_v1(%t, 0, 3072, 128); %b : s
          %s : spcomp.tiles_norm_v1(%b, %t, ...); %n : rows of %s
 
 Layers cost what their fastest kernel for either layout takes (``costs``; without, their kernels want tiles whatever
-that costs), elementwise operators and LayerNorm take what they get; everything else is natural. Who works on tiles is
-decided at once, with the conversions (:mod:`spcomp.passes.joint`). Tiles are [ceil(M/16), features, 16]; rows beyond M
-hold whatever came of zeros.
+that costs), elementwise operators, LayerNorm and slices of features, as those of merged siblings are, take what they
+get; everything else is natural. Who works on tiles is decided at once, with the conversions
+(:mod:`spcomp.passes.joint`); :meth:`KeepTiles.least` says what that costs, for who has several graphs to choose among.
+Tiles are [ceil(M/16), features, 16]; rows beyond M hold whatever came of zeros.
 """
 
 from __future__ import annotations
@@ -44,18 +45,33 @@ class KeepTiles:
     costs: Costs | None = field(default=None, repr=False)
 
     def run(self, gm: fx.GraphModule, ctx: PassContext) -> fx.GraphModule:
-        found = {n: kind for n in gm.graph.nodes if (kind := self._kind(n)) is not None}
+        found = self._found(gm)
         linears = sum(kind == "linear" for kind in found.values())
         if linears < (2 if self.costs is None else 1):
             return gm
-        nodes = {node: self._cost(node, kind) for node, kind in found.items()}
-        cost, chosen = cheapest(nodes, self._values(found))
+        cost, chosen = cheapest(*self.problem(gm))
         own = frozenset(n for n in found if n in chosen)
         if not any(found[n] == "linear" for n in own):
             return gm
         if self.costs is None and cost >= _moved_by_kernels(found):
             return gm
         return _Rewriter(gm, found, own).run()
+
+    def problem(self, gm: fx.GraphModule) -> tuple[dict[Hashable, LayoutCost], dict[Hashable, Handed]]:
+        """What there is to lay out, and what is handed on between: what :func:`~spcomp.passes.joint.cheapest` takes."""
+        found = self._found(gm)
+        return {node: self._cost(node, kind) for node, kind in found.items()}, self._values(found)
+
+    def least(self, gm: fx.GraphModule) -> float:
+        """Seconds of the layers and of all conversions, laid out as cheaply as can be; ``costs`` says them of all
+        layers."""
+        assert self.costs is not None
+        nodes, values = self.problem(gm)
+        rest = [n for n in gm.graph.nodes if n.target is ops.LINEAR and n not in nodes]
+        return cheapest(nodes, values)[0] + math.fsum(self.costs.layers[n.args[1]].natural for n in rest)
+
+    def _found(self, gm: fx.GraphModule) -> dict[fx.Node, str]:
+        return {n: kind for n in gm.graph.nodes if (kind := self._kind(n)) is not None}
 
     def _cost(self, node: fx.Node, kind: str) -> LayoutCost:
         if kind != "linear":
@@ -79,7 +95,7 @@ class KeepTiles:
         return float(rows[0] * rows[1]) if self.costs is None else self.costs.convert(*rows)
 
     def _kind(self, node: fx.Node) -> str | None:
-        """``linear``, ``norm`` or ``elementwise`` for a node that can work on tiles, else None."""
+        """``linear``, ``norm``, ``part`` or ``elementwise`` for a node that can work on tiles, else None."""
         rows = _rows(node)
         if rows is None or node.op != "call_function":
             return None
@@ -89,6 +105,8 @@ class KeepTiles:
             return None
         if node.target is ops.LINEAR:
             return "linear" if node.args[1] in self.slots else None
+        if _is_part(node):
+            return "part"
         if node.meta["val"].shape != x.meta["val"].shape:
             return None
         if node.target is aten.layer_norm.default:
@@ -98,6 +116,15 @@ class KeepTiles:
         if node.target in BINARY and all(_takes(node, a) for a in node.args[1:]):
             return "elementwise"
         return None
+
+
+def _is_part(node: fx.Node) -> bool:
+    """Whether a node is some features, side by side, of every row of another."""
+    if node.target is not aten.slice.Tensor or len(node.args) != 4 or node.kwargs:
+        return False
+    dim, start, end = node.args[1:]
+    last = node.meta["val"].dim() - 1
+    return dim in (last, -1) and type(start) is int and type(end) is int and 0 <= start < end
 
 
 def _takes(node: fx.Node, other: object) -> bool:
@@ -127,7 +154,7 @@ def _values(node: fx.Node) -> Iterator[fx.Node]:
     assert mine is not None
     for other in dict.fromkeys(a for a in node.args if isinstance(a, fx.Node)):
         rows = _rows(other)
-        whole = node.target is ops.LINEAR or other.meta["val"].shape == node.meta["val"].shape
+        whole = node.target is ops.LINEAR or _is_part(node) or other.meta["val"].shape == node.meta["val"].shape
         if rows is not None and rows[0] == mine[0] and whole:
             yield other
 
@@ -180,6 +207,10 @@ class _Rewriter:
                 x, slot, n = node.args
                 assert isinstance(x, fx.Node)
                 return self.graph.call_function(ops.TILES_LINEAR, (self._as_tiles(x), slot, n, rows[0]))
+            case "part":
+                x, _, start, end = node.args
+                assert isinstance(x, fx.Node)
+                return self.graph.call_function(aten.slice.Tensor, (self._as_tiles(x), 1, start, end))
             case "norm":
                 return self._norm(node, skipped)
             case _:
@@ -194,8 +225,15 @@ class _Rewriter:
         vectors = [*node.args[2:4], None, None][:2]
         more = [self._as_rows(v) if isinstance(v, fx.Node) else None for v in vectors]
         eps = node.args[4] if len(node.args) > 4 else 1e-5
-        both = [self._as_tiles(x), None if residual is None else self._as_tiles(residual)]
+        both = [self._side_by_side(x), None if residual is None else self._side_by_side(residual)]
         return self.graph.call_function(ops.TILES_NORM, (*both, *more, eps))
+
+    def _side_by_side(self, node: fx.Node) -> fx.Node:
+        """Tiles of a value one after the other in memory, as kernels take their addresses."""
+        tiles = self._as_tiles(node)
+        if self.found.get(node) != "part":
+            return tiles
+        return self.graph.call_function(aten.clone.default, (tiles,), {"memory_format": torch.contiguous_format})
 
     def _operand(self, node: fx.Node, given: object) -> object:
         if not isinstance(given, fx.Node):

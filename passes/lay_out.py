@@ -6,20 +6,20 @@ after:   %a : spcomp.conv_laid_v1(%x, None, 0, [64, 56, 56], natural, planes, [5
          %b : spcomp.conv_laid_v1(%a, None, 1, [64, 56, 56], planes, tiles, [])
          %c : spcomp.conv_laid_v1(%b, %r in tiles, 2, [256, 56, 56], tiles, tiles, []); %d : ... of %c in tiles
 
-Here 0, 2 and 3 are 1x1 and 1 is 3x3. Which values become tiles is a minimum cut: what is counted are elements that are
-copied into another layout, by a kernel for itself or between two nodes (networkx's preflow-push). What stays natural
-and is read by convolutions of one geometry only becomes their padded planes. A strided convolution reads every other
-element, so it copies for itself what it is given, planes or tiles, and asks for neither.
+Here 0, 2 and 3 are 1x1 and 1 is 3x3. What is read by convolutions of one geometry only becomes their padded planes,
+which nobody copies; which of the other values become tiles is the minimum cut of :mod:`spcomp.passes.joint`, as for
+linear layers: what is counted are elements that are copied into another layout, by a kernel for itself or between two
+nodes. Together that is the least of all assignments of the three layouts. A 3x3 convolution that gets no planes copies
+for itself, from either of the others; a strided one reads every other element and does so always, so neither asks.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import networkx as nx
 import torch
 from torch import fx
 
@@ -28,8 +28,12 @@ from spcomp.conv_layout import LANES, NATURAL, PLANES, TILES, Padded, reads, tak
 from spcomp.conv_shape import ConvShape
 from spcomp.kernel import LaidKernel
 from spcomp.passes.base import PassContext
+from spcomp.passes.joint import Handed, LayoutCost, cheapest
 
 aten = torch.ops.aten
+LESS = 1.0
+"""Elements that tiles count beside their copies for a reader that copies anyway: what no copy decides stays natural
+there, which a strided 3x3 convolution reads faster."""
 
 
 @dataclass(frozen=True)
@@ -66,43 +70,34 @@ Made = tuple[str, tuple[int, ...]]
 
 def _layouts(convs: Mapping[fx.Node, ConvShape]) -> dict[fx.Node, Made]:
     """The layout of every convolution's result."""
-    tiles = _in_tiles(convs)
-    return {n: (TILES, ()) if n in tiles else _padded(n, convs) for n in convs}
+    padded = {n: made for n in convs if (made := _padded(n, convs)) is not None}
+    _, tiles = cheapest(*problem(convs, frozenset(padded)))
+    return {n: padded.get(n, (TILES if n in tiles else NATURAL, ())) for n in convs}
 
 
-def _in_tiles(convs: Mapping[fx.Node, ConvShape]) -> set[fx.Node]:
-    graph = nx.DiGraph()
-    graph.add_nodes_from((TILES, NATURAL))
-
-    def cost(a: object, b: object, size: int) -> None:
-        """Paid where ``a`` is in tiles and ``b`` is not."""
-        known = graph.edges[a, b]["capacity"] if graph.has_edge(a, b) else 0
-        graph.add_edge(a, b, capacity=known + size)
-
+def problem(
+    convs: Mapping[fx.Node, ConvShape], padded: frozenset[fx.Node]
+) -> tuple[dict[Hashable, LayoutCost], dict[Hashable, Handed]]:
+    """What :func:`~spcomp.passes.joint.cheapest` takes: elements that are copied; ``padded``: made as planes."""
+    nodes: dict[Hashable, LayoutCost] = {}
+    readers: dict[Hashable, list[Hashable]] = {}
+    sizes: dict[Hashable, float] = {}
     for node in convs:
-        size = _elements(node)
-        natural = 0
+        if node in padded:
+            continue
+        sizes[node], copying, anyway = _elements(node), 0, 0
         for user in node.users:
             if user not in convs:
-                natural = size
-                continue
-            if user.args[0] is node:
-                wanted = takes(convs[user])
-                if wanted == TILES:
-                    cost(TILES, node, size)
-                elif wanted == PLANES:
-                    natural = size
-                # a strided one copies what it reads from either
-            if user.args[1] is node:
-                cost(node, user, size)
-                cost(user, node, size)
-        if natural:
-            cost(node, NATURAL, natural)  # one copy serves all of them
-        other = node.args[1]
-        if isinstance(other, fx.Node) and other not in convs:
-            cost(node, NATURAL, size)
-    _, (tiles, _) = nx.minimum_cut(graph, TILES, NATURAL)
-    return {n for n in tiles if isinstance(n, fx.Node)}
+                readers.setdefault(node, []).append(("reads", user))
+            elif user.args[0] is node and takes(convs[user]) == TILES:
+                copying += 1  # each for itself
+            elif user.args[0] is node and takes(convs[user]) == NATURAL:
+                anyway += 1
+        nodes[node] = LayoutCost(natural=float(copying * _elements(node)), tiles=LESS * anyway)
+        if isinstance(other := node.args[1], fx.Node):
+            readers.setdefault(other, []).append(node)  # a residual lies as the result does
+            sizes[other] = _elements(node)
+    return nodes, {v: Handed(tuple(some), sizes[v], sizes[v]) for v, some in readers.items()}
 
 
 def _elements(node: fx.Node) -> int:
@@ -110,15 +105,15 @@ def _elements(node: fx.Node) -> int:
     return math.prod(node.args[3])  # type: ignore[arg-type]
 
 
-def _padded(node: fx.Node, convs: Mapping[fx.Node, ConvShape]) -> Made:
-    """Padded planes, if every reader wants the same ones and no residual is laid out otherwise; else natural."""
+def _padded(node: fx.Node, convs: Mapping[fx.Node, ConvShape]) -> Made | None:
+    """Padded planes, if every reader wants the same ones and no residual is laid out otherwise; else None."""
     wanted = set()
     for user in node.users:
         if user not in convs or user.args[1] is node or takes(convs[user]) != PLANES:
-            return NATURAL, ()
+            return None
         wanted.add(tuple(Padded.read_by(convs[user]).numbers()))
     if len(wanted) != 1 or node.args[1] is not None:
-        return NATURAL, ()
+        return None
     return PLANES, wanted.pop()
 
 

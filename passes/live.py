@@ -18,6 +18,8 @@ from spcomp.passes.origins import identity
 
 FIRST = 64
 """Rows or columns that are looked at first; four times as many from then on."""
+FEW = 0.25
+"""Share of the rows up to which those that nothing was seen of are looked at alone: they are copied for it."""
 _INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -40,11 +42,17 @@ def _live(weight: Tensor, among: Tensor | None = None) -> Tensor:
     start, width = 0, FIRST
     while start < k and not (seen & sign).all():
         some = slice(start, start + width)
-        if wanted is None:
-            seen |= _joined(bits[:, some])
-        elif wanted[some].any():
-            seen |= _joined(bits[:, some] & wanted[some])
         start, width = start + width, 4 * width
+        if wanted is not None and not wanted[some].any():
+            continue
+        left = np.flatnonzero((seen & sign) == 0)
+        few = len(left) < FEW * n
+        block = bits[left, some] if few else bits[:, some]
+        joined = _joined(block if wanted is None else block & wanted[some])
+        if few:
+            seen[left] = joined
+        else:
+            seen |= joined
     return torch.from_numpy((seen & sign) != 0)
 
 

@@ -10,13 +10,14 @@ is faster is measured by who runs the pass (:mod:`spcomp.merging`); the pass mer
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import fx
 
+from spcomp import ops
 from spcomp.options import JOIN
 from spcomp.passes.base import PassContext, Site, attribute, recompile
 from spcomp.passes.collect import matches, site_key
@@ -28,6 +29,10 @@ aten = torch.ops.aten
 Group = tuple[str, ...]
 """Names of the weights of layers that read one input, in graph order."""
 WORD = "merged"
+ACTIVATIONS = {
+    "relu": (aten.relu.default, {}), "silu": (aten.silu.default, {}), "gelu": (aten.gelu.default, {}),
+    "gelu_tanh": (aten.gelu.default, {"approximate": "tanh"}),
+}  # fmt: skip
 VIEWS = (aten.view.default, aten._unsafe_view.default)
 
 
@@ -116,3 +121,42 @@ def _together(gm: fx.GraphModule, held: list[fx.Node], ctx: PassContext, before:
     node = add_constant(gm, names[0], merged, WORD, before, ctx.origins)
     ctx.origins.call(str(node.target), f"{layer}.{kind}")
     return node
+
+
+@dataclass(frozen=True)
+class MergedCall:
+    """The slot of a merged layer, and the activations that are behind its parts instead of in them."""
+
+    slot: int
+    activations: tuple[str, ...]
+
+
+def merged_calls(gm: fx.GraphModule, groups: Mapping[tuple[int, ...], MergedCall]) -> fx.GraphModule:
+    """A copy of a lowered graph with some slots' calls on one input made one: shapes alone, no weight is looked at.
+
+    For who weighs what merging would cost before it is done.
+    """
+    graph, values = fx.Graph(), dict[fx.Node, fx.Node]()
+    of = {slot: slots for slots in groups for slot in slots}
+    made: dict[tuple[fx.Node, tuple[int, ...]], fx.Node] = {}
+    sizes = {n.args[1]: int(n.args[2]) for n in gm.graph.nodes if n.target is ops.LINEAR}
+    for node in gm.graph.nodes:
+        slots = of.get(node.args[1]) if node.target is ops.LINEAR else None
+        if slots is None:
+            values[node] = graph.node_copy(node, values.__getitem__)
+            continue
+        x, slot, n = node.args
+        value, wide = node.meta["val"], sum(sizes[s] for s in slots)
+        if (x, slots) not in made:
+            merged = graph.call_function(ops.LINEAR, (values[x], groups[slots].slot, wide))
+            merged.meta["val"] = torch.empty((*value.shape[:-1], wide), dtype=value.dtype, device="meta")
+            made[x, slots] = merged
+        start = sum(sizes[s] for s in slots[: slots.index(slot)])
+        part = graph.call_function(aten.slice.Tensor, (made[x, slots], value.dim() - 1, start, start + n))
+        part.meta["val"] = value
+        if (activation := groups[slots].activations[slots.index(slot)]) in ACTIVATIONS:
+            target, how = ACTIVATIONS[activation]
+            part = graph.call_function(target, (part,), dict(how))
+            part.meta["val"] = value
+        values[node] = part
+    return fx.GraphModule(gm, graph)

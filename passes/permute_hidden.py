@@ -76,11 +76,11 @@ class PermuteHidden:
                 continue
             changed = True
             for node in hidden.makers:
-                _reorder(gm, node, 1, 0, order, constants, ctx)
+                reorder(gm, node, 1, 0, order, constants, ctx)
                 if len(node.args) > 2 and node.args[2] is not None:
-                    _reorder(gm, node, 2, 0, order, constants, ctx)
+                    reorder(gm, node, 2, 0, order, constants, ctx)
             for node in hidden.readers:
-                _reorder(gm, node, 1, 1, order, constants, ctx)
+                reorder(gm, node, 1, 1, order, constants, ctx)
         if changed:
             remove_dead_code(gm)
             recompile(gm, ctx)
@@ -97,9 +97,10 @@ class PermuteHidden:
             return None
         order = torch.from_numpy(found)
         moved = [taken(w.detach(), [(axis, order)]) for axis, some in enumerate((rows, columns)) for w in some]
-        return order if self._pays(before, measure_all(moved, negative_zeros=False), len(rows)) else None
+        return order if self.pays(before, measure_all(moved, negative_zeros=False), len(rows)) else None
 
-    def _pays(self, before: Sequence[SparsityFacts], after: Sequence[SparsityFacts], makers: int) -> bool:
+    def pays(self, before: Sequence[SparsityFacts], after: Sequence[SparsityFacts], makers: int) -> bool:
+        """Whether blocks store so much less that it is worth it; the first ``makers`` make the features."""
         stored = [(_stored(old), _stored(new)) for old, new in zip(before, after, strict=True)]
         if sum(new for _, new in stored) > (1 - self.gain) * sum(old for old, _ in stored):
             return False
@@ -200,7 +201,7 @@ def _constant(constants: Constants, node: fx.Node, position: int) -> Tensor:
     return found
 
 
-def _reorder(
+def reorder(
     gm: fx.GraphModule, node: fx.Node, position: int, dim: int, order: Tensor, constants: Constants, ctx: PassContext
 ) -> None:
     """Read a constant argument of a layer with ``dim`` in the order."""

@@ -10,6 +10,7 @@ from spcomp.passes.find_tables import FindTables
 from spcomp.passes.flatten import Flatten
 from spcomp.passes.infer_sparsity import InferSparsity
 from spcomp.passes.lower import Lower
+from spcomp.passes.permute_channels import PermuteChannels
 from spcomp.passes.permute_hidden import PermuteHidden
 from spcomp.passes.split_experts import SplitExperts
 
@@ -22,6 +23,7 @@ SHRINK: tuple[Pass, ...] = (
     *CANONICAL,
     EliminateDead(),  # before facts are measured: what is gone is no zero any more
     PermuteHidden(),  # of what is left: dead features would be in the way
+    PermuteChannels(),  # likewise, where convolutions are encoded as blocks
 )
 COLLECT: tuple[Pass, ...] = (
     InferSparsity(),  # facts before anyone asks about them

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, Self
 
 import torch
 from torch import fx, nn
+from torch.nn.modules.module import _IncompatibleKeys as IncompatibleKeys
 from torch.utils import _pytree as pytree
 
 from spcomp import ops
@@ -191,15 +192,16 @@ class CompiledModule(nn.Module):
 
     def update_weights(self, model: nn.Module) -> Self:
         """Take the weights of ``model`` (same architecture) and pack them again; kernels change where zeros moved."""
-        from spcomp.repack import repack
+        from spcomp.repack import repack, state_of_model
 
-        self._parts = repack(self.parts, model)
+        self._parts = repack(self.parts, state_of_model(model))
         self._original = weakref.ref(model)
         return self
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """The original's state, but for weights that its forward never uses; compiled weights are unpacked anew. Of a
-        model on a GPU, copies on the CPU."""
+        """The original's state bit by bit, but for weights that its forward never uses; copies on the CPU of a model on
+        a GPU. Of what was cut, little is kept in memory, and much on disk; :class:`StateError` where it could not be,
+        or the model was loaded from a file, which leaves it out."""
         if args or kwargs.get("prefix"):
             raise StateError("nest a compiled model in a state_dict", "a prefix was asked for", "saving it by itself")
         parts = self._parts
@@ -214,7 +216,8 @@ class CompiledModule(nn.Module):
         if where.lost:
             raise StateError(
                 "give the state of a compiled model",
-                f"{len(where.lost)} of its tensors ({where.lost[0]} for one) were cut, and what nothing reads is gone",
+                f"{len(where.lost)} of its tensors ({where.lost[0]} for one) were cut, and what nothing reads is "
+                "neither in memory nor on disk (a saved file leaves it out)",
                 "the original's state_dict(), or compiling with shrink=False",
             )
         state |= {name: made(state.__getitem__) for name, made in where.restored.items()}
@@ -222,11 +225,19 @@ class CompiledModule(nn.Module):
             return {name: state[known] for name, known in where.names.items() if known in state}
         return state
 
-    def load_state_dict(self, *_args: Any, **_kwargs: Any) -> NoReturn:
-        raise StateError(
-            "load_state_dict into a compiled model", "its weights are packed",
-            "loading into the original, then compiled.update_weights(original)",
-        )  # fmt: skip
+    def load_state_dict(self, state_dict: Mapping[str, torch.Tensor], strict: bool = True, assign: bool = False) -> Any:
+        """Pack copies of the tensors in ``state_dict``, as :meth:`update_weights` does; torch's (missing, unexpected)
+        keys. What the original's forward never reads is unexpected, and no error. Raises :class:`StateError` where
+        something is missing (``strict``) or for ``assign``, :class:`InputError` for another shape or dtype."""
+        from spcomp.repack import completed, repack
+
+        if assign:
+            raise StateError("assign tensors to a compiled model", "its weights are packed", "assign=False")
+        own = self.state_dict()
+        missing = [name for name in own if name not in state_dict]
+        self._parts = repack(self.parts, completed(self.parts, own, state_dict, strict))
+        self._original = None
+        return IncompatibleKeys(missing, [name for name in state_dict if name not in own])
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
         probe = torch.zeros(1, dtype=torch.float32, device="cpu")

@@ -9,10 +9,12 @@ from typing import Any
 from torch import Tensor, fx
 
 from spcomp import guard as guarding
+from spcomp.aside import Aside
 from spcomp.assemble import assemble
 from spcomp.build import Built, build_all, compile_rest, dense_built, lower
 from spcomp.capture import Captured
 from spcomp.compiled import Parts, Program
+from spcomp.cost.cache import default_folder
 from spcomp.dense_program import best_dense_program
 from spcomp.device_program import Model, make_device_parts
 from spcomp.direct import call_directly
@@ -105,7 +107,8 @@ def make_parts(captured: Sequence[Captured], options: Options, say: Say) -> Part
         if options.guard and options.engine == "auto":
             call_directly(parts, flats)
     release_memory()  # the dense program that lost
-    parts.state = state_of(captured[0].state, set(found.read), sites, tensors, ctx.origins)
+    aside = Aside(options.cache_dir or default_folder())
+    parts.state = state_of(captured[0].state, set(found.read), sites, tensors, ctx.origins, aside)
     if len(ctx.origins):
         parts.sources = tuple(found.sources)
         parts.whole_nbytes = found.nbytes

@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from spcomp.aside import Aside
 from spcomp.assemble import assemble
 from spcomp.build import Built, build_all, site_from, spliced
 from spcomp.capture import Captured
 from spcomp.compiled import CompiledModule, Parts, Program
+from spcomp.cost.cache import default_folder
 from spcomp.encodings.matrix import matrix_of
 from spcomp.errors import InputError, StateError
 from spcomp.make import make_parts
@@ -45,18 +47,35 @@ def _names(record: SlotRecord) -> tuple[str | None, ...]:
     return (record.weight_name, record.bias_name, *(() if record.norm is None else record.norm.names()))
 
 
-def repack(parts: Parts, model: nn.Module) -> Parts:
-    """New parts with the weights of ``model``: packed again, planned again, same graphs.
+def state_of_model(model: nn.Module) -> dict[str, torch.Tensor]:
+    """All parameters and buffers by every name that they have."""
+    parameters, buffers = model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)
+    return {**dict(parameters), **dict(buffers)}
+
+
+def completed(
+    parts: Parts, own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor], strict: bool
+) -> dict[str, torch.Tensor]:
+    """Copies of what is ``given`` of the state, and what there is now for the rest; buffers that are no state too.
+
+    Raises:
+        StateError: ``strict``, and something is missing.
+    """
+    missing = [name for name in own if name not in given]
+    if missing and strict:
+        found = f"{len(missing)} tensors are missing, {missing[0]} for one"
+        raise StateError("load a state into a compiled model", found, "the whole state, or strict=False")
+    return {**parts.tensors, **own, **{name: t.detach().clone() for name, t in given.items() if name in own}}
+
+
+def repack(parts: Parts, state: Mapping[str, torch.Tensor]) -> Parts:
+    """New parts with the weights in ``state``, by the names of the original: packed again, planned again, same graphs.
 
     Raises :class:`StateError` for a model on a GPU, whose constants would have to be placed again.
     """
     if parts.devices or parts.where:
         found = f"it was compiled for {', '.join(d.title for d in parts.devices) or 'a GPU'}"
         raise StateError("update the weights of a compiled model", found, "spcomp.compile with the new weights")
-    state = {
-        **dict(model.named_parameters(remove_duplicate=False)),
-        **dict(model.named_buffers(remove_duplicate=False)),
-    }
     if parts.sources:
         return _again(parts, state)
     if parts.state.lost or parts.state.restored:
@@ -111,7 +130,7 @@ def _again(parts: Parts, state: Mapping[str, torch.Tensor]) -> Parts:
         if str(spliced(gm, source.fixed, ctx, tensors)[0].graph) != source.text:
             return _anew(parts, plain, options)
     made = assemble(parts.programs, _built(sites, options), tensors, options, parts.notes)
-    made.state = state_of(plain, set(read), sites, tensors, ctx.origins)
+    made.state = state_of(plain, set(read), sites, tensors, ctx.origins, Aside(default_folder()))
     made.sources, made.whole_nbytes = parts.sources, parts.whole_nbytes
     return made
 

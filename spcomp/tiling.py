@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -27,6 +27,7 @@ from spcomp.passes.choose import Choice, affordable
 from spcomp.passes.joint import Costs, LayoutCost, fastest
 from spcomp.passes.keep_tiles import KeepTiles
 from spcomp.passes.lay_out import LayOut
+from spcomp.passes.planned import Planned
 from spcomp.passes.tune import SPARE_BYTES, Planner
 from spcomp.plan import RowRange
 from spcomp.writes import written
@@ -88,6 +89,11 @@ def on_tiles(built: Built, planner: Planner, *, change: bool) -> OnTiles | None:
     able = all(isinstance(k, TilesKernel) and k.tiles_served for k in kernels)
     if planned is None or not planned.tiles:
         return OnTiles("", LayoutCost()) if able else None
+    return planned_on_tiles(planned, planner, able=able, change=change)
+
+
+def planned_on_tiles(planned: Planned, planner: Planner, *, able: bool = True, change: bool = True) -> OnTiles | None:
+    """The same of what was planned and not built; ``able``: whether the kernel that serves it may, if it was timed."""
     (_, served), *_ = planned.choice.ranges
     (measured,) = planned.measured.values()
     site = planned.site
@@ -103,11 +109,11 @@ def on_tiles(built: Built, planner: Planner, *, change: bool) -> OnTiles | None:
     return None if found is None else OnTiles(found[0], LayoutCost(measured[served], found[1]))
 
 
-def seconds_per_element(built: Sequence[Built]) -> float:
+def seconds_per_element(plans: Iterable[Planned | None]) -> float:
     """What packing or unpacking takes: the median over kernels of what they save on tiles, by the elements that they
     need not convert there."""
     found = []
-    for planned in (b.planned for b in built):
+    for planned in plans:
         if planned is None or not planned.tiles:
             continue
         ((m, measured),) = planned.measured.items()
@@ -118,7 +124,7 @@ def seconds_per_element(built: Sequence[Built]) -> float:
 
 def _costs(built: Sequence[Built], found: Mapping[int, OnTiles]) -> Costs | None:
     """None where nobody measured: then elements are counted."""
-    rate = seconds_per_element(built)
+    rate = seconds_per_element(b.planned for b in built)
     layers = {slot: on.cost for slot, on in found.items()}
     if any(not on.kernel for on in found.values()):
         return None

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import copy
+import shutil
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
 from torch import nn
 
 import spcomp
+from spcomp import state as state_of_models
+from spcomp.aside import Aside
+from spcomp.capture import Example, capture
 from spcomp.errors import InputError, StateError
+from spcomp.passes.base import PassContext, attribute, run_passes
+from spcomp.passes.flatten import Flatten
+from spcomp.passes.origins import identity
+from spcomp.passes.pipelines import SHRINK
+from spcomp.source import constants_read
 from tests.compiling import SPARSE, agrees
 from tests.models import prune
+from tests.random_graphs import RandomNet, networks
 
 EAGER = {**SPARSE, "policy": "auto", "guard": False}
 
@@ -119,14 +133,106 @@ def test_a_few_dead_rows_leave_the_state_as_it_was(tmp_path: Path) -> None:
     assert loaded.dense_nbytes == compiled.dense_nbytes
 
 
-def test_state_that_is_gone_is_refused(tmp_path: Path) -> None:
+def wide() -> nn.Sequential:
+    """Most of what is cut of its second layer is not zero."""
     torch.manual_seed(4)
     model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 8)).eval()
     dead(model[0])
+    return model
+
+
+def on_disk(compiled: spcomp.CompiledModule) -> int:
+    return sum(r.rest.nbytes for r in compiled.parts.state.restored.values() if r.rest is not None)
+
+
+def test_much_that_was_cut_is_on_disk_and_takes_no_memory() -> None:
+    model = wide()
     compiled = spcomp.compile(model, torch.randn(4, 64), **EAGER)
-    for one in (compiled, spcomp.load(compiled.save(tmp_path / "model"))):
+    gone = round(0.4 * 256) * 256 * 4
+    assert on_disk(compiled) == gone, "columns of the second layer that read dead channels"
+    assert compiled.nbytes < compiled.dense_nbytes - 0.9 * gone
+    for one in (compiled, copy.deepcopy(compiled)):
+        state = one.state_dict()
+        assert list(state) == list(model.state_dict())
+        assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())
+    model.load_state_dict(state)
+    agrees(compiled, model, torch.randn(4, 64))
+
+
+def test_state_of_convolutions_and_transposed_weights_that_were_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_of_models, "MAX_KEPT", 0.0)
+    monkeypatch.setattr(state_of_models, "FEW_BYTES", 0)
+    torch.manual_seed(2)
+    network = Network().eval()
+    dead(network.inner)
+    folded = nn.Sequential(OneDimensional(), nn.ReLU(), nn.Linear(32, 3)).eval()
+    with torch.no_grad():
+        folded[0].weight[:, :9] = 0  # type: ignore[index]
+    for model, x in ((network, torch.randn(2, 3, 8, 8)), (folded, torch.randn(2, 5, 24))):
+        compiled = spcomp.compile(model, x, **EAGER)
+        assert on_disk(compiled) > 0
+        state = compiled.state_dict()
+        assert set(state) == set(model.state_dict())
+        assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in state.items())
+
+
+@given(networks())
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
+def test_any_state_comes_back_from_memory_and_disk(net: RandomNet) -> None:
+    net = net.float()
+    ctx = PassContext()
+    captured = capture(net, [Example.of(net.example.float())])
+    gm = Flatten().run(captured.gm, ctx)
+    read = set(constants_read(gm))
+    gm = run_passes(SHRINK, gm, ctx)
+    held = {str(n.target): attribute(gm, n) for n in gm.graph.nodes if n.op == "get_attr"}
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(state_of_models, "MAX_KEPT", 0.0)
+        patch.setattr(state_of_models, "FEW_BYTES", 0)
+        state = state_of_models.state_of(captured.state, read, [], held, ctx.origins, Aside(Path(folder)))
+    assert not state.lost
+    known = held | {name: made(held.__getitem__) for name, made in state.restored.items()}
+    for name, tensor in captured.state.items():
+        if identity(tensor) in read:
+            assert torch.equal(known[state.names[name]] if name in state.names else known[name], tensor), name
+
+
+def test_state_that_is_gone_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = wide()
+    compiled = spcomp.compile(model, torch.randn(4, 64), **EAGER)
+    loaded = spcomp.load(compiled.save(tmp_path / "model"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=1 << 10))
+    full = spcomp.compile(model, torch.randn(4, 64), **EAGER)
+    for one in (full, loaded):
+        agrees(one, model, torch.randn(4, 64))
         with pytest.raises(StateError, match=r"1 of its tensors \(2.weight for one\) were cut.*shrink=False"):
             one.state_dict()
+
+
+def test_load_state_dict_packs_other_weights() -> None:
+    model = wide()
+    compiled = spcomp.compile(model, torch.randn(4, 64), **EAGER)
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1.5)
+        other[0].weight[0] = 1.0  # a channel that lives now
+    keys = compiled.load_state_dict({**other.state_dict(), "more": torch.ones(1)})
+    assert (keys.missing_keys, keys.unexpected_keys) == ([], ["more"])
+    agrees(compiled, other, torch.randn(4, 64))
+    assert all(torch.equal(compiled.state_dict()[name], tensor) for name, tensor in other.state_dict().items())
+    some = {"4.bias": torch.full((8,), 3.0)}
+    with pytest.raises(StateError, match=r"load a state.*5 tensors are missing, 0.weight for one.*strict=False"):
+        compiled.load_state_dict(some)
+    assert len(compiled.load_state_dict(some, strict=False).missing_keys) == 5
+    some["4.bias"].zero_()  # a copy was taken
+    with torch.no_grad():
+        other[4].bias.fill_(3.0)
+    agrees(compiled, other, torch.randn(4, 64))
+    with pytest.raises(InputError, match=r"4.bias is torch.float32 of shape \(9,\)"):
+        compiled.load_state_dict({"4.bias": torch.ones(9)}, strict=False)
+    with pytest.raises(StateError, match=r"assign tensors to a compiled model.*assign=False"):
+        compiled.load_state_dict(other.state_dict(), assign=True)
 
 
 def test_other_weights_with_the_same_channels() -> None:

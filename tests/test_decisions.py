@@ -216,13 +216,14 @@ def test_debug_dir_has_graphs_and_sources(tmp_path: Path) -> None:
         "02-split-experts.py",
         "03-eliminate-dead.py",
         "04-permute-hidden.py",
-        "05-infer-sparsity.py",
-        "06-collect.py",
-        "07-find-tables.py",
-        "08-infer-activations.py",
-        "09-lower.py",
+        "05-permute-channels.py",
+        "06-infer-sparsity.py",
+        "07-collect.py",
+        "08-find-tables.py",
+        "09-infer-activations.py",
+        "10-lower.py",
     ]
-    lowered = (tmp_path / "new" / "dump" / "09-lower.py").read_text()
+    lowered = (tmp_path / "new" / "dump" / "10-lower.py").read_text()
     assert lowered.count("torch.ops.spcomp.linear_v1") == 2
     sources = list((tmp_path / "new" / "dump" / "kernels").glob("*.mlir"))
     assert {p.name.split("-")[0] for p in sources} == {"0", "2"}

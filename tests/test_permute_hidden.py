@@ -208,7 +208,7 @@ def test_compiled_state_update_and_load(tmp_path: Path) -> None:
 
 
 def test_the_pipeline_has_it_after_what_is_dead_is_gone() -> None:
-    assert [p.name for p in SHRINK][-2:] == ["eliminate-dead", "permute-hidden"]
+    assert [p.name for p in SHRINK][-3:] == ["eliminate-dead", "permute-hidden", "permute-channels"]
     model, x = Mlp(wide=256, hidden=384).eval(), torch.randn(4, 256)
     shuffled(model)
     with torch.no_grad():

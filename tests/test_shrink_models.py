@@ -199,6 +199,7 @@ def test_passes_print_as_their_options() -> None:
         "split-experts",
         "eliminate-dead",
         "permute-hidden{group=8,gain=0.2}",
+        "permute-channels{group=8,gain=0.2,everywhere=False}",
     ]
 
 

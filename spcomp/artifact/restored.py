@@ -19,9 +19,11 @@ _NUMBERS = {"keep": 1, "permute": 2, "view": 3}
 
 
 def write_state(pool: Pool, state: State) -> dict[str, Any]:
-    """JSON-able; tensors go to the pool."""
-    restored = {name: _write(pool, f"restored/{name}", made) for name, made in state.restored.items()}
-    return {"names": dict(state.names), "lost": list(state.lost), "restored": restored}
+    """JSON-able; tensors go to the pool. What is kept on disk is left out: a file holds what the model runs with."""
+    aside = [name for name, made in state.restored.items() if made.rest is not None]
+    found = {name: made for name, made in state.restored.items() if made.rest is None}
+    restored = {name: _write(pool, f"restored/{name}", made) for name, made in found.items()}
+    return {"names": dict(state.names), "lost": [*state.lost, *aside], "restored": restored}
 
 
 def _write(pool: Pool, at: str, made: Restored) -> dict[str, Any]:

@@ -154,10 +154,10 @@ def _read_tile(tile: NDArray[Any], *, positive: bool) -> tuple[bytes, Words]:
 def _without_negative_zeros(strip: NDArray[Any]) -> NDArray[Any]:
     """Bits of floats with +0.0 for every -0.0: ``strip`` itself if it has none."""
     signed = strip.view(np.dtype(f"i{strip.itemsize}"))
-    least = np.iinfo(signed.dtype).min  # the bits of -0.0
-    if not strip.size or signed.min() != least:
+    other = signed != np.iinfo(signed.dtype).min  # which has the bits of -0.0
+    if other.all():
         return strip
-    made = signed * (signed != least)
+    made = signed * other
     held: NDArray[Any] = made.view(strip.dtype)
     return held
 

@@ -38,12 +38,12 @@ def support(bits: NDArray[Any], axis: int = 0) -> Words:
     for word, stripe in zip(words, chosen, strict=True):
         some = slice(64 * stripe, 64 * stripe + 64)
         held = (bits[:, some] if axis == 0 else bits[some]) << 1 != 0  # whatever the sign
-        if axis == 0:
+        held = np.ascontiguousarray(held if axis == 0 else held.T)
+        if held.shape[1] % 8 == 0:  # in one go: rows of a few bytes cost more than what is in them
+            packed = np.packbits(held.reshape(-1), bitorder="little").reshape(len(held), -1)
+        else:
             packed = np.packbits(held, axis=1, bitorder="little")
-            word[:, : packed.shape[1]] = packed
-            continue
-        for i, row in enumerate(held.view(np.uint8)):
-            word[:, i // 8] |= row << np.uint8(i % 8)
+        word[:, : packed.shape[1]] = packed
     return words.view("<u8")[:, :, 0]
 
 
