@@ -13,6 +13,7 @@ from spcomp.codegen.mlir_cpu.few import FewTokensKernel
 from spcomp.codegen.mlir_cpu.int8 import build_int8
 from spcomp.codegen.mlir_cpu.nm import NmShape
 from spcomp.codegen.mlir_cpu.nm8 import fits
+from spcomp.codegen.mlir_cpu.octets import Octets
 from spcomp.codegen.mlir_cpu.pairs import PairsKernel
 from spcomp.codegen.mlir_cpu.rows import RowsKernel
 from spcomp.codegen.mlir_cpu.skips import PERCENT, SkipKernel
@@ -57,7 +58,8 @@ MOST_PERCENT = 70
 
 @dataclass(frozen=True)
 class MlirCpu:
-    """Sparse linear layers on the CPU: float32, bfloat16 and float16 (sums in float32), int8 (sums in int32)."""
+    """Sparse linear layers on the CPU: float32, bfloat16 and float16 (sums in float32), int8 (sums in int32); and
+    convolutions in int8."""
 
     name: str = "mlir_cpu"
 
@@ -73,6 +75,8 @@ class MlirCpu:
         if target == "cpu-avx512":
             have = set(host_cpu().features)
             found |= {KernelKey("linear", e, "int8", target) for e, needs in INT8_FEATURES.items() if needs <= have}
+            if INT8_FEATURES["fours"] <= have:
+                found.add(KernelKey("conv", "fours", "int8", target))
             if "avx512_bf16" in have:
                 found.add(KernelKey("linear", "quad", "bfloat16", target))
         return frozenset(found)
@@ -127,9 +131,11 @@ class MlirCpu:
 def _int8(call: KernelCall) -> list[Schedule]:
     """Tokens at a time of the int8 kernels that read x row by row."""
     match call.encoding:
+        case Fours(run=run) if call.conv is not None:
+            return [(("tokens", 2 * SUMMED_TOKENS),)] if (run or call.k) == Octets(call.conv).run else []
         case Bitmap():
             return [(("tokens", SUMMED_TOKENS),)]
-        case Fours():
+        case Fours(run=0):
             return [(("tokens", 2 * SUMMED_TOKENS),)]
         case Nm(n=n, m=group) if fits(NmShape(call.n, call.k, n, group)):
             return [(("tokens", SUMMED_TOKENS),)]
