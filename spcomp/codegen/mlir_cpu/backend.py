@@ -13,7 +13,6 @@ from spcomp.codegen.mlir_cpu.few import FewTokensKernel
 from spcomp.codegen.mlir_cpu.int8 import build_int8
 from spcomp.codegen.mlir_cpu.nm import NmShape
 from spcomp.codegen.mlir_cpu.nm8 import fits
-from spcomp.codegen.mlir_cpu.octets import Octets
 from spcomp.codegen.mlir_cpu.pairs import PairsKernel
 from spcomp.codegen.mlir_cpu.rows import RowsKernel
 from spcomp.codegen.mlir_cpu.skips import PERCENT, SkipKernel
@@ -129,10 +128,11 @@ class MlirCpu:
 
 
 def _int8(call: KernelCall) -> list[Schedule]:
-    """Tokens at a time of the int8 kernels that read x row by row."""
+    """Tokens (or pixels) at a time of the int8 kernels that read x row by row."""
+    if call.conv is not None:
+        fits_taps = isinstance(call.encoding, Fours) and (call.encoding.run or call.k) == call.conv.run
+        return [(("tokens", 2 * SUMMED_TOKENS),)] if fits_taps else []
     match call.encoding:
-        case Fours(run=run) if call.conv is not None:
-            return [(("tokens", 2 * SUMMED_TOKENS),)] if (run or call.k) == Octets(call.conv).run else []
         case Bitmap():
             return [(("tokens", SUMMED_TOKENS),)]
         case Fours(run=0):

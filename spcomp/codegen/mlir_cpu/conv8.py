@@ -68,10 +68,10 @@ class Conv8Kernel:
         encoding, conv = packed.encoding, call.conv
         assert conv is not None
         self.octets = octets = Octets(conv)
-        if not isinstance(encoding, Fours) or (encoding.run or call.k) != octets.run:
+        if not isinstance(encoding, Fours) or (encoding.run or call.k) != conv.run:
             raise KernelError(
                 f"generate an int8 convolution for {call.layer}", f"encoding {encoding}",
-                f"fours(width=64, run={octets.run})",
+                f"fours(width=64, run={conv.run})",
             )  # fmt: skip
         parallel.ready()
         self.call, self.packed = call, packed
@@ -88,7 +88,7 @@ class Conv8Kernel:
         text = taps8_text(octets.step, encoding.width, self.pixels)
         finish = planes8_text(call.n % LANES, "i32", call.epilogue, dtype)
         self.rounding = Rounding(octets, dtype)
-        self.body, self.finish = jit.compile_all([("taps8", text, 6, 4), ("planes8", finish, 10, 6)])
+        self.body, self.finish = jit.compile_all([("taps8", text, 6, 4), ("planes8", finish, 10, 7)])
         values, columns, start = pointers(packed, ("values", "columns", "group_start"))
         self._pointers = (values, columns, self.at.ctypes.data, start)
 
@@ -128,7 +128,8 @@ class Conv8Kernel:
         """Each thread's calls: its rows of every panel, and what becomes of them."""
         vectors = (self.shift.data_ptr(), self.scale.data_ptr(), self.bias.data_ptr(), scale)
         table = (self.table.masks.ctypes.data, self.table.to.ctypes.data, self.table.first.ctypes.data)
-        known = (*vectors, residual - LANES * item, y - LANES * item, *table, self.stride, self.table.step)
+        known = (*vectors, residual - LANES * item, y - LANES * item, *table)
+        sizes = (self.stride, self.table.step)
         cuts = [0, len(self.slots)] if threads == 1 else parallel.balance(self.slots, threads)
         work: list[list[parallel.Step]] = [[] for _ in range(threads)]
         for tile in range(0, self.tiles, self.panel):
@@ -140,7 +141,7 @@ class Conv8Kernel:
                     continue
                 rows = (lo * LANES, min(hi * LANES, self.call.n))
                 mine.append((self.body, (from_, *self._pointers, ys, self.stride, count, lo, hi)))
-                mine.append((self.finish, (ys, *known, tile, stop, *rows)))
+                mine.append((self.finish, (ys, *known, count, *sizes, tile, stop, *rows)))
         return work
 
 

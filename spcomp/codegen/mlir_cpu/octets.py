@@ -1,4 +1,4 @@
-"""Bytes of an image for int8 convolutions: channels are neighbours, rows of pixels lie as output rows follow each other.
+"""Bytes of an image for int8 convolutions: channels are neighbours, rows lie as output rows follow each other.
 
 ``q = round_to_even(x * (127 / max|x|)) + 128``, one scale an image, as :mod:`~spcomp.codegen.mlir_cpu.int8_rows` has
 it; padding is 128, which stands for zero. Rows of one phase of a vertical stride lie together. Then the bytes that
@@ -79,14 +79,8 @@ class Octets:
         """From the first output pixel to the last, in output pixels."""
         return (self.conv.output[0] - 1) * self.across + self.conv.output[1]
 
-    @property
-    def run(self) -> int:
-        """Columns of the weight matrix whose bytes are neighbours: of one row of taps, or of one tap."""
-        taps = self.conv.kernel[1]
-        return self.conv.channels * (taps if self.conv.dilation[1] == 1 else 1)
-
     def runs(self) -> NDArray[np.int64]:
-        """Where each run of columns, ordered (r, s, c), begins for output pixel 0."""
+        """Where each run of columns (:attr:`~spcomp.conv_shape.ConvShape.run`) begins for output pixel 0."""
         (r, s), (dy, dx), (sy, _) = self.conv.kernel, self.conv.dilation, self.conv.stride
         place = {phase: i for i, phase in enumerate(self.phases)}
         down = np.array([(place[i * dy % sy] * self.rows + i * dy // sy) * self.line for i in range(r)])
@@ -245,9 +239,7 @@ def _store(f: Function, octets: str, to: str, mask: str) -> None:
     f.do(f"vector.maskedstore %q[{to}], {mask}, {octets} : {kinds}")
 
 
-def _dword(
-    f: Function, first: str, i: int, count: int, at: str, inverse: str, dtype: str, keep: str | None
-) -> str:
+def _dword(f: Function, first: str, i: int, count: int, at: str, inverse: str, dtype: str, keep: str | None) -> str:
     """The bytes of four channels in each lane, a lane a pixel. What rounding adds above the low byte is one constant,
     taken off at the end."""
     total, off = "", 0

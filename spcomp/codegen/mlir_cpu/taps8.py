@@ -65,13 +65,14 @@ def _sums(f: Function, x0: str, step: int, width: int, pixels: int, span: tuple[
 
 @functools.lru_cache(maxsize=64)
 def planes8_text(rest: int, kind: str, epilogue: Epilogue, dtype: str) -> str:
-    """``planes8(ys, shift, weight_scale, bias, x_scale, residual, y, source, masks, to, first, stride, step, tile_lo,
+    """``planes8(ys, shift, weight_scale, bias, x_scale, residual, y, masks, to, first, pixels, stride, step, tile_lo,
     tile_hi, n_lo, n_hi)``: sums of sixteen pixels a tile to planes.
 
-    ys [pixels, stride] of ``kind`` (i32, or f32 that are whole numbers), shift i32 and weight_scale and bias f32 [n];
-    x_scale [1]: of the image. Segments ``first[tile]`` to ``first[tile + 1]`` say where lanes go, as in
-    :mod:`~spcomp.codegen.mlir_cpu.segments`: ``to`` begins 16 elements before y, and so does residual. n_lo is a
-    multiple of 16, and so is n_hi, unless it is n, which is ``rest`` modulo 16.
+    ys [pixels, stride] of ``kind`` (i32, or f32 that are whole numbers and need no shift), shift i32, weight_scale and
+    bias f32 [n]; x_scale [1]: of the image. Tile tile_lo begins at pixel 0 of ys; what a last tile has more is not
+    read. Segments ``first[tile]`` to ``first[tile + 1]`` say where lanes go, as in
+    :mod:`~spcomp.codegen.mlir_cpu.segments`: y and residual begin 16 elements after what is given. n_lo is a multiple
+    of 16, and so is n_hi, unless it is n, which is ``rest`` modulo 16.
     """
     f = Function(
         "planes8",
@@ -79,13 +80,13 @@ def planes8_text(rest: int, kind: str, epilogue: Epilogue, dtype: str) -> str:
             ("ys", kind), ("shift", "i32"), ("weight_scale", "f32"), ("bias", "f32"), ("x_scale", "f32"),
             ("residual", dtype), ("y", dtype), ("masks", "i16"), ("to", "i64"), ("first", "i64"),
         ),
-        ("stride", "step", "tile_lo", "tile_hi", "n_lo", "n_hi"),
+        ("pixels", "stride", "step", "tile_lo", "tile_hi", "n_lo", "n_hi"),
     )  # fmt: skip
     lanes = f.idx(LANES)
     image = f.broadcast(f.load("%x_scale", f.idx(0)))
     whole = f.mul(f.val(f"arith.divui %n_hi, {lanes} : index", "i"), lanes)
     with f.loop("%tile_lo", "%tile_hi", hint="tile") as tile:
-        base = f.mul(f.mul(f.sub(tile.index, "%tile_lo"), lanes), "%stride")
+        base = f.mul(f.sub(tile.index, "%tile_lo"), lanes)
         span = (
             f.load_index("%first", tile.index, "i64"), f.load_index("%first", f.add(tile.index, f.idx(1)), "i64")
         )  # fmt: skip
@@ -115,8 +116,9 @@ def _block(
     scale = f.vload("%weight_scale", n, mask=mask)
     added = f.vload("%bias", n, mask=mask) if epilogue.bias else None
     rows = []
+    last = f.sub("%pixels", f.idx(1))
     for i in range(LANES):
-        at = f.add(base, f.add(f.mul(f.idx(i), "%stride"), n))
+        at = f.add(f.mul(f.smaller(f.add(base, f.idx(i)), last), "%stride"), n)
         sums = f.vload("%ys", at, vector(kind), kind, mask if kind == "f32" else None)
         if kind == "i32":
             sums = f.val(f"arith.addi {sums}, {shift} : {IVEC}", "s")

@@ -122,10 +122,12 @@ def conv_int8(
 
 def _convolved(x: torch.Tensor, matrix: torch.Tensor, shape: ConvShape) -> torch.Tensor:
     """x [B, C, ...] with the matrix [n, k] of a weight, both finite: [B, n, ...] in float64."""
+    if not len(x):
+        return x.new_zeros(0, *shape.size(len(matrix))).double()
     run = F.conv2d if shape.dims == 2 else F.conv1d
-    pairs = (list(p[2 - shape.dims :]) for p in (shape.stride, shape.padding, shape.dilation))
+    stride, padding, dilation = (list(p[2 - shape.dims :]) for p in (shape.stride, shape.padding, shape.dilation))
     weight = weight_of(matrix.double(), shape.weight_shape)
-    return run(x.double(), weight, None, *pairs) if len(x) else x.new_zeros(0, *shape.size(len(matrix))).double()
+    return run(x.double(), weight, None, stride=stride, padding=padding, dilation=dilation)
 
 
 def conv_error_bound(
