@@ -39,7 +39,10 @@ class Rounding:
         conv = octets.conv
         self.octets, self.conv = octets, conv
         self.largest, self.copy = jit.compile_all(
-            [("largest", largest_text(dtype), 2, 3), ("octets", octets_text(conv.channels, dtype), 5, 5)]
+            [
+                ("largest", largest_text(dtype), 2, 3),
+                ("octets", octets_text(conv.channels, conv.width < LANES, dtype), 5, 5),
+            ]
         )
         self.lines = octets.lines()
         self.padded = octets.padded

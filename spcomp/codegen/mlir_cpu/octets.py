@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 
 from spcomp.codegen.mlir_cpu.epilogue import IVEC
 from spcomp.codegen.mlir_cpu.int8_rows import INFINITE_BITS, OFFSET, SMALLEST_BITS, WHOLE
-from spcomp.codegen.mlir_cpu.layout import transpose
-from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
+from spcomp.codegen.mlir_cpu.layout import transposed_fours
+from spcomp.codegen.mlir_cpu.text import LANES, MASK, VEC, Function, vector
 from spcomp.conv_shape import ConvShape
 
 SLACK = 512
 """Bytes before and behind an image's that a kernel may read: more than a window."""
-OCTET = 64
-"""Channels that are moved at a time: a register of bytes."""
 WHOLE_BITS = 0x4B400000
 """Bits of :data:`~spcomp.codegen.mlir_cpu.int8_rows.WHOLE`."""
 PARTS = 32
@@ -141,11 +139,12 @@ def largest_text(dtype: str) -> str:
 
 
 @functools.lru_cache(maxsize=32)
-def octets_text(channels: int, dtype: str) -> str:
+def octets_text(channels: int, narrow: bool, dtype: str) -> str:
     """``octets(x[C, H, W] of dtype, most[parts] i32, lines[H] i64, q i8, scale[1] f32, parts, plane, width, lo, hi)``.
 
     Rows lo to hi of all channels, as bytes plus 128, pixel after pixel from ``lines`` of the row on (nowhere for a
-    negative one); ``plane`` is H * W. scale is max|x| / 127, or NaN for an image that is not finite.
+    negative one); ``plane`` is H * W. scale is max|x| / 127, or NaN for an image that is not finite. ``narrow``: W is
+    below 16; otherwise a row's last sixteen pixels are moved together, whichever of them were before.
     """
     f = Function(
         "octets",
@@ -154,25 +153,20 @@ def octets_text(channels: int, dtype: str) -> str:
     )
     inverse = _scale(f)
     lanes = f.idx(LANES)
-    whole = channels // OCTET * OCTET
+    whole = channels // LANES * LANES
     with f.loop("%lo", "%hi", hint="h") as h:
         to = f.val(f"arith.index_cast {f.load('%lines', h.index, 'i64')} : i64 to index", "i")
         read = f.val(f"arith.cmpi sge, {to}, {f.idx(0)} : index", "p")
         with f.when(read):
             x0 = f.mul(h.index, "%width")
             with f.loop(f.idx(0), "%width", lanes, hint="w") as w:
-                left = f.sub("%width", w.index)
-                full = f.val(f"arith.cmpi sge, {left}, {lanes} : index", "p")
-                at, out = f.add(x0, w.index), f.add(to, f.mul(w.index, f.idx(channels)))
-                f.do(f"scf.if {full} {{")
-                f.depth += 1
-                _pixels(f, channels, whole, at, out, inverse, dtype, None)
-                f.depth -= 1
-                f.do("} else {")
-                f.depth += 1
-                _pixels(f, channels, whole, at, out, inverse, dtype, left)
-                f.depth -= 1
-                f.do("}")
+                first = w.index if narrow else f.smaller(w.index, f.sub("%width", lanes))
+                at, out = f.add(x0, first), f.add(to, f.mul(first, f.idx(channels)))
+                pixels = _Pixels(f, channels, at, out, inverse, dtype, "%width" if narrow else None)
+                with f.loop(f.idx(0), f.idx(whole), lanes, hint="c") as c:
+                    pixels.move(c.index, LANES)
+                if channels > whole:
+                    pixels.move(f.idx(whole), channels - whole)
     return f.text()
 
 
@@ -191,67 +185,60 @@ def _scale(f: Function) -> str:
     return f.broadcast(f.val(f"arith.divf {by}, {largest} : f32", "s"))
 
 
-def _pixels(
-    f: Function, channels: int, whole: int, at: str, out: str, inverse: str, dtype: str, left: str | None
-) -> None:
-    """Sixteen pixels (or ``left``) of all channels, 64 at a time."""
-    if whole:
-        with f.loop(f.idx(0), f.idx(whole), f.idx(OCTET), hint="c") as c:
-            _octet(f, channels, c.index, OCTET, at, out, inverse, dtype, left)
-    if channels > whole:
-        _octet(f, channels, f.idx(whole), channels - whole, at, out, inverse, dtype, left)
+@dataclass(frozen=True)
+class _Pixels:
+    """Sixteen neighbouring pixels (or the first ``width``) on their way."""
+
+    f: Function
+    channels: int
+    at: str
+    """Of the first, in channel 0 of x."""
+    out: str
+    inverse: str
+    dtype: str
+    width: str | None
+
+    def move(self, first: str, count: int) -> None:
+        """``count`` (up to 16) channels from ``first`` on: dwords of four of them, four dwords a pixel."""
+        f = self.f
+        keep = None if self.width is None else f.mask(self.width)
+        dwords = [self._dword(first, i, count, keep) for i in range(0, count, 4)]
+        four = transposed_fours(f, dwords + [f.splat("0.0")] * (4 - len(dwords)))
+        mask = f.mask(f.idx(count)) if count < LANES else None
+        for i in range(LANES):
+            own = [4 * (i // 4) + j for j in range(4)]
+            kind = f"vector<4xf32> to {vector('i8')}"
+            octets = f.val(f"vector.shuffle {four[i % 4]}, {four[i % 4]} {own} : {VEC}, {VEC}", "t")
+            octets = f.val(f"vector.bitcast {octets} : {kind}", "q")
+            to = f.add(f.add(self.out, first), f.idx(i * self.channels))
+            if self.width is None:
+                _store(f, octets, to, mask)
+                continue
+            inside = f.val(f"arith.cmpi slt, {f.idx(i)}, {self.width} : index", "p")
+            with f.when(inside):
+                _store(f, octets, to, mask)
+
+    def _dword(self, first: str, i: int, count: int, keep: str | None) -> str:
+        """The bytes of four channels in each lane, a lane a pixel. What rounding adds above the low byte is one
+        constant, taken off at the end."""
+        f, total, off = self.f, "", 0
+        for b in range(min(4, count - i)):
+            row = f.add(self.at, f.mul(f.add(first, f.idx(i + b)), "%plane"))
+            scaled = f.val(f"arith.mulf {f.load_wide('%x', row, self.dtype, keep)}, {self.inverse} : {VEC}", "s")
+            shifted = f.val(f"arith.addf {scaled}, {f.splat(WHOLE + OFFSET)} : {VEC}", "s")
+            bits = f.val(f"arith.bitcast {shifted} : {VEC} to {IVEC}", "b")
+            if b:
+                bits = f.val(f"arith.shli {bits}, {f.splat(str(8 * b), IVEC)} : {IVEC}", "b")
+                bits = f.val(f"arith.addi {total}, {bits} : {IVEC}", "b")
+            total, off = bits, off + (WHOLE_BITS << 8 * b)
+        off = (-off + 2**31) % 2**32 - 2**31
+        total = f.val(f"arith.addi {total}, {f.splat(str(off), IVEC)} : {IVEC}", "b")
+        return f.val(f"arith.bitcast {total} : {IVEC} to {VEC}", "t")
 
 
-def _octet(
-    f: Function,
-    channels: int,
-    first: str,
-    count: int,
-    at: str,
-    out: str,
-    inverse: str,
-    dtype: str,
-    left: str | None,
-) -> None:
-    """``count`` channels from ``first`` on: a dword of each four, transposed, stored pixel by pixel."""
-    keep = None if left is None else f.mask(left)
-    zero = f.splat("0.0")
-    dwords = [_dword(f, first, i, count, at, inverse, dtype, keep) for i in range(0, count, 4)]
-    pixels = transpose(f, dwords + [zero] * (LANES - len(dwords)))
-    kind = f"vector<{OCTET}xi8>"
-    mask = f.val(f"vector.create_mask {f.idx(count)} : vector<{OCTET}xi1>", "m") if count < OCTET else ""
-    for i, pixel in enumerate(pixels):
-        octets = f.val(f"vector.bitcast {pixel} : {VEC} to {kind}", "q")
-        to = f.add(f.add(out, first), f.idx(i * channels))
-        if left is None:
-            _store(f, octets, to, mask)
-            continue
-        inside = f.val(f"arith.cmpi slt, {f.idx(i)}, {left} : index", "p")
-        with f.when(inside):
-            _store(f, octets, to, mask)
-
-
-def _store(f: Function, octets: str, to: str, mask: str) -> None:
-    if not mask:
-        f.vstore(octets, "%q", to, f"vector<{OCTET}xi8>", "i8")
-        return
-    kinds = f"memref<?xi8>, vector<{OCTET}xi1>, vector<{OCTET}xi8>"
-    f.do(f"vector.maskedstore %q[{to}], {mask}, {octets} : {kinds}")
-
-
-def _dword(f: Function, first: str, i: int, count: int, at: str, inverse: str, dtype: str, keep: str | None) -> str:
-    """The bytes of four channels in each lane, a lane a pixel. What rounding adds above the low byte is one constant,
-    taken off at the end."""
-    total, off = "", 0
-    for b in range(min(4, count - i)):
-        row = f.add(at, f.mul(f.add(first, f.idx(i + b)), "%plane"))
-        scaled = f.val(f"arith.mulf {f.load_wide('%x', row, dtype, keep)}, {inverse} : {VEC}", "s")
-        shifted = f.val(f"arith.addf {scaled}, {f.splat(WHOLE + OFFSET)} : {VEC}", "s")
-        bits = f.val(f"arith.bitcast {shifted} : {VEC} to {IVEC}", "b")
-        if b:
-            bits = f.val(f"arith.shli {bits}, {f.splat(str(8 * b), IVEC)} : {IVEC}", "b")
-            bits = f.val(f"arith.addi {total}, {bits} : {IVEC}", "b")
-        total, off = bits, off + (WHOLE_BITS << 8 * b)
-    off = (-off + 2**31) % 2**32 - 2**31
-    total = f.val(f"arith.addi {total}, {f.splat(str(off), IVEC)} : {IVEC}", "b")
-    return f.val(f"arith.bitcast {total} : {IVEC} to {VEC}", "t")
+def _store(f: Function, octets: str, to: str, mask: str | None) -> None:
+    kind = vector("i8")
+    if mask is None:
+        f.vstore(octets, "%q", to, kind, "i8")
+    else:
+        f.do(f"vector.maskedstore %q[{to}], {mask}, {octets} : memref<?xi8>, {MASK}, {kind}")
