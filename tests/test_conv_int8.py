@@ -198,6 +198,20 @@ def test_the_largest_sums_fit() -> None:
 
 
 @HERE
+def test_numbers_next_to_a_tie_are_rounded_alike() -> None:
+    """127 / largest is one division in float32, not a rounded reciprocal times 127: here they fall on both sides."""
+    shape = ConvShape(2, 256, 56, 56, (1, 1))
+    weight, x = fitting(Csr(64), 2, 256, density=0.1), inputs(1, 256, 56, 56, seed=0)
+    kernel = kernel_of(shape, weight, Epilogue())
+    held, most, scale = np.zeros(shape.inputs, np.uint8), np.zeros(1, np.int32), np.zeros(1, np.float32)
+    kernel.rounding(x.data_ptr(), held.ctypes.data, most.ctypes.data, scale.ctypes.data, 1)
+    numbers, scales = quantize_images(x)
+    wanted = numbers[0].permute(1, 2, 0).reshape(-1).numpy().astype(np.int64)
+    assert np.array_equal(held.astype(np.int64) - 128, wanted)
+    assert scale[0] == float(scales[0])
+
+
+@HERE
 @pytest.mark.parametrize("n", [5, 75])
 def test_two_threads_give_the_same_bits(n: int, two_threads: None) -> None:
     shape = ConvShape(2, 64, 30, 31, (3, 3), padding=(1, 1))

@@ -37,7 +37,8 @@ def quantize_tokens(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     largest = wide.abs().amax(dim=-1) if x.shape[-1] else wide.new_zeros(x.shape[:-1])
     finite = torch.isfinite(largest)
     largest = largest.clamp(min=SMALLEST)
-    numbers = torch.round(wide * (MOST / largest)[..., None]).nan_to_num(0.0)
+    inverse = torch.full_like(largest, MOST) / largest  # a number / tensor would be that times a rounded reciprocal
+    numbers = torch.round(wide * inverse[..., None]).nan_to_num(0.0)
     return numbers, torch.where(finite, largest / MOST, torch.nan)
 
 
