@@ -52,6 +52,11 @@ class Norm:
         return scale.detach().to(dtype), shift.detach().to(dtype)
 
 
+def combined(rows: torch.Tensor, norm: torch.Tensor | None) -> torch.Tensor:
+    """Scales of a quantised weight's rows [n], times those of a folded BatchNorm, in float32."""
+    return rows if norm is None else rows * norm.to(torch.float32)
+
+
 def input_size(conv: ConvShape) -> tuple[int, ...]:
     """Shape of one image of a convolution's input."""
     return (conv.channels, conv.width) if conv.dims == 1 else (conv.channels, conv.height, conv.width)
@@ -95,8 +100,10 @@ class Site:
     """The torch device that the model has the weight on. ``weight`` and ``bias`` are on the CPU, or copies there."""
 
     def scale_for(self, quantize: str) -> torch.Tensor | None:
-        """What a backend is given as ``scale``: of the epilogue, or of the quantised weight's rows."""
-        return self.int8.scale if quantize and self.int8 is not None else self.scale
+        """What a backend is given as ``scale``: of the epilogue, or of the quantised weight's rows, times that."""
+        if not quantize or self.int8 is None:
+            return self.scale
+        return combined(self.int8.scale, self.scale)
 
     @property
     def op(self) -> str:

@@ -220,11 +220,11 @@ def _considered(
 ) -> list[Encoding]:
     """What is worth a thought, or what this layer was told to use."""
     if wanted is None:
-        found = int8_encodings_for(facts) if quantize else encodings_for(facts, only)
+        found = int8_encodings_for(facts, site.conv) if quantize else encodings_for(facts, only)
         found += [Transposed()] if _skips(site) and not quantize else []
         return [e for e in found if only is None or e.name in only]
     if quantize:
-        return [e for e in int8_encodings_for(facts) if wanted.allows(e)]
+        return [e for e in int8_encodings_for(facts, site.conv) if wanted.allows(e)]
     return told(facts, wanted) if wanted.name != "transposed" or _skips(site) else []
 
 

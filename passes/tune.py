@@ -158,10 +158,8 @@ class _SitePlan:
     def _quantize(self) -> str | None:
         """Quantise the site's weight; the reason where that cannot be or nothing here could run it."""
         able = {key.op for b in self.p.backends.values() for key in b.capabilities() if key.dtype == self.p.quantize}
-        if self.site.conv is not None:
-            return "int8 is for linear layers"
-        if not able:
-            return "no int8 kernels here, they need AVX-512 VNNI"
+        if self.site.op not in able:
+            return "no int8 kernels here, they need AVX-512 VNNI" + (" and VBMI" if self.site.conv is not None else "")
         made = quantize_weight(positive_zeros(self.site.weight))
         if isinstance(made, Refusal):
             return made.reason

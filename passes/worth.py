@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from spcomp.conv_shape import ConvShape
 from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
@@ -94,8 +95,12 @@ def _clustered(facts: SparsityFacts, rows: int, cols: int) -> bool:
     return (rows, cols) in facts.block_counts and facts.block_counts[rows, cols] < CLUSTERED * anywhere
 
 
-def int8_encodings_for(facts: SparsityFacts) -> list[Encoding]:
-    """Encodings worth a thought for a quantised weight; a weight without zeros has some too."""
+def int8_encodings_for(facts: SparsityFacts, conv: ConvShape | None = None) -> list[Encoding]:
+    """Encodings worth a thought for a quantised weight; a weight without zeros has some too, but for convolutions."""
+    if conv is not None:
+        run = conv.run if conv.run < conv.k else 0
+        every = [Fours(width, run) for most, width in FOURS_WIDTHS if facts.density <= most]
+        return [e for e in every if e.refuses(facts) is None]
     found: list[Encoding] = [Quad(rows) for rows in QUAD_ROWS]
     if facts.density <= INT8_BITMAP_DENSITY:
         found.append(Bitmap())

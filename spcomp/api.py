@@ -62,9 +62,10 @@ def compile(
             that or dense: with ``"auto"`` where that form would be slower, with ``"force"`` never.
         engine: what runs the rest of the graph: ``"inductor"``, ``"eager"``, or ``"auto"``: Inductor if it works.
         guard: time the compiled model against the dense program on the example and hand out the faster.
-        quantize: ``"int8"`` lets linear layers compute in int8 where that is faster than in floating point: weights
-            with a scale a row, inputs with a scale a token, both rounded. ``explain()`` gives each layer's error and
-            its bound; such a layer keeps its rounded weight alone. None, the default, never rounds anything.
+        quantize: ``"int8"`` lets linear layers and convolutions compute in int8 where that is faster than in floating
+            point: weights with a scale a row (output channel), inputs with a scale a token (image), both rounded.
+            ``explain()`` gives each layer's error and its bound; such a layer keeps its rounded weight alone. None,
+            the default, never rounds anything.
         shrink: take rows, columns, channels and heads that are constant or that nobody reads out of the graph.
         target: what the compiled model runs on. ``"auto"`` is where its weights are, each layer on its weight's device;
             ``"cpu"`` and ``"cuda"`` raise where weights are elsewhere, or there is no GPU. Or a function (name of a

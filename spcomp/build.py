@@ -162,7 +162,8 @@ def _built(
         site.slot, site.layer, site.weight_name, site.bias_name, site.epilogue, site.bias, tuple(packed.values()),
         site.weight if keep else None, tuple(site.domains), site.conv, site.scale, site.norm,
         site.zero_inputs,
-        site.scale_for("int8") if any(p.dtype == "int8" for p in packed.values()) else None, site.dtype,
+        site.int8.scale if site.int8 is not None and any(p.dtype == "int8" for p in packed.values()) else None,
+        site.dtype,
         site.gathered, site.where,
     )  # fmt: skip
     if site.gathered:
@@ -170,7 +171,8 @@ def _built(
     ranges = tuple(_range_decision(planner, planned, rows, name) for rows, name in choice.ranges)
     members = {name for _, name in choice.ranges if is_dense(name)}
     copies = bool(members & PLAIN) + ("dense.onednn" in members)
-    copies = copies if site.conv is None else 2 * has_dense  # the one that is saved, and the one laid out
+    if site.conv is not None:  # the one that is saved, and the one laid out
+        copies = has_dense + bool(members - set(INT8))
     nbytes = sum(p.nbytes for p in packed.values()) + copies * site.weight.nbytes
     nbytes += sum(name in members for name in INT8) * site.facts.elements + (keep > has_dense) * site.weight.nbytes
     found = check_int8(site, kernels)

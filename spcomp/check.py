@@ -63,10 +63,10 @@ def check_int8(site: Site, kernels: Sequence[tuple[RowRange, Kernel]]) -> Int8Ch
     for rows, kernel in kernels:
         if not kernel.call.quantize:
             continue
-        (x,) = site.example(_rows(site, rows), torch.Generator().manual_seed(site.slot))
-        exact = finite_linear(x, weight, site.bias, activation)
-        bound = relative_bound(x, weight, activation, exact, site.dtype)
-        found, apart = relative_error(kernel(x), exact), disagreement(kernel, x, weight, site.bias)
+        x = site.example(_rows(site, rows), torch.Generator().manual_seed(site.slot))
+        exact = finite(x, weight, site.bias, site.epilogue, site.conv, site.scale)
+        bound = relative_bound(x[0], weight, activation, exact, site.dtype, site.conv, site.scale)
+        found, apart = relative_error(kernel(*x), exact), disagreement(kernel, x, weight, site.bias, site.scale)
         if apart > TOLERANCES[site.dtype]:
             return Int8Check(wrong=f"the int8 kernel is {apart:.1e} from what it means")
         if found > bound:

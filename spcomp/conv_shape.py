@@ -64,6 +64,12 @@ class ConvShape:
         return self.channels * self.kernel[0] * self.kernel[1]
 
     @property
+    def run(self) -> int:
+        """Columns of the weight matrix whose inputs are neighbours where input channels are: of a row of taps, or of
+        one tap."""
+        return self.channels * (self.kernel[1] if self.dilation[1] == 1 else 1)
+
+    @property
     def inputs(self) -> int:
         """Elements of one image of the input."""
         return self.channels * self.height * self.width

@@ -32,8 +32,8 @@ class Options:
     (up to 1.0, also of 64 KiB for pages and tables); above 1.0 only speed decides among what fits.
     ``include``/``exclude``: globs over module names. ``encodings``: names to consider, None is all. ``engine``: what
     runs the rest of the graph. ``guard``: time the whole model against the whole dense program before handing it out.
-    ``shrink``: take out what is constant or unread. ``quantize``: ``int8`` lets linear layers compute in int8 where
-    that is faster; None is never lossy.
+    ``shrink``: take out what is constant or unread. ``quantize``: ``int8`` lets linear layers and convolutions
+    compute in int8 where that is faster; None is never lossy.
     ``layers``: pairs of a glob over module names and the only encoding that such a layer may have beside dense; the
     first glob that matches counts, and goes before include, exclude and encodings.
     ``target``: the kind of device that the compiled model runs on; ``auto`` is where its weights are. ``devices``: what

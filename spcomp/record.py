@@ -10,7 +10,7 @@ from spcomp.conv_shape import ConvShape
 from spcomp.encodings.int8 import dequantize
 from spcomp.encodings.matrix import weight_of
 from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor
-from spcomp.passes.base import Norm
+from spcomp.passes.base import Norm, combined
 from spcomp.plan import Epilogue, RowRange
 
 
@@ -40,6 +40,12 @@ class SlotRecord:
     """Whether the graph reads single rows of the weight, for an embedding."""
     where: str = "cpu"
     """The torch device that its kernels are on. What is held here is on the CPU."""
+
+    def scale_for(self, quantize: str) -> torch.Tensor | None:
+        """What a backend is given as ``scale``: see :meth:`~spcomp.passes.base.Site.scale_for`."""
+        if not quantize or self.int8_scale is None:
+            return self.scale
+        return combined(self.int8_scale, self.scale)
 
     def dense_weight(self) -> torch.Tensor:
         """The weight [n, k] as it was (bit-equal but for -0.0); a view of the dense one or a new tensor.

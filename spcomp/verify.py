@@ -82,10 +82,10 @@ class _Watched:
         limit = max(TOLERANCES[self.dtype], 2 * relative_error(dense, exact))
         kernel = self.slot.pick(m)
         name = f"{kernel.call.backend} {kernel.call.encoding}"
-        if kernel.call.quantize:  # a token with Inf or NaN is NaN throughout, and compares with nothing
-            whole = torch.isfinite(x[0]).all(-1)
-            exact = exact[whole]
-            limit = relative_bound(x[0][whole], weight, record.epilogue.activation, exact, self.dtype)
+        if kernel.call.quantize:  # a token (or image) with Inf or NaN is NaN throughout, and compares with nothing
+            whole = torch.isfinite(x[0] if record.conv is None else x[0].flatten(1)).all(-1)
+            exact, activation = exact[whole], record.epilogue.activation
+            limit = relative_bound(x[0][whole], weight, activation, exact, self.dtype, record.conv, record.scale)
             name = f"{kernel.call.backend} int8 {kernel.call.encoding}"
             self.checks.append(LayerCheck(record.layer, name, m, relative_error(y[whole], exact), limit))
             return given

@@ -138,7 +138,7 @@ def encodings(name: str) -> st.SearchStrategy[Encoding]:
         case "window":
             return st.sampled_from(WIDTHS).map(Window)
         case "fours":
-            return st.sampled_from(WIDTHS).map(Fours)
+            return st.builds(Fours, st.sampled_from(WIDTHS), st.sampled_from([0, 0, 1, 7, 24, 64]))
         case "quad":
             return st.integers(1, 9).map(Quad)
         case _:

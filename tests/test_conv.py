@@ -115,13 +115,24 @@ def test_agrees_with_the_reference(
 
 
 @needs_code
-@pytest.mark.parametrize("encoding", [Csr(256), Nm(2, 4), Block(8, 1)], ids=str)
-def test_every_encoding(encoding: Encoding) -> None:
-    weight = fitting(encoding, 40, SHAPE.k)
-    kernel = kernel_of(encoding, SHAPE, weight, Epilogue(), None, None)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("shape", [SHAPE, ConvShape(1, 20, 1, 31, (1, 5), (1, 2), (0, 2))], ids=str)
+@pytest.mark.parametrize("encoding", [Csr(256), Nm(2, 4), Nm(1, 4), Block(8, 1), Block(4, 4)], ids=str)
+def test_every_encoding(encoding: Encoding, shape: ConvShape, dtype: str) -> None:
+    weight = fitting(encoding, 40, shape.k, dtype=dtype)
+    epilogue = Epilogue(True, "relu", True, True)
+    bias, scale = vectors(40, epilogue, dtype)
+    kernel = kernel_of(encoding, shape, weight, epilogue, bias, scale)
+    x, other = planes_of(shape, 2, dtype), planes_of(shape, 2, dtype, 40, seed=2)
+    assert relative(kernel(x, other), reference(x, weight, shape, bias, "relu", scale, other)) <= TOLERANCES[dtype]
+    assert kernel(x[:0], other[:0]).shape == (0, *shape.size(40))
+
+
+@needs_code
+def test_strides_of_memory_do_not_matter() -> None:
+    weight = fitting(Csr(64), 40, SHAPE.k)
+    kernel = kernel_of(Csr(64), SHAPE, weight, Epilogue(), None, None)
     x = planes_of(SHAPE, 2, "float32")
-    assert relative(kernel(x), reference(x, weight, SHAPE, None, "none")) <= 1e-5
-    assert kernel(x[:0]).shape == (0, 40, 9, 11)
     assert torch.equal(kernel(x.transpose(2, 3).contiguous().transpose(2, 3)), kernel(x))
     assert kernel.extra_nbytes >= BACKEND.extra_nbytes(kernel.call) // 2
 

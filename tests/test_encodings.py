@@ -60,6 +60,7 @@ EXAMPLES = [
     Window(256),
     Fours(64),
     Fours(256),
+    Fours(64, 24),
     Transposed(),
 ]
 

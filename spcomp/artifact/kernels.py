@@ -121,9 +121,8 @@ def _sparse(call: KernelCall, record: SlotRecord) -> Kernel:
     if call.schedule not in offered:
         found = f"no schedule {dict(call.schedule)} here"
         raise KernelError(f"build the kernel of {call.layer}", found, "tuning again")
-    scale = record.int8_scale if call.quantize else record.scale
     with current(record.where):
-        return backend.build(replace(call, rows=rows), packed, record.bias, scale)
+        return backend.build(replace(call, rows=rows), packed, record.bias, record.scale_for(call.quantize))
 
 
 def retune(

@@ -46,7 +46,8 @@ Layers = Annotated[
 ]
 EngineOption = Annotated[str, typer.Option(help="What runs the rest of the graph: auto, inductor or eager.")]
 Quantize = Annotated[
-    str | None, typer.Option(help="int8: linear layers may round weights and inputs to int8 where that is faster.")
+    str | None,
+    typer.Option(help="int8: linear layers and convolutions may round weights and inputs where that is faster."),
 ]
 TuneOption = Annotated[
     str,

@@ -17,7 +17,7 @@ from dataclasses import replace
 import torch
 
 from spcomp.codegen.dense_conv import conv_member, conv_members
-from spcomp.codegen.dense_int8 import INT8_MEMBERS, Int8Linear, serves_int8
+from spcomp.codegen.dense_int8 import CONV_INT8_MEMBERS, INT8_MEMBERS, Int8Conv, Int8Linear, serves_int8
 from spcomp.codegen.dense_members import DenseMembers, PlainLinear
 from spcomp.codegen.mlir_cpu import jit, parallel
 from spcomp.codegen.mlir_cpu.gemv import gemv_text
@@ -115,7 +115,8 @@ class BestDense(DenseMembers):
     def names(self, m: int) -> tuple[str, ...]:
         """The members that can take ``m`` rows."""
         if self.call.conv is not None:
-            return conv_members(self.call.dtype)
+            found = conv_members(self.call.dtype)
+            return found + (CONV_INT8_MEMBERS if self.call.quantize and serves_int8(self.weight) else ())
         if self.call.n == 0 or self.call.k == 0:
             return ("mkl",)
         found = tuple(name for name in MEMBERS if serves(name, m, self.call.dtype))
@@ -124,6 +125,9 @@ class BestDense(DenseMembers):
     def _build(self, name: str) -> Kernel:
         call, weight, bias = replace(self.call, quantize=""), self.weight, self.bias
         if name in INT8_MEMBERS and any(name in self.names(m) for m in self.rows):
+            if call.conv is not None:
+                images = max(1, *self.rows) // call.conv.pixels
+                return Int8Conv(self.call, weight, bias, self.scale, images)
             return Int8Linear(self.call, weight, bias, name, max(1, *self.rows))
         if call.conv is not None and name in self.names(0):
             return conv_member(name, call, weight, bias, self.scale, max(1, *self.rows) // call.conv.pixels)

@@ -152,6 +152,9 @@ def _fours(call: KernelCall, m: int) -> Work:
     parts = portions(m, dict(call.schedule)["tokens"])
     slots = call.stored / (4 * LANES)
     cycles = slots * sum(max(2.5, 1.0 + token * t) for t in parts)
+    if call.conv is not None:
+        panels = math.ceil(m * call.n * 4 / CONV_SUMS_BYTES)
+        return Work(cycles + call.n * m / LANES * 4.0, weight_bytes=call.weight_nbytes, again=panels - 1.0)
     return Work(cycles, weight_bytes=call.weight_nbytes, again=math.ceil(m / PANEL_ROWS) - 1.0)
 
 
@@ -303,4 +306,7 @@ def _baked(call: KernelCall, m: int, l1_bytes: int) -> Work:
 
 def rounded(call: KernelCall, m: int) -> float:
     """Cycles of x measured, rounded and stored as bytes."""
-    return m * call.k / LANES * 4.0 if call.quantize else 0.0
+    if not call.quantize:
+        return 0.0
+    inputs = m * call.k if call.conv is None else m / call.conv.pixels * call.conv.inputs
+    return inputs / LANES * 4.0

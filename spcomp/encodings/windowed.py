@@ -59,6 +59,11 @@ class Windowed(Encoding):
         """The largest ``first`` that a matrix with this many columns needs."""
         return max(0, ceil_div(columns, UNIT) - self.width // UNIT)
 
+    def stops(self, leftmost: NDArray[np.int32], first: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Where the windows of each group end, given the leftmost column still to store (a large number for none) and
+        ``first``."""
+        return first * np.int32(UNIT) + np.int32(self.width)
+
     def refuses(self, facts: SparsityFacts) -> Refusal | None:
         if facts.shape[1] > _MOST_COLUMNS:
             return Refusal(f"{facts.shape[1]} columns are more than the {_MOST_COLUMNS} that {self} can number")
@@ -104,7 +109,7 @@ class Windowed(Encoding):
             if not (leftmost < _NONE).any():
                 break
             first = np.where(leftmost < _NONE, np.minimum(leftmost // UNIT, last), -1).astype(np.int32)
-            stop = np.repeat(first * UNIT + self.width, LANES)
+            stop = np.repeat(self.stops(leftmost, first), LANES)
             for taken in range(self.depth):
                 slot[at], layer[at] = len(firsts), taken  # told again until it is taken
                 at += pending[at] < stop

@@ -34,6 +34,11 @@ for m, k in ((1, 52), (64, 512)):
     x, ones, zeros = torch.ones(m, k, dtype=torch.uint8), torch.ones(96), torch.zeros(96, dtype=torch.int32)
     run = torch.ops.onednn.qlinear_pointwise
     run(x, 1.0, 128, packed, ones, zeros, None, 1.0, 0, torch.float32, "none", [], "")
+    kernel, where = torch.ones(96, k, 3, 3, dtype=torch.int8), ([1, 1], [1, 1], [1, 1], 1)
+    planes = torch.ones(1, k, 9, 9, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
+    packed = torch.ops.onednn.qconv_prepack(kernel, ones, 1.0, 128, *where, list(planes.shape))
+    run = torch.ops.onednn.qconv_pointwise
+    run(planes, 1.0, 128, packed, ones, zeros, None, *where, 1.0, 0, torch.float32, "none", [], "")
 """
 
 
@@ -44,7 +49,7 @@ def onednn_int8_works(folder: Path) -> bool:
     """
     if "amx_tile" not in host_cpu().features:
         return True
-    circumstances = f"int8 {host_cpu().digest} {version('torch')} {os.environ.get(LIMIT)}"
+    circumstances = f"int8 with convolutions {host_cpu().digest} {version('torch')} {os.environ.get(LIMIT)}"
     path = folder / f"amx-{hashlib.blake2b(circumstances.encode(), digest_size=8).hexdigest()}"
     found = _remembered(path)
     if found is None:

@@ -57,7 +57,8 @@ MOST_PERCENT = 70
 
 @dataclass(frozen=True)
 class MlirCpu:
-    """Sparse linear layers on the CPU: float32, bfloat16 and float16 (sums in float32), int8 (sums in int32)."""
+    """Sparse linear layers on the CPU: float32, bfloat16 and float16 (sums in float32), int8 (sums in int32); and
+    convolutions in int8."""
 
     name: str = "mlir_cpu"
 
@@ -73,6 +74,8 @@ class MlirCpu:
         if target == "cpu-avx512":
             have = set(host_cpu().features)
             found |= {KernelKey("linear", e, "int8", target) for e, needs in INT8_FEATURES.items() if needs <= have}
+            if INT8_FEATURES["fours"] <= have:
+                found.add(KernelKey("conv", "fours", "int8", target))
             if "avx512_bf16" in have:
                 found.add(KernelKey("linear", "quad", "bfloat16", target))
         return frozenset(found)
@@ -125,11 +128,14 @@ class MlirCpu:
 
 
 def _int8(call: KernelCall) -> list[Schedule]:
-    """Tokens at a time of the int8 kernels that read x row by row."""
+    """Tokens (or pixels) at a time of the int8 kernels that read x row by row."""
+    if call.conv is not None:
+        fits_taps = isinstance(call.encoding, Fours) and (call.encoding.run or call.k) == call.conv.run
+        return [(("tokens", 2 * SUMMED_TOKENS),)] if fits_taps else []
     match call.encoding:
         case Bitmap():
             return [(("tokens", SUMMED_TOKENS),)]
-        case Fours():
+        case Fours(run=0):
             return [(("tokens", 2 * SUMMED_TOKENS),)]
         case Nm(n=n, m=group) if fits(NmShape(call.n, call.k, n, group)):
             return [(("tokens", SUMMED_TOKENS),)]

@@ -86,7 +86,7 @@ def _sums(f: Function, width: int, stride: int, token: str, span: tuple[str, str
             for buffer in ("%values", "%columns"):
                 f.do(f"memref.prefetch {buffer}[{f.add(at, f.idx(AHEAD))}], read, locality<3>, data : memref<?xi8>")
             first = f.add(x0, f.mul(f.load_index("%first", here, "i16"), f.idx(UNIT)))
-            upper = _upper(f, columns) if width > 2 * SLOT else ""
+            upper = upper_half(f, columns) if width > 2 * SLOT else ""
             for t in range(tokens):
                 x = pick(f, width, f.add(first, f.idx(t * stride)), columns, upper)
                 i = t * unroll + u
@@ -98,7 +98,7 @@ def _sums(f: Function, width: int, stride: int, token: str, span: tuple[str, str
     return [f.val(f"arith.addi {a}, {b} : {IVEC}", "s") for a, b in zip(results[::2], results[1::2], strict=True)]
 
 
-def _upper(f: Function, columns: str) -> str:
+def upper_half(f: Function, columns: str) -> str:
     """Which columns lie in the second half of a window of 256."""
     return f.val(f"arith.cmpi slt, {columns}, {f.splat('0', BYTES)} : {BYTES}", "m")
 

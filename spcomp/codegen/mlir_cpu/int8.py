@@ -1,4 +1,4 @@
-"""Linear layers in int8: weights by row, x by token, sums in 32 bits. Needs AVX-512 VNNI.
+"""Layers in int8: weights by row, x by token, sums in 32 bits. Needs AVX-512 VNNI.
 
 x is turned into bytes plus 128, for the instruction multiplies unsigned by signed bytes; 128 times each row's sum of
 weights is taken off again in the end.
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from spcomp.codegen.mlir_cpu import parallel
+from spcomp.codegen.mlir_cpu.conv8 import Conv8Kernel
 from spcomp.codegen.mlir_cpu.int8_few import Int8Constants, NaturalInt8Kernel
 from spcomp.codegen.mlir_cpu.int8_rows import quantize_text, unpack_int8_text
 from spcomp.codegen.mlir_cpu.jit import Job
@@ -37,6 +38,8 @@ def build_int8(call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None
         raise KernelError(
             asked, f"a weight in {packed.dtype} or no scales of its rows", "int8 values with a scale a row"
         )
+    if call.conv is not None:
+        return Conv8Kernel(call, packed, bias, scale)
     match packed.encoding:
         case Quad():
             return QuadKernel(call, packed, bias, scale)

@@ -35,6 +35,18 @@ def transpose(f: Function, rows: list[str]) -> list[str]:
     return [rows[i & ~3 | (i & 1) << 1 | (i & 2) >> 1] for i in range(LANES)]
 
 
+def transposed_fours(f: Function, rows: list[str]) -> list[str]:
+    """Of four 16-lane registers: lanes 4 q to 4 q + 3 of register j of the result are lane 4 q + j of all four."""
+    for near, lanes, other in ROUNDS[:2]:
+        new = list(rows)
+        for i in range(4):
+            if not i & near:
+                new[i] = _shuffle(f, rows[i], rows[i + near], lanes)
+                new[i + near] = _shuffle(f, rows[i], rows[i + near], [j + other for j in lanes])
+        rows = new
+    return [rows[(i & 1) << 1 | (i & 2) >> 1] for i in range(4)]
+
+
 def _shuffle(f: Function, a: str, b: str, lanes: list[int]) -> str:
     return f.val(f"vector.shuffle {a}, {b} {lanes} : {VEC}, {VEC}", "t")
 
