@@ -11,6 +11,7 @@ is not: ``docs/simulation.md``.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -21,10 +22,10 @@ from numpy.typing import ArrayLike, NDArray
 from spcomp.errors import InputError
 from spcomp.sim.parts import dram_layout as at
 from spcomp.sim.parts.dram_config import DramConfig, preset, presets
-from spcomp.sim.parts.dram_effects import unroll
+from spcomp.sim.parts.dram_effects import Effects, unroll
 from spcomp.sim.parts.dram_kernel import controller
 from spcomp.sim.parts.dram_map import Places, locate
-from spcomp.sim.parts.dram_rules import build_rules, ticks
+from spcomp.sim.parts.dram_rules import STANDARDS, RuleTable, build_rules, ticks
 
 __all__ = ["Command", "Dram", "DramConfig", "DramResult", "preset", "presets"]
 
@@ -129,10 +130,11 @@ class Dram:
         config.check()
         self.config = config
         self._parameters = _parameters(config)
-        shape = {"ranks": config.ranks, "stacks": config.stacks, "groups": config.groups, "banks": config.banks}
-        table = build_rules(config.standard, config.timing, shape)
         n, banks = config.channels, config.banks_per_channel
-        self._effects = unroll(table, banks, config.banks_per_rank, config.standard.ticks_per_clock == 2)
+        timing = tuple(sorted(config.timing.items()))
+        table, self._effects = _tables(
+            config.standard.name, timing, (config.ranks, config.stacks, config.groups, config.banks)
+        )
         rings = np.full((n, max(1, table.histories) * banks, table.deepest + 1), -at.FAR, np.int64)
         rings[..., 0] = 0
         self._history = rings.reshape(n, -1)
@@ -287,6 +289,18 @@ class Dram:
             self._bank, self._queue, self._active, self._refresh, self._log, self._out, places.channel,
             places.transaction, places.bank, places.row, writes, arrival, order, base, low, high,
         )  # fmt: skip
+
+
+@functools.lru_cache(64)
+def _tables(
+    standard: str, timing: tuple[tuple[str, int], ...], shape: tuple[int, int, int, int]
+) -> tuple[RuleTable, Effects]:
+    """The table of constraints, resolved and unrolled. Memories that are alike share it; nobody writes to it."""
+    ranks, stacks, groups, banks = shape
+    sizes = {"ranks": ranks, "stacks": stacks, "groups": groups, "banks": banks}
+    table = build_rules(STANDARDS[standard], dict(timing), sizes)
+    in_rank = stacks * groups * banks
+    return table, unroll(table, ranks * in_rank, in_rank, STANDARDS[standard].ticks_per_clock == 2)
 
 
 def _queue_room(c: DramConfig) -> int:
