@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ TARGETS = {
     "functional_error": Target(1e-12, "<="),
     "functional_macs_error": Target(0, "<="),
     "dram_idle_latency_error": Target(0, "<="),
+    "dram_more_channels": Target(1, "<="),
+    "dram_lone_read_spread": Target(0, "<="),
 }
 PARAMETERS = {"nm": "nm(n=1, m=8)", "block": "block(rows=8, cols=8)", "window": "window(width=64)"}
 """Of encodings that a machine runs with any."""
@@ -83,3 +86,29 @@ def dram_idle(bench: Benchmark, options: Any) -> None:
         print(f"  {name:<12} ours {found} cycles, RCD + CL + BL {wanted}, sending the activation {later}")
         worst = max(worst, abs(found - wanted - later))
     bench.report("dram_idle_latency_error", worst, f"cycles off RCD + CL + BL (HBM: {LATER} more), of {len(presets())}")
+
+
+def dram_channels(bench: Benchmark, options: Any) -> None:
+    """All presets with 1, 2 and 8 channels: more never cost cycles, and lone reads take what they take of one."""
+    n = 2_000 if options.quick else 20_000
+    g = np.random.default_rng(5)
+    traces = {"stream": np.arange(n) * 64, "random": g.integers(0, 1 << 24, n) * 64}
+    worst, spread = 0.0, 0
+    for name in presets():
+        calm = preset(name).with_settings({"row_policy": "closed", "refresh": "none", "clock_sync": False})
+        lone = set()
+        taken: dict[str, list[int]] = {kind: [] for kind in traces}
+        for channels in (1, 2, 8):
+            for kind, addresses in traces.items():
+                memory = Dram(preset(name).with_settings({"channels": channels}))
+                memory.feed(addresses)
+                taken[kind].append(memory.drain().cycles)
+            slow = Dram(calm.with_settings({"channels": channels}))
+            slow.feed(traces["random"][:64], arrival_fs=np.arange(64) * 10**9)
+            done = slow.drain()
+            lone |= set((done.completion_cycle - done.accept_cycle).tolist())
+        worst = max(worst, *(after / before for t in taken.values() for before, after in itertools.pairwise(t)))
+        spread = max(spread, max(lone) - min(lone))
+        print(f"  {name:<12} cycles with 1, 2, 8 channels {taken}, lone reads {sorted(lone)}")
+    bench.report("dram_more_channels", worst, f"most cycles over those with fewer channels, {len(presets())} presets")
+    bench.report("dram_lone_read_spread", spread, "cycles between lone reads at 1 to 8 channels")

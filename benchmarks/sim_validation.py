@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import sim_accelerators, sim_cachegrind, sim_cpu, sim_functional
+from benchmarks import sim_accelerators, sim_cachegrind, sim_cpu, sim_functional, sim_laws, sim_ramulator
 from benchmarks.harness import Benchmark, Target, arguments
 from spcomp.sim.parts.cache import CacheLevel, Caches
 from spcomp.sim.parts.dram import Dram, preset
@@ -42,6 +42,8 @@ RESNET18_WS_32X32 = (
     164735, 274175, 20223, 274175, 274175, 48639,
 )  # fmt: skip
 """Total cycles, as SCALE-Sim 3.0.0 reports them."""
+OTHERS = ("32k,8,64,plru,write_through", "1m,16,64,plru", "32m,16,64,inclusive")
+"""Levels that only the general loop takes."""
 THREE_LEVELS = ("32k,8,64", "1m,16,64", "32m,16,64")
 TARGETS = {
     "dram_cycles_error_reads": Target(1e-3, "<="),
@@ -49,6 +51,7 @@ TARGETS = {
     "dram_outcomes_error": Target(5e-3, "<="),
     "dram_latency_error": Target(2e-2, "<="),
     "dram_csr_mreq_s": Target(1.5),
+    **sim_ramulator.TARGETS,
     "cachegrind_error": Target(0, "<="),
     "pycachesim_error": Target(0, "<="),
     "cache_stream_maccess_s": Target(20),
@@ -59,6 +62,7 @@ TARGETS = {
     "systolic_stepped_error": Target(0, "<="),
     **sim_cachegrind.TARGETS,
     **sim_functional.TARGETS,
+    **sim_laws.TARGETS,
     **sim_cpu.TARGETS,
 }
 
@@ -121,6 +125,7 @@ def dram_speed(bench: Benchmark, options: Any) -> None:
         seconds = best(lambda name=name: Dram(preset(name)).feed(addresses, writes), options.quick)
         key = "dram_csr_mreq_s" if name == "DDR4_2400R" else f"dram_csr_{name.lower()}_mreq_s"
         bench.report(key, len(addresses) / seconds / 1e6, f"{name}, {len(addresses)} reads, mapping included")
+    sim_ramulator.against_ramulator(bench, options.ramulator, dram_trace(row | {"n": "100000"})[0], options.quick)
 
 
 def cachegrind(bench: Benchmark, options: Any) -> None:
@@ -197,6 +202,13 @@ def cache_speed(bench: Benchmark, options: Any) -> None:
     for name, addresses in traces.items():
         seconds = best(lambda a=addresses: Caches([CacheLevel.parse(t) for t in THREE_LEVELS]).access(a), options.quick)
         bench.report(f"cache_{name}_maccess_s", n / seconds / 1e6, f"{' '.join(THREE_LEVELS)}, {n} reads of 8 bytes")
+        few = addresses[: n // 5]
+        writes = g.random(len(few)) < 0.2
+        seconds = best(
+            lambda a=few, w=writes: Caches([CacheLevel.parse(t) for t in OTHERS]).access(a, w), options.quick
+        )
+        note = f"{' '.join(OTHERS)}, {len(few)} accesses, a fifth writes"
+        bench.report(f"cache_general_{name}_maccess_s", len(few) / seconds / 1e6, note)
 
 
 def systolic(bench: Benchmark, options: Any) -> None:
@@ -273,6 +285,7 @@ def best(call: Callable[[], object], quick: bool) -> float:
 SECTIONS: dict[str, Callable[[Benchmark, Any], None]] = {
     "dram": dram,
     "dram_idle": sim_functional.dram_idle,
+    "dram_channels": sim_functional.dram_channels,
     "dram_speed": dram_speed,
     "cachegrind": cachegrind,
     "kernel_fills": sim_cachegrind.kernel_fills,
@@ -284,6 +297,7 @@ SECTIONS: dict[str, Callable[[Benchmark, Any], None]] = {
     "systolic_stepped": systolic_stepped,
     "noc_speed": noc_speed,
     "functional": sim_functional.functional,
+    "laws": sim_laws.laws,
     "cached_cpu": sim_cpu.cached_cpu,
 }
 
@@ -293,6 +307,8 @@ def main() -> None:
         __doc__ or "",
         only={"default": ",".join(SECTIONS), "help": "sections, parted by commas"},
         reference={"type": Path, "default": REFERENCE},
+        cached_cpu={"default": "errors,contests", "help": "parts of the section cached_cpu, parted by commas"},
+        ramulator={"type": Path, "help": "folder of Ramulator 2.1's Python package, built, to be timed"},
     )
     bench = Benchmark("sim_validation", TARGETS, options.threads)
     for name in options.only.split(","):

@@ -66,6 +66,23 @@ def test_equals_the_reference_on_what_the_table_lacks(
     assert memory.result().accepted_cycles == cycles
 
 
+def test_longer_queues_take_in_as_many_as_they_hold_and_cost_no_cycles() -> None:
+    """Beyond 32 requests the controller is compiled for queues of another length."""
+    addresses, writes = dram_trace("csr", SMALL, 3, 0.3)
+    cycles = []
+    for places in (5, 32, 100):
+        config = preset("DDR4_2400R").with_settings({"read_queue": places, "write_queue": places, "log_commands": 9999})
+        r = run(config, addresses, writes)
+        cycles.append(r.cycles)
+        assert (r.completion_cycle > r.accept_cycle).all()
+        waiting = r.issue_cycle[~writes]
+        inside = [int((waiting[:k] > r.accept_cycle[~writes][k]).sum()) for k in range(0, len(waiting), 50)]
+        # those whose row was opened for them wait beside the queue
+        assert places - 1 <= max(inside) <= places + config.banks_per_channel
+        assert [c.name for c in r.commands].count("ACT") == r.activates
+    assert cycles[0] > cycles[1] > cycles[2]
+
+
 @pytest.mark.parametrize("name", presets())
 def test_idle_latency_is_activate_to_read_plus_read_plus_burst(name: str) -> None:
     config = preset(name).with_settings({"refresh": "none", "clock_sync": False})
@@ -277,6 +294,7 @@ ERRORS = [
     ({"channels": "two"}, "it takes a value of type int"),
     ({"channels": 0}, "channels is 0. Try: channels of at least 1"),
     ({"banks": 3}, "banks is 3, no power of two"),
+    ({"read_queue": 5000}, "read_queue is 5000. Try: read_queue of at most 4096"),
     ({"mapper": "RoBaRaCoC"}, "mapper is 'RoBaRaCoC'. Try: RoBaRaCoCh"),
     ({"RCD": -1}, "the timing RCD.* is negative"),
     ({"refresh": "per_bank"}, "DDR4 has no refresh of single banks"),

@@ -11,6 +11,7 @@ is not: ``docs/simulation.md``.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -21,9 +22,10 @@ from numpy.typing import ArrayLike, NDArray
 from spcomp.errors import InputError
 from spcomp.sim.parts import dram_layout as at
 from spcomp.sim.parts.dram_config import DramConfig, preset, presets
-from spcomp.sim.parts.dram_kernel import run
+from spcomp.sim.parts.dram_effects import Effects, unroll
+from spcomp.sim.parts.dram_kernel import controller
 from spcomp.sim.parts.dram_map import Places, locate
-from spcomp.sim.parts.dram_rules import build_rules, ticks
+from spcomp.sim.parts.dram_rules import STANDARDS, RuleTable, build_rules, ticks
 
 __all__ = ["Command", "Dram", "DramConfig", "DramResult", "preset", "presets"]
 
@@ -128,23 +130,30 @@ class Dram:
         config.check()
         self.config = config
         self._parameters = _parameters(config)
-        shape = {"ranks": config.ranks, "stacks": config.stacks, "groups": config.groups, "banks": config.banks}
-        table = build_rules(config.standard, config.timing, shape)
-        self._rules, self._rule_at = table.rules, table.rule_at
         n, banks = config.channels, config.banks_per_channel
-        self._history = np.full((n, max(1, table.histories), banks, table.deepest + 1), -at.FAR, np.int64)
-        self._history[..., 0] = 0
-        self._ready = np.zeros((n, at.TIMED, banks), np.int64)
+        timing = tuple(sorted(config.timing.items()))
+        table, self._effects = _tables(
+            config.standard.name, timing, (config.ranks, config.stacks, config.groups, config.banks)
+        )
+        rings = np.full((n, max(1, table.histories) * banks, table.deepest + 1), -at.FAR, np.int64)
+        rings[..., 0] = 0
+        self._history = rings.reshape(n, -1)
+        self._ready = np.zeros((n, (at.TIMED + 1) * banks), np.int64)
+        self._ready[:, at.TIMED * banks :] = at.FAR_CELL
         self._registers = np.zeros((n, at.REGISTERS), np.int64)
         self._registers[:, at.R_NEXT_REFRESH] = self._parameters[at.P_INTERVAL] - 1
         for register in (at.R_CAS_SOURCE, at.R_SPLIT_BANK, at.R_PAIR_EDGE, at.C_LAST_ACCEPT, at.C_LAST_DONE):
             self._registers[:, register] = -1
-        self._bank = np.zeros((n, 3, banks), np.int64)
-        self._bank[:, at.B_ROW] = at.CLOSED
-        self._queue = np.zeros((n, 2, 5, max(config.read_queue, config.write_queue)), np.int64)
-        self._active = np.zeros((n, 4, banks + 1), np.int64)
+        states = np.zeros((n, banks, at.BANK_FIELDS), np.int64)
+        states[..., at.B_ROW] = at.CLOSED
+        self._bank = states.reshape(n, -1)
+        room = _queue_room(config)
+        queue = np.full((n, 2, at.QUEUE_FIELDS, room), -1, np.int64)
+        queue[:, :, (at.Q_CELL, at.Q_ROW_CELL)] = at.TIMED * banks
+        self._queue = queue.reshape(n, -1)
+        self._active = np.zeros((n, (banks + 1) * at.ACTIVE_FIELDS), np.int64)
         self._refresh = np.zeros((n, at.WAITING_REFRESHES), np.int64)
-        self._foreseen = np.zeros((n, 4, 2), np.int64)
+        self._controller = controller(room)
         self._log = np.zeros((config.log_commands, 5), np.int64)
         self._out = np.full((3, 0), -1, np.int64)
         self._size = 0
@@ -275,11 +284,28 @@ class Dram:
     def _run(
         self, places: Places, writes: NDArray[np.bool_], arrival: Array, order: Array, base: int, low: int, high: int
     ) -> None:
-        run(
-            self._parameters, self._rules, self._rule_at, self._history, self._ready, self._registers, self._bank,
-            self._queue, self._active, self._refresh, self._foreseen, self._log, self._out, places.channel,
+        self._controller(
+            self._parameters, self._effects.table, self._effects.at, self._history, self._ready, self._registers,
+            self._bank, self._queue, self._active, self._refresh, self._log, self._out, places.channel,
             places.transaction, places.bank, places.row, writes, arrival, order, base, low, high,
         )  # fmt: skip
+
+
+@functools.lru_cache(64)
+def _tables(
+    standard: str, timing: tuple[tuple[str, int], ...], shape: tuple[int, int, int, int]
+) -> tuple[RuleTable, Effects]:
+    """The table of constraints, resolved and unrolled. Memories that are alike share it; nobody writes to it."""
+    ranks, stacks, groups, banks = shape
+    sizes = {"ranks": ranks, "stacks": stacks, "groups": groups, "banks": banks}
+    table = build_rules(STANDARDS[standard], dict(timing), sizes)
+    in_rank = stacks * groups * banks
+    return table, unroll(table, ranks * in_rank, in_rank, STANDARDS[standard].ticks_per_clock == 2)
+
+
+def _queue_room(c: DramConfig) -> int:
+    """Places of a queue: whole vectors, one of them empty."""
+    return (-(-max(c.read_queue, c.write_queue) // at.LANES) + 1) * at.LANES
 
 
 def _parameters(c: DramConfig) -> Array:

@@ -20,6 +20,7 @@ ROW_POLICIES = ("open", "closed", "timeout")
 REFRESHES = ("all_bank", "per_bank", "none")
 FRONT_ENDS = ("per_channel", "in_order")
 MAX_BANKS = 4096
+MAX_QUEUE = 4096
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,9 @@ class DramConfig:
         for key in (*SHAPE, "transaction_bytes"):
             if getattr(self, key) & (getattr(self, key) - 1):
                 raise InputError(asked, f"{key} is {getattr(self, key)}, no power of two", "a power of two")
+        for key in ("read_queue", "write_queue"):
+            if getattr(self, key) > MAX_QUEUE:
+                raise InputError(asked, f"{key} is {getattr(self, key)}", f"{key} of at most {MAX_QUEUE}")
         if self.banks_per_channel > MAX_BANKS:
             raise InputError(asked, f"{self.banks_per_channel} banks in a channel", f"at most {MAX_BANKS}")
         self._check_policies(asked)

@@ -32,7 +32,7 @@ from spcomp.sim.parts.dram_layout import (
     R_WAKE,
     WAITING_REFRESHES,
 )  # fmt: skip
-from spcomp.sim.parts.dram_steps import push_request
+from spcomp.sim.parts.dram_queue import field, push_request
 
 
 @njit(inline="always")
@@ -52,12 +52,13 @@ def ask_for_refresh(par, regs, refresh, c, now):
 
 
 @njit(inline="always")
-def accept(par, regs, queue, out, c, request, tx, first, row, is_write, now):
+def accept(par, regs, bank, queue, room, out, c, request, tx, first, row, is_write, now):
     """Take in one request: into a queue, or answer it from the write queue. False where the queue is full."""
     writes = regs[c, R_QUEUED_WRITES]
     known = False
+    start = u(field(room, 1, Q_TX))
     for k in range(u(writes)):
-        known |= queue[c, 1, Q_TX, k] == tx
+        known |= queue[c, start + k] == tx
     w = 1 if is_write else 0
     if known:
         regs[c, C_MERGED if is_write else C_FORWARDED] += 1
@@ -68,7 +69,7 @@ def accept(par, regs, queue, out, c, request, tx, first, row, is_write, now):
     elif regs[c, R_QUEUED + w] >= par[P_QUEUE_READ + w]:
         return False
     else:
-        push_request(regs, queue, c, w, request, tx, first, row)
+        push_request(par, regs, bank, queue, room, c, w, request, tx, first, row)
     out[0, request] = now
     regs[c, C_READS + w] += 1
     regs[c, C_LAST_ACCEPT] = now

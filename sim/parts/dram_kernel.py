@@ -15,6 +15,7 @@ was opened for.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,10 @@ from spcomp.sim.parts.dram_layout import (
     A_WRITE,
     ACT,
     ACT2,
+    ACTIVE_FIELDS,
+    B_OWNERS,
     B_ROW,
+    BANK_FIELDS,
     FAR,
     FROM_ACTIVE,
     FROM_REFRESH,
@@ -45,16 +49,18 @@ from spcomp.sim.parts.dram_layout import (
     P_HALF_TICKS,
     P_HIGH,
     P_LOW,
+    P_RANK_BANKS,
     P_REFRESH,
     P_SPLIT,
     P_SPLIT_LIMIT,
     P_SYNC,
     P_WIDTH,
     PER_BANK,
+    PLACE_BITS,
     PRE,
-    Q_BANK,
+    PREA,
     Q_ID,
-    Q_ROW,
+    Q_PLACE,
     R_ACTIVE,
     R_CAS_SLOT,
     R_CAS_SOURCE,
@@ -78,14 +84,13 @@ from spcomp.sim.parts.dram_layout import (
     REFB,
     WR,
 )  # fmt: skip
+from spcomp.sim.parts.dram_queue import BANK_MASK, aim_bank, drop_request, field, pick_queued, queued_bank
 from spcomp.sim.parts.dram_steps import (
     count_outcome,
     drop_active,
-    drop_request,
     issue,
     pick_active,
     pick_idle_row,
-    pick_queued,
     pick_refresh,
     pop_refresh,
     push_active,
@@ -108,37 +113,49 @@ def take_turn(par, regs, c):
 
 
 @njit(inline="always")
-def finish_activation(regs, bank, active, log, par, out, c, now):
+def finish_activation(par, regs, bank, queue, room, active, log, out, c, now):
     """The second half of a split activation: the row is open."""
     first = regs[c, R_SPLIT_BANK]
-    bank[c, B_ROW, first] = regs[c, R_SPLIT_ROW]
+    bank[c, u(first * BANK_FIELDS + B_ROW)] = regs[c, R_SPLIT_ROW]
     request = regs[c, R_SPLIT_ID]
     push_active(regs, bank, active, c, request, first, regs[c, R_SPLIT_WRITE], out[0, request])
     regs[c, R_SPLIT_BANK] = -1
+    aim_bank(par, regs, bank, queue, room, c, first)
     write_log(par, regs, log, c, ACT2, first, regs[c, R_SPLIT_ROW], now)
 
 
 @njit(inline="always")
-def serve(par, rules, rule_at, history, ready, regs, bank, queue, active, log, out, c, source, slot, cmd, now):
+def serve(
+    par, effects, effect_at, history, ready, regs, bank, queue, room, active, log, out, c, source, slot, cmd, now
+):
     """Issue the next command of a request, which moves on or is done; or one of refresh, whose bank is ``slot``."""
     request, accepted, row, first, w = np.int64(-1), np.int64(0), np.int64(-1), np.int64(slot), np.int64(source)
     if source == FROM_ACTIVE:
-        request, first, w = active[c, A_ID, slot], active[c, A_BANK, slot], active[c, A_WRITE, slot]
-        accepted = active[c, A_ACCEPT, slot]
+        at = slot * ACTIVE_FIELDS
+        request, first, w = active[c, u(at + A_ID)], active[c, u(at + A_BANK)], active[c, u(at + A_WRITE)]
+        accepted = active[c, u(at + A_ACCEPT)]
         drop_active(regs, bank, active, c, slot)
     elif source != FROM_REFRESH:
-        request, first, row = queue[c, w, Q_ID, slot], queue[c, w, Q_BANK, slot], queue[c, w, Q_ROW, slot]
-        accepted = out[0, request]
-        count_outcome(regs, bank, queue, c, w, slot)
+        at = u(field(room, w, Q_ID) + slot)
+        seen, place = queue[c, at], queue[c, u(field(room, w, Q_PLACE) + slot)]
+        request, first, row = seen >> 1, place & BANK_MASK, place >> PLACE_BITS
+        accepted = out[0, u(request)]
+        if seen & 1 == 0:
+            queue[c, at] = seen | 1
+            count_outcome(regs, bank, c, first, row)
         if cmd != PRE:
-            drop_request(regs, queue, c, w, slot)
-    issue(par, rules, rule_at, history, ready, regs, bank, log, c, cmd, first, row, now)
+            drop_request(par, regs, queue, room, c, w, slot)
+    issue(par, effects, effect_at, history, ready, regs, bank, log, c, cmd, first, row, now)
     if cmd in (RD, WR):
         retire(par, regs, out, c, request, w, accepted, now)
-    elif cmd in (REFA, REFB):
+        if source == FROM_ACTIVE and bank[c, u(first * BANK_FIELDS + B_OWNERS)] == 0:
+            aim_bank(par, regs, bank, queue, room, c, first)
+        return
+    if cmd in (REFA, REFB):
         pop_refresh(regs, c)
-    elif cmd == ACT and par[P_SPLIT]:
-        bank[c, B_ROW, first] = OPENING
+        return
+    if cmd == ACT and par[P_SPLIT]:
+        bank[c, u(first * BANK_FIELDS + B_ROW)] = OPENING
         regs[c, R_SPLIT_BANK] = first
         regs[c, R_SPLIT_ID] = request
         regs[c, R_SPLIT_ROW] = row
@@ -146,47 +163,48 @@ def serve(par, rules, rule_at, history, ready, regs, bank, queue, active, log, o
         regs[c, R_SPLIT_DEADLINE] = now + par[P_SPLIT_LIMIT]
     elif cmd == ACT:
         push_active(regs, bank, active, c, request, first, w, accepted)
+    for b in range(first, first + (par[P_RANK_BANKS] if cmd == PREA else 1)):
+        aim_bank(par, regs, bank, queue, room, c, b)
 
 
 @njit(inline="always")
-def choose(par, regs, ready, bank, queue, active, refresh, c, bus, falling, now):
+def choose(par, regs, ready, bank, queue, room, active, refresh, c, bus, now):
     """What a bus carries next if nothing else happens: (cycle, source, slot, command)."""
-    columns = bus == 0 and not falling
+    columns = bus == 0
     rows = bus == 1 or not par[P_DUAL_BUS]
+    edge = now + (now & par[P_HALF_TICKS])
     time, source, slot, cmd = FAR, NOBODY, np.int64(-1), np.int64(-1)
     if columns and regs[c, R_ACTIVE] > 0:
-        time, slot = pick_active(regs, ready, active, c, now)
-        source, cmd = FROM_ACTIVE, RD + active[c, A_WRITE, slot]
+        time, slot = pick_active(par, regs, ready, active, c, edge)
+        source, cmd = FROM_ACTIVE, RD + active[c, u(slot * ACTIVE_FIELDS + A_WRITE)]
         if time <= now:
             return time, source, slot, cmd
     if regs[c, R_WAITING] > 0:
         if rows:
             refreshes, need, first = pick_refresh(
-                par, regs, ready, bank, refresh, c, now, falling, par[P_REFRESH] == PER_BANK
+                par, regs, ready, bank, refresh, c, now, edge, par[P_REFRESH] == PER_BANK
             )
             if refreshes < time:
                 time, source, slot, cmd = refreshes, FROM_REFRESH, first, need
         return time, source, slot, cmd
     w = take_turn(par, regs, c)
-    queued, at, need = pick_queued(par, regs, ready, bank, queue, c, w, columns, rows, falling, now)
+    queued, at, need = pick_queued(par, regs, ready, queue, room, c, w, bus, now, edge)
     if queued < time:
         time, source, slot, cmd = queued, w, at, need
-    if time > now and rows and par[P_CLOSE_AFTER] >= 0 and not falling:
-        idle, at = pick_idle_row(par, regs, ready, bank, queue, c, par[P_CLOSE_AFTER], now)
+    if time > now and rows and par[P_CLOSE_AFTER] >= 0:
+        idle, at = pick_idle_row(par, regs, ready, bank, queue, room, c, par[P_CLOSE_AFTER], edge)
         if idle < time:
             time, source, slot, cmd = idle, FROM_REFRESH, at, np.int64(PRE)
     return time, source, slot, cmd
 
 
 @njit(inline="always")
-def tick(par, rules, rule_at, history, ready, regs, bank, queue, active, refresh, foreseen, log, out, c, now):
+def tick(par, effects, effect_at, history, ready, regs, bank, queue, room, active, refresh, log, out, c, now):
     """One cycle of one channel. Returns the next cycle in which something can happen if nothing arrives."""
     ask_for_refresh(par, regs, refresh, c, now)
     splitting = par[P_SPLIT] > 0
-    falling = par[P_HALF_TICKS] > 0 and now % 2 == 1
-    half = par[P_HALF_TICKS] > 0
     issued, opening = False, False
-    wake = now + 1 if falling else FAR
+    wake = FAR
     if splitting and regs[c, R_SPLIT_BANK] >= 0 and now >= regs[c, R_SPLIT_DEADLINE]:
         opening = True
     for bus in range(2 if par[P_DUAL_BUS] else 1):
@@ -196,16 +214,16 @@ def tick(par, rules, rule_at, history, ready, regs, bank, queue, active, refresh
         if synced:
             # the data clock was started for this access in the cycle before: nothing comes between
             time, source, slot = now, regs[c, R_CAS_SOURCE], regs[c, R_CAS_SLOT]
-            cmd = RD + (active[c, A_WRITE, slot] if source == FROM_ACTIVE else source)
+            cmd = RD + (active[c, u(slot * ACTIVE_FIELDS + A_WRITE)] if source == FROM_ACTIVE else source)
             regs[c, R_CAS_SOURCE] = NOBODY
         elif regs[c, R_FORESEEN]:
-            time, source = foreseen[c, N_TIME, bus], foreseen[c, N_SOURCE, bus]
-            slot, cmd = foreseen[c, N_SLOT, bus], foreseen[c, N_CMD, bus]
+            time, source = regs[c, u(N_TIME + bus)], regs[c, u(N_SOURCE + bus)]
+            slot, cmd = regs[c, u(N_SLOT + bus)], regs[c, u(N_CMD + bus)]
         else:
-            time, source, slot, cmd = choose(par, regs, ready, bank, queue, active, refresh, c, bus, falling, now)
+            time, source, slot, cmd = choose(par, regs, ready, bank, queue, room, active, refresh, c, bus, now)
         if time > now:
-            foreseen[c, N_TIME, bus], foreseen[c, N_SOURCE, bus] = time, source
-            foreseen[c, N_SLOT, bus], foreseen[c, N_CMD, bus] = slot, cmd
+            regs[c, u(N_TIME + bus)], regs[c, u(N_SOURCE + bus)] = time, source
+            regs[c, u(N_SLOT + bus)], regs[c, u(N_CMD + bus)] = slot, cmd
             wake = min(wake, time)
             continue
         issued = True
@@ -214,29 +232,50 @@ def tick(par, rules, rule_at, history, ready, regs, bank, queue, active, refresh
             if regs[c, R_SPLIT_BANK] >= 0 and regs[c, R_SPLIT_DEADLINE] <= now + 1:
                 opening = True
             else:
-                first = active[c, A_BANK, slot] if source == FROM_ACTIVE else queue[c, source, Q_BANK, slot]
+                if source == FROM_ACTIVE:
+                    first = active[c, u(slot * ACTIVE_FIELDS + A_BANK)]
+                else:
+                    first = queued_bank(room, queue, c, source, slot)
                 sync_clock(par, regs, log, c, first, now)
                 regs[c, R_CAS_SOURCE], regs[c, R_CAS_SLOT] = source, slot
         else:
-            serve(par, rules, rule_at, history, ready, regs, bank, queue, active, log, out, c, source, slot, cmd, now)
+            serve(
+                par,
+                effects,
+                effect_at,
+                history,
+                ready,
+                regs,
+                bank,
+                queue,
+                room,
+                active,
+                log,
+                out,
+                c,
+                source,
+                slot,
+                cmd,
+                now,
+            )
     if splitting and regs[c, R_SPLIT_BANK] >= 0 and (opening or not issued):
-        finish_activation(regs, bank, active, log, par, out, c, now)
+        finish_activation(par, regs, bank, queue, room, active, log, out, c, now)
         issued = True
         regs[c, R_FORESEEN] = 0
     if issued:
         return now + 1
-    regs[c, R_FORESEEN] = 0 if half else 1
+    regs[c, R_FORESEEN] = 1
     if par[P_REFRESH] != NO_REFRESH:
         wake = min(wake, regs[c, R_NEXT_REFRESH])
     return max(wake, now + 1)
 
 
-def _compiled(stamp: int) -> Any:
-    """The entry point, kept on disk under a key of which ``stamp`` is a part."""
+def _compiled(stamp: int, room: int) -> Any:
+    """The entry point for queues of ``room`` places, kept on disk under a key of which ``stamp`` is a part."""
 
     @njit(cache=True, _nrt=False)
     def run(
-        par, rules, rule_at, history, ready, regs, bank, queue, active, refresh, foreseen, log, out, channel, tx, banks,
+        par, effects, effect_at, history, ready, regs, bank, queue, active, refresh, log, out, channel, tx, banks,
         rows, writes, arrival, order, base, low, high,
     ):  # fmt: skip
         """Advance channels ``low`` to ``high``, cycle by cycle in step, until the requests ``order`` have been taken
@@ -257,7 +296,9 @@ def _compiled(stamp: int) -> Any:
                 if arrival[r] > now:
                     due = arrival[r]
                     break
-                if not accept(par, regs, queue, out, u(channel[r]), base + r, tx[r], banks[r], rows[r], writes[r], now):
+                if not accept(
+                    par, regs, bank, queue, room, out, u(channel[r]), base + r, tx[r], banks[r], rows[r], writes[r], now
+                ):
                     break
                 at += 1
                 taken += 1
@@ -271,16 +312,16 @@ def _compiled(stamp: int) -> Any:
                 if regs[c, R_WAKE] <= now:
                     regs[c, R_WAKE] = tick(
                         par,
-                        rules,
-                        rule_at,
+                        effects,
+                        effect_at,
                         history,
                         ready,
                         regs,
                         bank,
                         queue,
+                        room,
                         active,
                         refresh,
-                        foreseen,
                         log,
                         out,
                         c,
@@ -301,4 +342,7 @@ def _compiled(stamp: int) -> Any:
     return run
 
 
-run = _compiled(source_stamp("dram_layout.py", "dram_front.py", "dram_steps.py"))
+@functools.cache
+def controller(room: int) -> Any:
+    """The compiled loop for queues of ``room`` places, :data:`LANES` more than there are requests in the longest."""
+    return _compiled(source_stamp("dram_layout.py", "dram_front.py", "dram_queue.py", "dram_steps.py"), room)

@@ -63,17 +63,22 @@ def locate(
     """
     if addresses.size and int(addresses.min()) < 0:
         raise InputError("map addresses", f"a negative one ({int(addresses.min())})", "byte addresses from 0 up")
-    transaction = addresses // transaction_bytes
+    transaction = _split(addresses, transaction_bytes)[1]
     rest = transaction
     found: dict[str, Array] = {}
     left = dict(sizes)
     for part in _parts(mapper, interleave_bytes // transaction_bytes if sizes["channel"] > 1 else 1):
         name, _, few = part.partition(":")
         size = min(int(few), left[name]) if few else left[name]
+        if size == 1:
+            continue
         value, rest = _split(rest, size)
         scale = sizes[name] // left[name]
         found[name] = found[name] + value * scale if name in found else value
         left[name] //= size
+    nothing = np.zeros_like(addresses)
+    for name in sizes:
+        found.setdefault(name, nothing)
     if mapper == "MOP4CLXOR":
         _mop_hash(found, sizes)
     if xor:
@@ -83,7 +88,8 @@ def locate(
             bits += sizes[name].bit_length() - 1
     bank = found["rank"]
     for name in ("stack", "group", "bank"):
-        bank = bank * sizes[name] + found[name]
+        if sizes[name] > 1:
+            bank = bank * sizes[name] + found[name] if bank is not nothing else found[name]
     return Places(found["channel"], bank, found["row"], transaction)
 
 
@@ -95,8 +101,6 @@ def _parts(mapper: str, together: int) -> tuple[str, ...]:
 
 
 def _split(values: Array, size: int) -> tuple[Array, Array]:
-    if size == 1:
-        return np.zeros_like(values), values
     if size & (size - 1) == 0:
         return values & (size - 1), values >> (size.bit_length() - 1)
     return values % size, values // size
