@@ -17,6 +17,7 @@ from spcomp.kernel import Backend
 from spcomp.passes.origins import Origins
 from spcomp.plan import Epilogue, RowRange
 from spcomp.sparsity.facts import SparsityFacts
+from spcomp.targets.device import Devices
 
 _MISSING = object()
 _STALE = "code is older than the graph"
@@ -89,6 +90,8 @@ class Site:
     """What ``norm`` names, kept for the state of the compiled model."""
     gone: float = 0.0
     """Share of the model's own weight that was constant or unread, and is not in this one."""
+    spared: str = ""
+    """What of it could go as well and was kept for the device, and why."""
     int8: Int8Weight | None = None
     """The weight quantised, where that was asked for and can be done."""
     where: str = "cpu"
@@ -163,6 +166,10 @@ class PassContext:
     """Weights around hidden features, by memory -> themselves, and the order that pays for them."""
     packed: dict[tuple[str, str], PackedTensor] = field(default_factory=dict)
     """By (content digest, encoding): tied and repeated weights are packed once."""
+    devices: Devices | None = None
+    """What each weight is planned for, by its name and torch device; None: the CPU."""
+    spared: dict[str, str] = field(default_factory=dict)
+    """What could go of a weight, by its name in the model, and was kept for its device, with the reason."""
     deferred: bool = False
     """Whether passes leave the graph's Python code to who runs them."""
 

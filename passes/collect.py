@@ -221,6 +221,7 @@ def _site(gm: fx.GraphModule, match: Match, ctx: PassContext) -> Site:
         norm=norm,
         constants={} if match.norm is None else state,
         gone=max(0.0, 1.0 - weight.numel() / max(1, sum(p.root.numel() for p in ctx.origins.roots(weight)))),
+        spared=ctx.spared.get(ctx.origins.name(target), ""),
         where=device_of(weight_node),
     )
 

@@ -183,7 +183,7 @@ def _built(
         zeros=site.facts.sparsity,
         pattern=pattern_of(site),
         encoding=" + ".join(map(str, choice.encodings)) or ("dense int8" if members & set(INT8) else "dense"),
-        reason=(f"{site.gone:.0%} of the weight is constant or unread and gone; " if site.gone else "") + choice.reason,
+        reason=_removed(site) + choice.reason,
         dense_nbytes=site.weight.nbytes,
         nbytes=nbytes,
         ranges=ranges,
@@ -193,6 +193,12 @@ def _built(
         device=planner.title,
     )
     return Built(slot, record, tuple(calls), decision, replace(planned, dense=None))
+
+
+def _removed(site: Site) -> str:
+    """What is gone of a weight and what was kept for its device, in words."""
+    gone = f"{site.gone:.0%} of the weight is constant or unread and gone; " if site.gone else ""
+    return gone + (f"{site.spared}; " if site.spared else "")
 
 
 def _range_decision(planner: Planner, planned: Planned, rows: RowRange, name: str) -> RangeDecision:

@@ -29,6 +29,7 @@ from spcomp.planning import make_planner, planners_for
 from spcomp.report.debug import Dump
 from spcomp.source import Source, collected, constants_read
 from spcomp.state import state_of
+from spcomp.targets.device import devices_found
 from spcomp.targets.host import release_memory
 from spcomp.tiling import with_tiles
 
@@ -78,7 +79,7 @@ def make_parts(captured: Sequence[Captured], options: Options, say: Say, placing
     ``placing``: where constants that were brought to the CPU already belong.
     """
     dump = Dump(options.debug_dir) if options.debug_dir is not None else None
-    ctx = PassContext(dump=dump.graph if dump is not None else None)
+    ctx = PassContext(dump=dump.graph if dump is not None else None, devices=options.devices or devices_found)
     placing = Placing() if placing is None else placing
     captured = [placing.brought_home(c) for c in captured]
     found = analysed(captured, options, ctx, placing, say)

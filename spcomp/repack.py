@@ -30,6 +30,7 @@ from spcomp.report.decision import LayerDecision
 from spcomp.signature import Constant, evaluate
 from spcomp.source import collected, constants_read
 from spcomp.state import state_of
+from spcomp.targets.device import devices_found
 from spcomp.unspliced import called, unspliced
 from spcomp.warming import warm_kernels
 
@@ -135,7 +136,10 @@ def _site(r: SlotRecord, d: LayerDecision, state: Mapping[str, torch.Tensor]) ->
 def _again(parts: Parts, plain: dict[str, torch.Tensor], placing: Placing) -> Parts:
     """The passes run once more, on other weights. Where they come to the same graphs, compiled code is kept."""
     options = _options(parts)
-    ctx, given = PassContext(), [source.restored(plain) for source in parts.sources]
+    ctx, given = (
+        PassContext(devices=options.devices or devices_found),
+        [source.restored(plain) for source in parts.sources],
+    )
     read = {k: n for gm in given for k, n in constants_read(gm).items()}
     graphs = [source.analysed(gm, ctx) for source, gm in zip(parts.sources, given, strict=True)]
     if any(source.merged for source in parts.sources):
