@@ -38,7 +38,7 @@ from spcomp.tolerance import TOLERANCES
 from spcomp.writes import written
 
 log = logging.getLogger("spcomp")
-PLAIN = frozenset(("dense.mkl", "dense.gemv", "dense.cublas", "dense.cublaslt"))
+PLAIN = frozenset(("dense.mkl", "dense.gemv", "dense.cublas", "dense.cublaslt", "dense.grouped"))
 """Dense members that read the weight as it is."""
 INT8 = tuple(DENSE + name for name in INT8_MEMBERS)
 
@@ -163,7 +163,7 @@ def _built(
         site.weight if keep else None, tuple(site.domains), site.conv, site.scale, site.norm,
         site.zero_inputs,
         site.scale_for("int8") if any(p.dtype == "int8" for p in packed.values()) else None, site.dtype,
-        site.gathered, site.where,
+        site.gathered, site.experts, site.where,
     )  # fmt: skip
     if site.gathered:
         slot = replace(slot, gather=row_gather(record.packed, record.weight, record.dtype))
@@ -308,6 +308,7 @@ def site_from(record: SlotRecord, weight: torch.Tensor, bias: torch.Tensor | Non
         record.slot, record.layer, weight, bias, record.epilogue, facts, record.weight_name, record.bias_name,
         list(record.domains), conv=record.conv, scale=record.scale, norm=record.norm,
         zero_inputs=record.zero_inputs, gathered=record.gathered, where=record.where,
+        experts=record.experts,
     )  # fmt: skip
 
 

@@ -114,6 +114,7 @@ def make_parts(captured: Sequence[Captured], options: Options, say: Say, placing
     release_memory()  # the dense program that lost
     parts.state = state_of(captured[0].state, set(found.read), sites, tensors, ctx.origins)
     parts.planned_for = options.devices
+    parts.notes += tuple(f"{name}: experts stay dense: {why}" for name, why in ctx.unserved.items())
     if len(ctx.origins) or model.on_device:  # which layers a graph of a GPU leaves to torch depends on the weights
         parts.sources = tuple(found.sources)
     if len(ctx.origins):

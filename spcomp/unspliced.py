@@ -16,7 +16,7 @@ from torch import fx
 
 from spcomp import ops
 from spcomp.compiled import Program
-from spcomp.experts import EXPERTS, EXPERTS_DENSE
+from spcomp.experts import EXPERTS, EXPERTS_DENSE, GROUPED, GROUPED_DENSE
 from spcomp.record import SlotRecord
 
 aten = torch.ops.aten
@@ -35,6 +35,8 @@ def slots_of(node: fx.Node) -> tuple[int, ...]:
             return (slot,)
         case ops.CONV | ops.CONV_LAST | ops.CONV_LAID, (_, _, int(slot), *_):
             return (slot,)
+        case _, (_, _, int(slot), _) if node.target is GROUPED:
+            return (slot,)
         case _, (_, _, list() | tuple() as slots, *_) if node.target is EXPERTS:
             return tuple(s for s in slots if isinstance(s, int))
         case _:
@@ -44,6 +46,11 @@ def slots_of(node: fx.Node) -> tuple[int, ...]:
 def called(programs: Sequence[Program]) -> frozenset[int]:
     """Slots that the graphs call kernels of; the others were left to torch."""
     return frozenset(slot for p in programs for node in p.gm.graph.nodes for slot in slots_of(node))
+
+
+def weight_width(record: SlotRecord) -> int:
+    """Columns of a slot's matrix."""
+    return int(record.weight.shape[1] if record.weight is not None else record.packed[0].shape[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +107,9 @@ class _Rewriting:
         weight = self._constant(r.weight_name, r, r.original_weight)
         if node.target is ops.EMBEDDING:
             return call(aten.embedding.default, (weight, node.args[0]))
+        if node.target is GROUPED:
+            stack = call(aten.view.default, (weight, [r.experts, -1, weight_width(r)]))
+            return call(GROUPED_DENSE, (*node.args[:2], call(aten.transpose.int, (stack, 1, 2))))
         bias = self._beside("bias", r, r.bias)
         if node.target is ops.LINEAR:
             return self._activated(call(aten.linear.default, (node.args[0], weight, bias)), r)
