@@ -174,3 +174,21 @@ def stays_dense(folder: Path) -> dict[str, Any]:
     first = ours.parts.programs[0].gm
     ours.update_weights(model)
     return {"kept": ours.parts.programs[0].gm is first, "error": differs(ours, model, x), "ops": ops_of(ours)}
+
+
+def along_n(folder: Path) -> dict[str, Any]:
+    """A layer that is 2:4 along N, at one token: what is proposed, chosen and said."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 64)).half().eval()
+    with torch.no_grad():
+        order = torch.rand(16, 4, 64).argsort(1).argsort(1)
+        model[0].weight *= (order < 2).reshape(64, 64)
+    table, x = Table({"": 90e-6, "dense.": 80e-6, "triton bitmap": 20e-6}), torch.randn(1, 64).half()
+    ours = spcomp.compile(
+        model, x, target=lambda _name, _where: fake(table, "for bitmaps"), engine="eager", guard=False, cache_dir=folder
+    )
+    (decision,) = ours.explain().decisions
+    return {
+        "asked": set(table.asked), "encoding": decision.encoding, "reason": decision.reason,
+        "share": decision.nbytes / decision.dense_nbytes, "error": differs(ours, model, x),
+    }  # fmt: skip

@@ -168,3 +168,16 @@ def test_graphs_of_old_kernels_go() -> None:
     assert (other.run, other.fixed, other.capturing) == (run, 2, graphed.capturing)
     assert not other._graphs
     assert fresh(run) is run
+
+
+def test_2_4_along_n_is_a_bitmap(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
+    found = pool.submit(device_updates.along_n, tmp_path).result()
+    assert any(name.startswith("triton bitmap") for name in found["asked"])
+    assert not any("nm(n=2, m=4)" in name for name in found["asked"])
+    assert found["encoding"] == "bitmap()"
+    assert (
+        "2:4 along N: sparse tensor cores multiply 2:4 along K alone, and a bitmap holds it in the 56"
+        in found["reason"]
+    )
+    assert found["share"] <= 0.5 + 1 / 16 + 0.04
+    assert found["error"] <= FP16
