@@ -88,11 +88,9 @@ class DevicePlanner(Planner):
     def plan(self, site: Site, *, sparse: bool = True, wanted: Wanted | None = None) -> Planned:
         planned = super().plan(site, sparse=sparse, wanted=wanted)
         said = turned(site.facts) if sparse else ""
-        return (
-            replace(planned, choice=replace(planned.choice, reason=f"{planned.choice.reason}; {said}"))
-            if said
-            else planned
-        )
+        if not said:
+            return planned
+        return replace(planned, choice=replace(planned.choice, reason=f"{planned.choice.reason}; {said}"))
 
     def dense(self, call: KernelCall, site: Site, points: Sequence[int]) -> Dense:
         there = self.there
