@@ -147,7 +147,7 @@ def fallbacks(folder: Path) -> dict[str, str]:
     found["narrow"] = next(d.reason for d in ours.explain().decisions if d.layer == "stack")
     ours = compiled(folder, Mixture(), x)
     try:
-        spcomp.simulate(ours, "systolic", x)
+        spcomp.simulate(ours, "systolic_ws", x)
     except SpcompError as error:
         found["simulated"] = str(error)
     return found
