@@ -129,6 +129,23 @@ class Only:
         cut[self.axis] = cut[self.axis] & self.allowed
 
 
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Aligned groups of ``size`` elements are cut whole or not at all; a ragged last group is one."""
+
+    axis: Axis
+    size: int
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        return (self.axis,)
+
+    def tighten(self, cut: dict[Axis, Bits]) -> None:
+        bits = cut[self.axis]
+        whole = np.logical_and.reduceat(bits, np.arange(0, len(bits), self.size))
+        cut[self.axis] = np.repeat(whole, self.size)[: len(bits)]
+
+
 @dataclass(eq=False)
 class Cuts:
     """The axes of a graph, their relations, and what is cut."""
@@ -181,6 +198,18 @@ class Cuts:
                     if id(other) not in waiting:
                         waiting.add(id(other))
                         queue.append(other)
+
+    def hold(self, relation: Relation) -> None:
+        """One more relation, once all others are solved."""
+        self.relate(relation)
+        self._settle([relation])
+
+    def restore(self, axis: Axis, indices: NDArray[np.int64]) -> None:
+        """Take back cuts of an axis, and those of others that need them."""
+        bits = self.cut[axis].copy()
+        bits[indices] = False
+        self.cut[axis], self._count[axis] = bits, int(np.count_nonzero(bits))
+        self._settle(self._touching[axis])
 
     def left(self, axis: Axis) -> int:
         """How many elements of an axis stay."""

@@ -17,6 +17,7 @@ from spcomp.kernel import Backend
 from spcomp.passes.origins import Origins
 from spcomp.plan import Epilogue, RowRange
 from spcomp.sparsity.facts import SparsityFacts
+from spcomp.targets.device import Devices
 
 _MISSING = object()
 _STALE = "code is older than the graph"
@@ -94,8 +95,12 @@ class Site:
     """What ``norm`` names, kept for the state of the compiled model."""
     gone: float = 0.0
     """Share of the model's own weight that was constant or unread, and is not in this one."""
+    spared: str = ""
+    """What of it could go as well and was kept for the device, and why."""
     int8: Int8Weight | None = None
     """The weight quantised, where that was asked for and can be done."""
+    experts: int = 0
+    """Of how many experts' matrices the weight is, one below the other, where one kernel serves all; else 0."""
     where: str = "cpu"
     """The torch device that the model has the weight on. ``weight`` and ``bias`` are on the CPU, or copies there."""
 
@@ -107,7 +112,7 @@ class Site:
 
     @property
     def op(self) -> str:
-        return "linear" if self.conv is None else "conv"
+        return "experts" if self.experts else "linear" if self.conv is None else "conv"
 
     @property
     def inputs(self) -> int:
@@ -120,12 +125,14 @@ class Site:
         return 1 if self.conv is None else self.conv.pixels
 
     def example(self, m: int, generator: torch.Generator | None = None) -> tuple[torch.Tensor, ...]:
-        """Random inputs of ``m`` rows: x, and a residual where there is one."""
+        """Random inputs of ``m`` rows: x, and a residual if there is one, or where equal shares of experts end."""
         leading = (m,) if self.conv is None else (m // self.pixels,)
         last = (self.k,) if self.conv is None else input_size(self.conv)
         x = torch.randn(*leading, *last, generator=generator).to(self.weight.dtype)
         if self.zero_inputs:
             x = x * (torch.rand(x.shape, generator=generator) >= self.zero_inputs)
+        if self.experts:
+            return x, torch.tensor([m * (e + 1) // self.experts for e in range(self.experts)], dtype=torch.int32)
         if not self.epilogue.residual:
             return (x,)
         size = (self.n,) if self.conv is None else self.conv.size(self.n)
@@ -170,6 +177,12 @@ class PassContext:
     """Weights around hidden features, by memory -> themselves, and the order that pays for them."""
     packed: dict[tuple[str, str], PackedTensor] = field(default_factory=dict)
     """By (content digest, encoding): tied and repeated weights are packed once."""
+    devices: Devices | None = None
+    """What each weight is planned for, by its name and torch device; None: the CPU."""
+    spared: dict[str, str] = field(default_factory=dict)
+    """What could go of a weight, by its name in the model, and was kept for its device, with the reason."""
+    unserved: dict[str, str] = field(default_factory=dict)
+    """Experts that stay as they are on their device, by their name in the model, with the reason."""
     deferred: bool = False
     """Whether passes leave the graph's Python code to who runs them."""
 

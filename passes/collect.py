@@ -20,7 +20,7 @@ from torch import fx
 from spcomp.encodings.matrix import matrix_of
 from spcomp.passes.base import Norm, PassContext, Site, attribute
 from spcomp.passes.conv import conv_shape, fused, is_conv
-from spcomp.passes.experts import expert_key, expert_layers, matrices, rows_sent
+from spcomp.passes.experts import all_experts, expert_key, expert_layers, matrices, matrix, rows_sent
 from spcomp.passes.origins import identity
 from spcomp.plan import Epilogue, RowRange
 from spcomp.sparsity.annotation import of
@@ -174,6 +174,17 @@ class Collect:
                 site.uses += 1
                 if rows_sent(node) not in site.domains:
                     site.domains.append(rows_sent(node))
+        for node in all_experts(gm, written_storages(gm)):
+            whole = matrix(node)
+            assert whole is not None
+            key = expert_key(gm, whole)
+            site = ctx.sites.get(key)
+            if site is None:
+                site = ctx.sites[key] = plain_site(gm, whole, ctx)
+                site.experts = int(node.args[1].meta["val"].shape[0])  # type: ignore[union-attr]
+            site.uses += 1
+            if rows_of(node) not in site.domains:
+                site.domains.append(rows_of(node))
         return gm
 
 
@@ -221,6 +232,7 @@ def _site(gm: fx.GraphModule, match: Match, ctx: PassContext) -> Site:
         norm=norm,
         constants={} if match.norm is None else state,
         gone=max(0.0, 1.0 - weight.numel() / max(1, sum(p.root.numel() for p in ctx.origins.roots(weight)))),
+        spared=ctx.spared.get(ctx.origins.name(target), ""),
         where=device_of(weight_node),
     )
 

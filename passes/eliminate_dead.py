@@ -6,7 +6,8 @@ after:   %h : aten.linear(%x, %w1_kept, %b1_kept) [8, 11]; %a : aten.relu(%h); %
 Rows of producers and columns of consumers go, whole groups through residual streams and heads. A constant that was
 removed is folded into the bias of the layer that read it, summed in float64 and stored in the layer's dtype. A value
 that is constant throughout becomes a constant, and what computed it goes. Inputs and outputs keep their shapes.
-Cut constants lie beside their originals: ``fc.weight`` is read as ``fc.kept.weight``.
+Cut constants lie beside their originals: ``fc.weight`` is read as ``fc.kept.weight``. On a GPU some slices stay, as
+they are, where sizes without them would be worse: see :mod:`spcomp.passes.round_cuts`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from spcomp.passes.origins import Origins
 from spcomp.passes.pointwise import is_pointwise
 from spcomp.passes.propagate_sparsity import KEY, Propagated, propagate
 from spcomp.passes.rewrite import add_constant, refresh, remove_dead_code
+from spcomp.passes.round_cuts import round_cuts
 from spcomp.passes.shrink import Shrinking
 
 aten = torch.ops.aten
@@ -40,7 +42,7 @@ class EliminateDead:
 
     def run(self, gm: fx.GraphModule, ctx: PassContext) -> fx.GraphModule:
         changed = False
-        live = Live()
+        live, spared = Live(), dict[str, str]()
         for _ in range(MAX_ROUNDS):
             found = propagate(gm, live)
             again = replace_constants(gm, found, ctx.origins)
@@ -48,10 +50,12 @@ class EliminateDead:
                 fold_constants(gm, ctx.origins)
                 remove_dead_code(gm)
                 found = propagate(gm, live)
+            spared = round_cuts(gm, found, ctx)
             again |= shrink(gm, found, ctx.origins)
             changed |= again
             if not again:
                 break
+        ctx.spared |= spared
         if changed:
             for node in gm.graph.nodes:
                 node.meta.pop("known", None)

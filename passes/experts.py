@@ -3,6 +3,9 @@
 before:  %y : spcomp.experts_dense_v1(%x, %ends, [%w_0, %w_1, ...])     (constants [n, k], measured)
 after:   %y : spcomp.experts_v1(%x, %ends, [slot of %w_0, slot of %w_1, ...], n)
 
+before:  %y : spcomp.grouped_dense_v1(%x, %ends, %stack, %matrix)
+after:   %y : spcomp.grouped_v1(%x, %ends, slot of %matrix, n), or the product with %stack as it was captured
+
 An expert may be sent any number of rows, from none to all S of x; where it has none, its kernel is not called.
 """
 
@@ -12,11 +15,14 @@ from typing import Any
 
 from torch import fx
 
-from spcomp.experts import EXPERTS, EXPERTS_DENSE
+from spcomp.experts import EXPERTS, EXPERTS_DENSE, GROUPED, GROUPED_DENSE
 from spcomp.passes.base import PassContext, attribute
 from spcomp.passes.origins import identity
 from spcomp.plan import RowRange
 from spcomp.sparsity.annotation import of
+
+AS_IT_WAS = "as it was"
+"""What a node's meta data call the op that it was captured as, where that is torch's own."""
 
 
 def matrices(node: fx.Node) -> list[fx.Node]:
@@ -34,6 +40,17 @@ def _is_layer(gm: fx.GraphModule, weight: fx.Node, written: set[int]) -> bool:
     if weight.op != "get_attr" or of(weight) is None:
         return False
     return attribute(gm, weight).untyped_storage().data_ptr() not in written
+
+
+def all_experts(gm: fx.GraphModule, written: set[int]) -> list[fx.Node]:
+    """Products with a stack of experts that one kernel may serve: nodes whose matrix is a measured constant."""
+    return [node for node in gm.graph.nodes if (w := matrix(node)) is not None and _is_layer(gm, w, written)]
+
+
+def matrix(node: fx.Node) -> fx.Node | None:
+    """The node of all experts' matrices, one below the other; None for any other op."""
+    given = node.args[3] if node.target is GROUPED_DENSE and len(node.args) > 3 else None
+    return given if isinstance(given, fx.Node) else None
 
 
 def expert_key(gm: fx.GraphModule, weight: fx.Node) -> tuple[object, ...]:
@@ -65,6 +82,26 @@ def lower_experts(gm: fx.GraphModule, ctx: PassContext, written: set[int]) -> bo
         gm.graph.erase_node(node)
         changed = True
     return changed
+
+
+def lower_all_experts(gm: fx.GraphModule, ctx: PassContext, written: set[int]) -> bool:
+    """One kernel in the place of a stack, or the product as it was captured. Whether there were any."""
+    able = set(all_experts(gm, written))
+    found = [node for node in gm.graph.nodes if node.target is GROUPED_DENSE and matrix(node) is not None]
+    for node in found:
+        site = ctx.sites.get(expert_key(gm, matrix(node))) if node in able else None  # type: ignore[arg-type]
+        x, ends, stack = node.args[:3]
+        with gm.graph.inserting_before(node):
+            if site is not None and site.slot not in ctx.left:
+                new = gm.graph.call_function(GROUPED, (x, ends, site.slot, site.n // site.experts))
+            elif (plain := node.meta.get(AS_IT_WAS)) is not None:
+                new = gm.graph.call_function(plain, (x, stack), {"offs": ends})
+            else:
+                new = gm.graph.call_function(GROUPED_DENSE, (x, ends, stack))
+        new.meta = _kept(node.meta)
+        node.replace_all_uses_with(new)
+        gm.graph.erase_node(node)
+    return bool(found)
 
 
 def _kept(meta: dict[str, Any]) -> dict[str, Any]:

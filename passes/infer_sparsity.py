@@ -20,7 +20,7 @@ from torch import fx
 from spcomp.encodings.matrix import matrix_of
 from spcomp.passes.base import PassContext, attribute
 from spcomp.passes.conv import is_conv
-from spcomp.passes.experts import matrices
+from spcomp.passes.experts import matrices, matrix
 from spcomp.passes.origins import identity
 from spcomp.sparsity.annotation import annotate, of
 from spcomp.sparsity.facts import SparsityFacts
@@ -40,7 +40,8 @@ class InferSparsity:
         for node in gm.graph.nodes:
             conv = is_conv(node)
             linear = node.target is torch.ops.aten.linear.default
-            for weight_node in [node.args[1]] if linear or conv else matrices(node):
+            whole = matrix(node)
+            for weight_node in [node.args[1]] if linear or conv else [whole] if whole else matrices(node):
                 if weight_node.op != "get_attr" or of(weight_node) is not None:
                     continue
                 weight = attribute(gm, weight_node)

@@ -25,7 +25,7 @@ from torch import fx
 from spcomp import ops
 from spcomp.passes.base import PassContext, Site, attribute
 from spcomp.passes.collect import Match, matches, site_key, written_storages
-from spcomp.passes.experts import lower_experts
+from spcomp.passes.experts import lower_all_experts, lower_experts
 from spcomp.passes.find_tables import embeddings, table_of
 
 
@@ -49,6 +49,7 @@ class Lower:
                 gm.graph.erase_node(gone)
             changed = True
         changed = lower_experts(gm, ctx, written_storages(gm)) or changed
+        changed = lower_all_experts(gm, ctx, written_storages(gm)) or changed
         changed = _gather(gm, ctx) or changed
         if not changed and "lifted" in gm.meta and not any(_is_tensor(gm, n) for n in gm.graph.nodes):
             return gm

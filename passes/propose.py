@@ -133,6 +133,7 @@ def call_for(site: Site, candidate: Candidate, rows: RowRange, target: str, pack
         conv=site.conv,
         zero_inputs=site.zero_inputs or 0.0,
         quantize=candidate.quantize,
+        experts=site.experts,
     )
 
 

@@ -17,11 +17,12 @@ import torch
 from spcomp.encodings.wanted import Wanted
 from spcomp.kernel import Kernel, PreparedKernel
 from spcomp.passes.base import Site
-from spcomp.passes.planned import Dense
+from spcomp.passes.planned import Dense, Planned
 from spcomp.passes.propose import Candidate
 from spcomp.passes.propose_device import propose_on, serves_on
 from spcomp.passes.tune import Planner
 from spcomp.plan import KernelCall
+from spcomp.sparsity.facts import SparsityFacts
 
 There = Callable[[torch.Tensor], torch.Tensor]
 
@@ -84,6 +85,13 @@ class DevicePlanner(Planner):
     def serves(self, candidate: Candidate, candidates: Sequence[Candidate], m: int) -> bool:
         return serves_on(candidate, m)
 
+    def plan(self, site: Site, *, sparse: bool = True, wanted: Wanted | None = None) -> Planned:
+        planned = super().plan(site, sparse=sparse, wanted=wanted)
+        said = turned(site.facts) if sparse else ""
+        if not said:
+            return planned
+        return replace(planned, choice=replace(planned.choice, reason=f"{planned.choice.reason}; {said}"))
+
     def dense(self, call: KernelCall, site: Site, points: Sequence[int]) -> Dense:
         there = self.there
         bias, scale = (None if t is None else there(t) for t in (site.bias, site.scale))
@@ -103,6 +111,19 @@ class DevicePlanner(Planner):
 
     def warm(self, site: Site, x: tuple[torch.Tensor, ...], m: int) -> None:
         """Nothing: calls go over copies."""
+
+
+def turned(facts: SparsityFacts) -> str:
+    """What there is to say of a weight that is 2:4 the other way round; nothing of others."""
+    along_n, along_k = (facts.group_max.get((axis, 4), 4) for axis in (0, 1))
+    if along_n > 2 or along_k <= 2 or facts.density <= 0.375:
+        return ""
+    bits = {"float32": 32}.get(facts.dtype, 16)
+    share = 0.5 + 1 / bits
+    return (
+        f"2:4 along N: sparse tensor cores multiply 2:4 along K alone, and a bitmap holds it in the {share:.1%} of the "
+        "bytes that 2:4 along K would take"
+    )
 
 
 def prepare(kernel: Any, m: int, where: str) -> None:

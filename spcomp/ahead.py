@@ -26,6 +26,7 @@ from spcomp.passes.base import PassContext, Site
 from spcomp.placing import Placing
 from spcomp.plan import RowRange
 from spcomp.planning import make_planner, planners_for
+from spcomp.targets.device import devices_found
 from spcomp.targets.host import release_memory
 
 log = logging.getLogger("spcomp")
@@ -104,7 +105,7 @@ def _at(site: Site, m: int) -> Site:
 
 def _pass(captured: Sequence[Captured], options: Options, rows: Sequence[int], say: Say) -> list[Site]:
     """Everything of a compilation that times layers: merging, planning, and the dense program that guards."""
-    ctx, placing = PassContext(), Placing()
+    ctx, placing = PassContext(devices=options.devices or devices_found), Placing()
     analysed([placing.brought_home(c) for c in captured], options, ctx, placing, say)
     sites = sorted(ctx.sites.values(), key=lambda s: s.slot)
     options.check_layers([s.layer for s in sites])

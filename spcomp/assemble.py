@@ -51,7 +51,7 @@ def separated(built: Sequence[Built], tensors: Mapping[str, torch.Tensor], optio
     found = []
     for b in built:
         weight, site = b.record.weight, None if b.planned is None else b.planned.site
-        if weight is None or site is None or site.gathered or site.conv is not None or site.where != "cpu":
+        if weight is None or site is None or site.gathered or site.conv is not None or b.decision.device:
             found.append(b)
             continue
         storage = weight.untyped_storage()

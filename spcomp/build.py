@@ -38,7 +38,7 @@ from spcomp.tolerance import TOLERANCES
 from spcomp.writes import written
 
 log = logging.getLogger("spcomp")
-PLAIN = frozenset(("dense.mkl", "dense.gemv", "dense.cublas", "dense.cublaslt"))
+PLAIN = frozenset(("dense.mkl", "dense.gemv", "dense.cublas", "dense.cublaslt", "dense.grouped"))
 """Dense members that read the weight as it is."""
 INT8 = tuple(DENSE + name for name in INT8_MEMBERS)
 
@@ -164,7 +164,7 @@ def _built(
         site.zero_inputs,
         site.int8.scale if site.int8 is not None and any(p.dtype == "int8" for p in packed.values()) else None,
         site.dtype,
-        site.gathered, site.where,
+        site.gathered, site.experts, site.where,
     )  # fmt: skip
     if site.gathered:
         slot = replace(slot, gather=row_gather(record.packed, record.weight, record.dtype))
@@ -185,7 +185,7 @@ def _built(
         zeros=site.facts.sparsity,
         pattern=pattern_of(site),
         encoding=" + ".join(map(str, choice.encodings)) or ("dense int8" if members & set(INT8) else "dense"),
-        reason=(f"{site.gone:.0%} of the weight is constant or unread and gone; " if site.gone else "") + choice.reason,
+        reason=_removed(site) + choice.reason,
         dense_nbytes=site.weight.nbytes,
         nbytes=nbytes,
         ranges=ranges,
@@ -195,6 +195,12 @@ def _built(
         device=planner.title,
     )
     return Built(slot, record, tuple(calls), decision, replace(planned, dense=None))
+
+
+def _removed(site: Site) -> str:
+    """What is gone of a weight and what was kept for its device, in words."""
+    gone = f"{site.gone:.0%} of the weight is constant or unread and gone; " if site.gone else ""
+    return gone + (f"{site.spared}; " if site.spared else "")
 
 
 def _range_decision(planner: Planner, planned: Planned, rows: RowRange, name: str) -> RangeDecision:
@@ -304,6 +310,7 @@ def site_from(record: SlotRecord, weight: torch.Tensor, bias: torch.Tensor | Non
         record.slot, record.layer, weight, bias, record.epilogue, facts, record.weight_name, record.bias_name,
         list(record.domains), conv=record.conv, scale=record.scale, norm=record.norm,
         zero_inputs=record.zero_inputs, gathered=record.gathered, where=record.where,
+        experts=record.experts,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from spcomp.codegen.reference.conv import finish
 from spcomp.codegen.reference.int8 import disagreement, relative_bound
 from spcomp.conv_shape import ConvShape
 from spcomp.encodings.matrix import weight_of
+from spcomp.experts import shares
 from spcomp.kernel import Kernel
 from spcomp.passes.base import Site
 from spcomp.passes.infer_sparsity import positive_zeros
@@ -31,7 +32,7 @@ def check(site: Site, kernels: Sequence[tuple[RowRange, Kernel]]) -> float:
     weight = positive_zeros(site.weight)
     for rows, kernel in kernels:
         x = site.example(_rows(site, rows), torch.Generator().manual_seed(site.slot))
-        exact = finite(x, weight, site.bias, site.epilogue, site.conv, site.scale)
+        exact = finite(x, weight, site.bias, site.epilogue, site.conv, site.scale, site.experts)
         worst = max(worst, relative_error(kernel(*(t.to(site.where) for t in x)).cpu(), exact))
     return worst
 
@@ -82,8 +83,17 @@ def finite(
     epilogue: Epilogue,
     conv: ConvShape | None = None,
     scale: torch.Tensor | None = None,
+    experts: int = 0,
 ) -> torch.Tensor:
-    """What a layer means for these inputs (x, and a residual), in float64. weight: the matrix [n, k]."""
+    """What a layer means for these inputs (x, and a residual, or where the shares of experts end), in float64.
+
+    weight: the matrix [n, k]; of experts, all of theirs one below the other.
+    """
+    if experts:
+        y = x[0].new_zeros(x[0].shape[0], len(weight) // experts, dtype=torch.float64)
+        for expert, start, end in shares(x[1], len(y)):
+            y[start:end] = finite_linear(x[0][start:end], weight.chunk(experts)[expert], None, "none")
+        return y
     if conv is None:
         return finite_linear(x[0], weight, bias, epilogue.activation)
     residual = x[1] if len(x) > 1 else None

@@ -28,7 +28,7 @@ from spcomp.resident import resident_nbytes
 from spcomp.signature import Signature, bind
 from spcomp.source import Source
 from spcomp.state import State
-from spcomp.targets.device import Device
+from spcomp.targets.device import Device, Devices
 from spcomp.warming import warm
 
 log = logging.getLogger("spcomp")
@@ -84,6 +84,13 @@ class Parts:
     """The torch devices of those of ``tensors`` that are not on the CPU."""
     devices: tuple[Device, ...] = ()
     """What the layers were planned for, where any is no CPU."""
+    planned_for: Devices | None = None
+    """What the caller said that layers are planned for; None: the devices that their weights are on."""
+
+    @property
+    def on_device(self) -> bool:
+        """Whether anything of the model is not the CPU's: a layer, a constant or an input."""
+        return bool(self.devices or self.where or any(p.signature.devices for p in self.programs))
 
 
 Build = Callable[[tuple[Any, ...], Mapping[str, Any]], Parts]

@@ -31,6 +31,7 @@ from spcomp.planning import make_planner, planners_for
 from spcomp.report.debug import Dump
 from spcomp.source import Source, collected, constants_read
 from spcomp.state import state_of
+from spcomp.targets.device import devices_found
 from spcomp.targets.host import release_memory
 from spcomp.tiling import with_tiles
 
@@ -74,11 +75,14 @@ def analysed(captured: Sequence[Captured], options: Options, ctx: PassContext, p
     return found
 
 
-def make_parts(captured: Sequence[Captured], options: Options, say: Say) -> Parts:
-    """Analyse every program, plan and build every layer once, lower, compile the rest, guard."""
+def make_parts(captured: Sequence[Captured], options: Options, say: Say, placing: Placing | None = None) -> Parts:
+    """Analyse every program, plan and build every layer once, lower, compile the rest, guard.
+
+    ``placing``: where constants that were brought to the CPU already belong.
+    """
     dump = Dump(options.debug_dir) if options.debug_dir is not None else None
-    ctx = PassContext(dump=dump.graph if dump is not None else None)
-    placing = Placing()
+    ctx = PassContext(dump=dump.graph if dump is not None else None, devices=options.devices or devices_found)
+    placing = Placing() if placing is None else placing
     captured = [placing.brought_home(c) for c in captured]
     found = analysed(captured, options, ctx, placing, say)
     if not ctx.sites and options.policy == "force":
@@ -97,7 +101,10 @@ def make_parts(captured: Sequence[Captured], options: Options, say: Say) -> Part
         source.text = str(made.gm.graph)
     found.graphs.clear()
     if model.on_device:
+        texts = {} if rivals is None else {id(p): str(p.gm.graph) for p in rivals.programs}
         parts = make_device_parts(model, programs, tensors, rivals, say)
+        for source, handed_out in zip(found.sources, parts.programs, strict=True):
+            source.text = texts.get(id(handed_out), source.text)
     else:
         for i, lowered in enumerate(programs):
             say(f"compiling the rest of program {i + 1} of {len(programs)}")
@@ -109,8 +116,11 @@ def make_parts(captured: Sequence[Captured], options: Options, say: Say) -> Part
     release_memory()  # the dense program that lost
     aside = Aside(options.cache_dir or default_folder())
     parts.state = state_of(captured[0].state, set(found.read), sites, tensors, ctx.origins, aside)
-    if len(ctx.origins):
+    parts.planned_for = options.devices
+    parts.notes += tuple(f"{name}: experts stay dense: {why}" for name, why in ctx.unserved.items())
+    if len(ctx.origins) or model.on_device:  # which layers a graph of a GPU leaves to torch depends on the weights
         parts.sources = tuple(found.sources)
+    if len(ctx.origins):
         parts.whole_nbytes = found.nbytes
     if dump is not None:
         dump.kernels(parts.table)

@@ -111,6 +111,14 @@ class KernelCall:
     quantize: str = ""
     """``"int8"``: the weight is stored so, with a scale a row, and x is rounded so, with a scale a token."""
 
+    experts: int = 0
+    """Of how many matrices W is, one below the other, where ``op`` is ``"experts"``; each row of x meets one."""
+
+    @property
+    def outputs(self) -> int:
+        """Features of a row of y: ``n``, or those of one expert."""
+        return self.n // max(1, self.experts)
+
     @property
     def weight_dtype(self) -> str:
         """What the packed weight's values are."""
@@ -122,11 +130,11 @@ class KernelCall:
 
     def dense_flops(self, m: int) -> int:
         """As if W had no zeros: a multiply and an add each."""
-        return 2 * m * self.n * self.k
+        return 2 * m * self.outputs * self.k
 
     def effective_w_flops(self, m: int) -> int:
         """Only the products with nonzero weights."""
-        return 2 * m * self.nonzeros
+        return 2 * m * self.nonzeros // max(1, self.experts)
 
     def effective_wa_flops(self, m: int) -> float:
         """Only the products of nonzero weights with nonzero inputs, those taken to be spread evenly."""
@@ -134,12 +142,12 @@ class KernelCall:
 
     def executed_flops(self, m: int) -> int:
         """What the kernel does, padding inside the encoding included."""
-        return 2 * m * self.stored
+        return 2 * m * self.stored // max(1, self.experts)
 
     def activation_nbytes(self, m: int) -> int:
         """x read once and y written once (and a residual read once)."""
         inputs = m * self.k if self.conv is None else -(-m // self.conv.pixels) * self.conv.inputs
-        return (inputs + m * self.n * (1 + self.epilogue.residual)) * ITEM_BYTES[self.dtype]
+        return (inputs + m * self.outputs * (1 + self.epilogue.residual)) * ITEM_BYTES[self.dtype]
 
     def dense_weight_nbytes(self) -> int:
         return self.n * self.k * ITEM_BYTES[self.dtype]
@@ -147,7 +155,7 @@ class KernelCall:
     def to_dict(self) -> dict[str, Any]:
         data = asdict(self)
         epilogue = data["epilogue"]
-        later = [(data, name) for name in ("conv", "zero_inputs", "quantize")]
+        later = [(data, name) for name in ("conv", "zero_inputs", "quantize", "experts")]
         for parent, name in (*later, (epilogue, "scale"), (epilogue, "residual")):
             if not parent[name]:
                 del parent[name]  # as plans were before there were such things: their digests stand
@@ -185,6 +193,10 @@ class KernelCall:
             return f"dtype is {self.dtype!r}, not one of {', '.join(ITEM_BYTES)}"
         if (self.op == "conv") != (self.conv is not None) or (self.conv is not None and self.conv.k != self.k):
             return f"op is {self.op!r} with the geometry {self.conv}"
+        if type(self.experts) is not int or self.experts < 0 or (self.op == "experts") != (self.experts > 0):
+            return f"op is {self.op!r} with experts {self.experts!r}"
+        if self.experts and self.n % self.experts:
+            return f"{self.n} rows of {self.experts} experts"
         if type(self.zero_inputs) not in (int, float) or not 0 <= self.zero_inputs <= 1:
             return f"zero_inputs is {self.zero_inputs!r}, not a share"
         if self.quantize not in QUANTIZATIONS:

@@ -38,6 +38,8 @@ class SlotRecord:
     dtype: str = "float32"
     gathered: bool = False
     """Whether the graph reads single rows of the weight, for an embedding."""
+    experts: int = 0
+    """As in a :class:`~spcomp.passes.base.Site`."""
     where: str = "cpu"
     """The torch device that its kernels are on. What is held here is on the CPU."""
 

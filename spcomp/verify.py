@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from spcomp import ops
 from spcomp.check import finite, relative_error
 from spcomp.codegen.dense import best_dense
+from spcomp.codegen.dense_device import best_dense as best_device_dense
 from spcomp.codegen.reference.int8 import relative_bound
 from spcomp.compiled import Parts
 from spcomp.conv_layout import Padded, natural
@@ -76,9 +77,10 @@ class _Watched:
         record, given = self.record, y
         x, y = tuple(t.cpu() for t in x), y.cpu()
         weight = record.dense_weight()
-        exact = finite(x, weight, record.bias, record.epilogue, record.conv, record.scale)
+        exact = finite(x, weight, record.bias, record.epilogue, record.conv, record.scale, record.experts)
         call = replace(self.slot.pick(m).call, encoding=Dense(), backend="dense", quantize="")
-        dense = best_dense(call, weight, record.bias, [m], record.scale)(*x)
+        rival = best_device_dense if record.experts else best_dense
+        dense = rival(call, weight, record.bias, [m], record.scale)(*x)
         limit = max(TOLERANCES[self.dtype], 2 * relative_error(dense, exact))
         kernel = self.slot.pick(m)
         name = f"{kernel.call.backend} {kernel.call.encoding}"

@@ -20,7 +20,7 @@ from spcomp import ops
 from spcomp.compiled import Parts, Program
 from spcomp.encodings.pack import bit_views
 from spcomp.errors import InputError
-from spcomp.experts import EXPERTS
+from spcomp.experts import EXPERTS, GROUPED
 from spcomp.plan import KernelCall
 from spcomp.sim.workload import Kind, Operand, Step, Workload, layer_step
 
@@ -62,6 +62,9 @@ def workload_of(parts: Parts, flat: Sequence[Any], name: str = "") -> Workload:
     for node in program.gm.graph.nodes:
         if node.op == "call_function" and node.target is EXPERTS:
             steps += _experts(node, sizes.found, parts, calls)
+        elif node.op == "call_function" and node.target is GROUPED:
+            found = f"{parts.slots[int(node.args[2])].layer}, experts in one launch of a GPU"
+            raise InputError("simulate a compiled model", found, "the model compiled with target='cpu'")
         elif node.op == "call_function":
             steps.append(_step(node, sizes.found, parts, calls))
     return Workload(tuple(s for s in steps if s is not None), parts.plan.digest, name)

@@ -75,8 +75,9 @@ class Mlp(nn.Module):
 
 
 def compiled(folder: Path, timer: Table, *examples: Any, **options: Any) -> spcomp.CompiledModule:
-    options = {"engine": "eager", "guard": False, "shrink": False, "cache_dir": folder} | options
-    return spcomp.compile(Mlp(), *examples, target=lambda _name, _where: fake(timer), **options)
+    options = {"engine": "eager", "guard": False, "shrink": False, "cache_dir": folder,
+               "target": lambda _name, _where: fake(timer)} | options  # fmt: skip
+    return spcomp.compile(Mlp(), *examples, **options)
 
 
 def gap(ours: nn.Module, x: torch.Tensor) -> float:

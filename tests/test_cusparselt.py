@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch.sparse import SparseSemiStructuredTensorCUSPARSELT
 from torch.sparse._semi_structured_conversions import (
     sparse_semi_structured_from_dense_cutlass,
     sparse_semi_structured_to_dense_cutlass,
 )
 
+import spcomp
 from spcomp.codegen.cusparselt import backend as cusparselt
 from spcomp.codegen.cusparselt.backend import CuSparseLt, CuSparseLtLinear, Operators
 from spcomp.codegen.cusparselt.metadata import cutlass_form
@@ -28,6 +31,7 @@ from spcomp.encodings.pack import pack
 from spcomp.errors import KernelError
 from spcomp.plan import ACTIVATIONS, Epilogue
 from spcomp.tolerance import TOLERANCES
+from tests.device_cases import Table, fake
 from tests.kernels import call_of, fitting, inputs, relative
 
 CPU = torch.device("cpu")
@@ -39,9 +43,13 @@ class Fake:
 
     seen: list[dict[str, Any]] = field(default_factory=list)
     searches: list[tuple[int, ...]] = field(default_factory=list)
+    faster: bool = True
+    """Which orientation of the result is the faster one."""
+    refuses: bool = False
+    """Whether the library writes y alone, not y.T."""
 
     def operators(self) -> Operators:
-        return Operators(self.compress, self.multiply, self.search, self.linear)
+        return Operators(self.compress, self.multiply, self.search, self.linear, self.timed)
 
     def compress(self, weight: torch.Tensor) -> torch.Tensor:
         rules = RULES[weight.dtype]
@@ -66,13 +74,20 @@ class Fake:
         y = compressed.double() @ right.double()
         y = y if alpha is None else y * alpha.double()[:, None]
         y = y if bias is None else y + bias.double()[:, None]
-        assert options["transpose_result"]
-        return y.t().contiguous().to(options["out_dtype"])
+        y = y.t() if options["transpose_result"] else y
+        return y.contiguous().to(options["out_dtype"])
 
     def search(self, compressed: torch.Tensor, right: torch.Tensor, *rest: Any) -> tuple[int, ...]:
-        self.searches.append(tuple(right.shape))
-        assert rest[-1] is True
-        return (7, 2, 1, 40)
+        if self.refuses and not rest[-1]:
+            raise RuntimeError("no such layout")
+        if rest[-1]:
+            self.searches.append(tuple(right.shape))
+        return (7, 2, 1, 40) if rest[-1] else (3, 1, -1, 40)
+
+    def timed(self, run: Callable[[], object]) -> float:
+        run()
+        asked = self.seen.pop()
+        return 1e-5 if asked["transpose_result"] is self.faster else 2e-5
 
     def linear(self, x: torch.Tensor, values: torch.Tensor, meta: torch.Tensor, **options: Any) -> torch.Tensor:
         assert x.shape[0] % 8 == 0
@@ -127,8 +142,8 @@ def test_an_algorithm_is_searched_once_for_a_shape_and_used(tmp_path: Path, monk
         kernel = CuSparseLt(operators=fake.operators()).kernel_of(call, packed, None, CPU)
         assert isinstance(kernel, CuSparseLtLinear)
         kernel(inputs(9, 60, dtype="bfloat16"))
-        assert kernel.search(9) == (7, 2, 1)
-        assert kernel.search(16) == (7, 2, 1)  # nine rows are padded to sixteen
+        assert kernel.search(9) == (7, 2, 1, 1)
+        assert kernel.search(16) == (7, 2, 1, 1)  # nine rows are padded to sixteen
     assert fake.searches == [(64, 16)]
     kernel(inputs(12, 60, dtype="bfloat16"))
     kernel(inputs(17, 60, dtype="bfloat16"))
@@ -147,7 +162,7 @@ def test_what_a_search_found_survives_the_process(tmp_path: Path, monkeypatch: p
         fake = Fake()
         weight = fitting(Nm(2, 4), n, 64, dtype="bfloat16")
         kernel = CuSparseLtLinear(replace(call, n=n), weight, None, fake.operators())
-        assert kernel.search(m) == (7, 2, 1)
+        assert kernel.search(m) == (7, 2, 1, 1)
         kernel(inputs(m, 64, dtype="bfloat16"))
         used = fake.seen[0]
         return fake.searches, (used["alg_id"], used["split_k"], used["split_k_mode"])
@@ -158,6 +173,83 @@ def test_what_a_search_found_survives_the_process(tmp_path: Path, monkeypatch: p
     assert searched(8, n=48)[0] == [(64, 8)]
     monkeypatch.setattr(cusparselt, "_versions", lambda: "another library")
     assert searched(8)[0] == [(64, 8)], "algorithms of another library have other numbers"
+    cusparselt._remembered.clear()
+
+
+@pytest.mark.parametrize("faster", [True, False])
+def test_both_orientations_are_tried_and_the_faster_remembered(
+    faster: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Turning y.T counts; results are y either way; and the next process tries neither."""
+    monkeypatch.setenv("SPCOMP_CACHE_DIR", str(tmp_path))
+    weight, x = fitting(Nm(2, 4), 40, 64, dtype="float16"), inputs(10, 64, dtype="float16")
+    call, _ = call_of(Nm(2, 4), weight, epilogue=Epilogue(bias=True), schedule=(("library", 0),))
+    bias = inputs(40, dtype="float16", seed=3)
+    for known in (False, True):
+        cusparselt._remembered.clear()
+        fake = Fake(faster=faster)
+        kernel = CuSparseLtLinear(call, weight, bias, fake.operators())
+        assert kernel.search(10) == ((7, 2, 1, 1) if faster else (3, 1, -1, 0))
+        assert bool(fake.searches) != known
+        y = kernel(x)
+        assert y.shape == (10, 40)
+        assert y.is_contiguous()
+        assert relative(y, reference(x, weight, bias, "none")) <= TOLERANCES["float16"]
+        assert [s["transpose_result"] for s in fake.seen] == [faster]
+        assert fake.seen[0]["alg_id"] == (7 if faster else 3)
+    cusparselt._remembered.clear()
+
+
+def test_a_library_that_writes_one_orientation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPCOMP_CACHE_DIR", str(tmp_path))
+    cusparselt._remembered.clear()
+    fake = Fake(faster=False, refuses=True)
+    call, _ = call_of(Nm(2, 4), weight := fitting(Nm(2, 4), 48, 64, dtype="float16"), schedule=(("library", 0),))
+    assert CuSparseLtLinear(call, weight, None, fake.operators()).search(8) == (7, 2, 1, 1)
+    cusparselt._remembered.clear()
+
+
+class Faked(CuSparseLt):
+    """The backend on a CPU, with operators that are none."""
+
+    def unavailable(self) -> str | None:
+        return None
+
+    def build(self, call: Any, packed: Any, bias: torch.Tensor | None, scale: torch.Tensor | None = None) -> Any:
+        return self.kernel_of(call, packed, bias, CPU)
+
+
+class Turned(nn.Module):
+    """As GPT-2 has its layers: the weight is [K, N]."""
+
+    def __init__(self, along: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.randn(32))
+        weight = torch.randn(64, 32)  # [K, N]
+        order = weight.unflatten(along, (-1, 4)).abs().argsort(along + 1).argsort(along + 1).flatten(along, along + 1)
+        self.weight = nn.Parameter(weight * (order < 2))
+        self.eval().half()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.addmm(self.bias, x.view(-1, 64), self.weight).view(*x.shape[:-1], 32)
+
+
+@pytest.mark.parametrize("along", [0, 1])
+def test_weights_that_are_turned(along: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """[K, N] that is 2:4 along K is found and served; along N it is not sparse tensor cores' to multiply."""
+    monkeypatch.setenv("SPCOMP_CACHE_DIR", str(tmp_path))
+    cusparselt._remembered.clear()
+    monkeypatch.setitem(BACKENDS, "cusparselt", Faked(operators=Fake().operators()))
+    table = Table({"": 90e-6, "dense.": 80e-6, "cusparselt": 20e-6})
+    model, x = Turned(along), torch.randn(2, 8, 64).half()
+    ours = spcomp.compile(model, x, target=lambda _name, _where: fake(table), engine="eager", guard=False,
+                          cache_dir=tmp_path)  # fmt: skip
+    (decision,) = ours.explain().decisions
+    assert decision.sparse == (along == 0)
+    assert (decision.encoding == "nm(n=2, m=4)") == (along == 0)
+    assert ("2:4 along N: sparse tensor cores multiply" in decision.reason) == (along == 1)
+    with torch.no_grad():
+        assert relative(ours(x), model(x).double()) <= 4e-3
     cusparselt._remembered.clear()
 
 

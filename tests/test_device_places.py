@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-import spcomp
 from spcomp import ops
 from spcomp.capture import Example, capture
 from spcomp.codegen.cuda_graph import Graphed
@@ -242,13 +240,3 @@ def test_planning_for_a_gpu_imports_no_torch_mlir() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.strip() == "fine", done.stderr[-500:]
-
-
-def test_weights_of_a_gpu_model_are_not_updated() -> None:
-    from spcomp.errors import StateError
-
-    model = nn.Linear(8, 4).eval()
-    ours = spcomp.compile(model, torch.zeros(2, 8), engine="eager", guard=False, policy="off")
-    ours.parts.devices = (fake(Table({}), "a GPU"),)
-    with pytest.raises(StateError, match=r"it was compiled for cuda: a GPU \(cpu\)"):
-        ours.update_weights(model)

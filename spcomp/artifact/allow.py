@@ -17,13 +17,13 @@ import torch
 
 from spcomp import ops
 from spcomp.errors import ArtifactError
-from spcomp.experts import EXPERTS, EXPERTS_DENSE
+from spcomp.experts import EXPERTS, EXPERTS_DENSE, GROUPED, GROUPED_DENSE
 
 OWN = {
     str(op): op
     for op in (
         ops.LINEAR, ops.CONV, ops.CONV_LAST, ops.CONV_LAID, ops.MAX_POOL, ops.TILES_LINEAR, ops.TILES_NORM,
-        ops.EMBEDDING, EXPERTS, EXPERTS_DENSE,
+        ops.EMBEDDING, EXPERTS, EXPERTS_DENSE, GROUPED, GROUPED_DENSE,
     )
 }  # fmt: skip
 FUNCTIONS: dict[str, Callable[..., Any]] = {

@@ -11,7 +11,7 @@ from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from spcomp import ops
 from spcomp.conv_layout import LAYOUTS, PLANES, Padded, reads, shape_of
-from spcomp.experts import EXPERTS, EXPERTS_DENSE
+from spcomp.experts import EXPERTS, EXPERTS_DENSE, GROUPED, GROUPED_DENSE
 from spcomp.passes.base import input_size
 from spcomp.plan import KernelCall
 
@@ -42,6 +42,10 @@ def fits(node: fx.Node, calls: Sequence[KernelCall]) -> bool:
             return _experts(_value(x), _value(ends), slots, n, calls)
         case _, (fx.Node() as x, fx.Node() as ends, list() | tuple() as weights) if node.target is EXPERTS_DENSE:
             return _experts_dense(_value(x), _value(ends), [_value(w) for w in weights])
+        case _, (fx.Node() as x, fx.Node() as ends, int() as slot, int() as n) if node.target is GROUPED:
+            return 0 <= slot < len(calls) and _grouped(_value(x), _value(ends), n, calls[slot])
+        case _, (fx.Node() as x, fx.Node() as ends, fx.Node() as stack) if node.target is GROUPED_DENSE:
+            return _grouped_dense(_value(x), _value(ends), _value(stack))
         case ops.MAX_POOL, (fx.Node() as x, kernel, stride, padding):
             return _pool(_value(x), (kernel, stride, padding))
         case ops.TILES_LINEAR, (fx.Node() as x, int() as slot, int() as n, int() as m) if 0 <= slot < len(calls):
@@ -64,7 +68,7 @@ def _present(argument: object) -> bool:
 
 
 def _linear(value: Any, n: int, call: KernelCall) -> bool:
-    if call.conv is not None or not isinstance(value, torch.Tensor):
+    if call.conv is not None or call.experts or not isinstance(value, torch.Tensor):
         return False
     if not value.dim() or type(value.shape[-1]) is not int:
         return False
@@ -91,6 +95,20 @@ def _experts_dense(value: Any, ends: Any, weights: Sequence[Any]) -> bool:
     first = weights[0]
     alike = all((w.shape, w.dtype) == (first.shape, value.dtype) for w in weights)
     return alike and statically_known_true(first.shape[1] == value.shape[1]) and _ends(ends, len(weights))
+
+
+def _grouped(value: Any, ends: Any, n: int, call: KernelCall) -> bool:
+    """One kernel for all experts: any ends will do, for it cuts them to the rows that are there."""
+    if not call.experts or not isinstance(value, torch.Tensor) or value.dim() != 2 or not _ends(ends, call.experts):
+        return False
+    return (n, value.shape[1], str(value.dtype)) == (call.outputs, call.k, f"torch.{call.dtype}")
+
+
+def _grouped_dense(value: Any, ends: Any, stack: Any) -> bool:
+    if not all(isinstance(t, torch.Tensor) for t in (value, stack)) or (value.dim(), stack.dim()) != (2, 3):
+        return False
+    alike = value.dtype is stack.dtype and statically_known_true(stack.shape[1] == value.shape[1])
+    return alike and _ends(ends, int(stack.shape[0]))
 
 
 def _ends(ends: Any, experts: int) -> bool:

@@ -18,7 +18,6 @@ from spcomp.codegen.table import BACKENDS
 from spcomp.compiled import Parts, Program
 from spcomp.encodings.dense import Dense
 from spcomp.errors import KernelError, PolicyError
-from spcomp.experts import EXPERTS
 from spcomp.gathering import gathering
 from spcomp.kernel import Kernel
 from spcomp.options import Options
@@ -33,6 +32,7 @@ from spcomp.record import SlotRecord
 from spcomp.report.decision import LayerDecision
 from spcomp.signature import Constant, evaluate
 from spcomp.targets.host import host_cpu
+from spcomp.unspliced import called
 from spcomp.versions import versions
 
 Planned = tuple[SlotRecord, tuple[KernelCall, ...]]
@@ -169,20 +169,6 @@ def retune(
         return assemble(programs, dense_ones, tensors, options, (*notes, f"guard: sparse was {speedup:.2f}x of dense"))
     parts.notes = (*notes, f"guard: {speedup:.2f}x of the best dense program, whole model, made-up inputs")
     return parts
-
-
-def called(programs: Sequence[Program]) -> frozenset[int]:
-    """Slots that the graphs call kernels of."""
-    found: set[int] = set()
-    for node in (n for p in programs for n in p.gm.graph.nodes):
-        match node.target, node.args:
-            case ops.LINEAR | ops.EMBEDDING | ops.TILES_LINEAR, (_, int(slot), *_):
-                found.add(slot)
-            case ops.CONV | ops.CONV_LAST | ops.CONV_LAID, (_, _, int(slot), *_):
-                found.add(slot)
-            case _, (_, _, list() | tuple() as slots, *_) if node.target is EXPERTS:
-                found.update(s for s in slots if isinstance(s, int))
-    return frozenset(found)
 
 
 def _example(leaf: Any, hints: Mapping[str, int], on: str) -> Any:

@@ -140,7 +140,7 @@ def load(
         parts = retune(programs, [r for r, _ in records], tensors, options, str(reason), guard, placing, say)
     parts.state = state
     parts.whole_nbytes = cut
-    parts.where, parts.devices = where, devices_here(parts.slots, devices)
+    parts.where, parts.devices, parts.planned_for = where, devices_here(parts.slots, devices), target
     if parts.devices:
         say("compiling kernels for every row count")
         warm_kernels(parts.table, parts.slots)

@@ -134,7 +134,7 @@ def read_record(
         None if data["norm"] is None else _read_norm(unplain(data["norm"])),
         data["zero_inputs"],
         None if data.get("int8_scale") is None else pool.get(views[data["int8_scale"]]),
-        calls[0].dtype, where=torch_device(data.get("where", "cpu")),
+        calls[0].dtype, experts=data.get("experts", 0), where=torch_device(data.get("where", "cpu")),
     )  # fmt: skip
     first = calls[0]
     where = f"the layer {str(record.layer)[:80]}"
@@ -182,7 +182,7 @@ def _check_call(call: KernelCall, record: SlotRecord, first: KernelCall, where: 
     )
     rows = (call.rows.lo, 0 if call.rows.hi is None else call.rows.hi)
     counts = (call.nonzeros, call.stored, call.weight_nbytes, *rows, *(v for _, v in call.schedule))
-    if not same or call.epilogue != record.epilogue or call.conv != record.conv:
+    if not same or call.epilogue != record.epilogue or (call.conv, call.experts) != (record.conv, record.experts):
         raise bad(where, "a plan that is of another layer")
     if any(type(v) is not int or not 0 <= v < _LARGEST for v in counts) or not isinstance(call.backend, str):
         raise bad(where, f"a call with the numbers {str(counts)[:80]}")

@@ -98,6 +98,7 @@ def _slot(pool: Pool, record: SlotRecord) -> dict[str, Any]:
         "conv": None if record.conv is None else record.conv.to_dict(),
         "zero_inputs": record.zero_inputs,
         "norm": None if record.norm is None else plain(asdict(record.norm)),
+        **({"experts": record.experts} if record.experts else {}),
         **({"where": record.where} if record.where != "cpu" else {}),
         "domains": [[d.lo, d.hi] for d in record.domains],
         "weight": None if record.weight is None else pool.add(f"{at}/weight", record.weight),

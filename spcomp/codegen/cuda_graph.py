@@ -84,6 +84,11 @@ class _Graph:
     replay: Callable[[], None]
 
 
+def fresh(run: Callable[..., Any]) -> Callable[..., Any]:
+    """The same without the graphs that were captured: they keep the kernels that they call alive."""
+    return Graphed(run.run, run.fixed, run.capturing, run.failure) if isinstance(run, Graphed) else run
+
+
 @dataclass(eq=False)
 class Graphed:
     """A program's callable as graphs. ``fixed``: how many leading inputs are constants that stay where they are."""

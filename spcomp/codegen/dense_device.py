@@ -14,6 +14,7 @@ import torch
 from spcomp.codegen.dense_conv import TorchConv
 from spcomp.codegen.dense_members import DenseMembers, PlainLinear
 from spcomp.errors import KernelError
+from spcomp.experts import grouped_dense
 from spcomp.kernel import Kernel
 from spcomp.plan import KernelCall
 
@@ -34,6 +35,20 @@ class CublasLtLinear(PlainLinear):
         return y.reshape(*x.shape[:-1], self.call.n)
 
 
+class GroupedDense:
+    """All experts' products, as the graph would compute them: weight [experts * n, k], one matrix below the other."""
+
+    source = "torch.ops.aten._grouped_mm"
+    extra_nbytes = 0
+
+    def __init__(self, call: KernelCall, weight: torch.Tensor) -> None:
+        self.call, self.weight = call, weight
+
+    def __call__(self, x: torch.Tensor, *ends: torch.Tensor) -> torch.Tensor:
+        stack = self.weight.view(self.call.experts, self.call.outputs, self.call.k).transpose(1, 2)
+        return grouped_dense(x, ends[0], stack)
+
+
 class DeviceDense(DenseMembers):
     """The fastest dense program of one layer on a GPU, row count by row count."""
 
@@ -43,6 +58,8 @@ class DeviceDense(DenseMembers):
         """The members; they take any number of rows."""
         if self.call.conv is not None:
             return ("cudnn",)
+        if self.call.experts:
+            return ("grouped",)
         fused = self.call.epilogue.activation in LT_EPILOGUES and self.bias is not None
         return ("cublas", "cublaslt") if fused and self.call.n and self.call.k else ("cublas",)
 
@@ -53,6 +70,8 @@ class DeviceDense(DenseMembers):
         match name:
             case "cublaslt":
                 return CublasLtLinear(self.call, self.weight, self.bias)
+            case "grouped":
+                return GroupedDense(self.call, self.weight)
             case "cudnn":
                 return TorchConv(self.call, self.weight, self.bias, self.scale)
             case _:

@@ -16,7 +16,7 @@ from spcomp.codegen import isa
 from spcomp.codegen.mlir_cpu.max_pool import max_pool
 from spcomp.codegen.mlir_cpu.tiled import tiles_norm
 from spcomp.conv_layout import shape_of
-from spcomp.experts import EXPERTS, experts
+from spcomp.experts import EXPERTS, GROUPED, experts, grouped
 
 log = logging.getLogger("spcomp.inductor")
 Program = Callable[..., Any]
@@ -63,7 +63,7 @@ def register() -> None:
     linear, conv = choice(ops.linear, "linear_v1"), choice(ops.conv, "conv_v1")
     pool, embedding = choice(max_pool, "max_pool_v1"), choice(ops.embedding, "embedding_v1")
     last, laid = choice(ops.conv_last, "conv_last_v1"), choice(ops.conv_laid, "conv_laid_v1")
-    mixture = choice(experts, "experts_v1")
+    mixture, all_experts = choice(experts, "experts_v1"), choice(grouped, "grouped_v1")
     tiles, norm = choice(ops.tiles_linear, "tiles_linear_v1"), choice(_norm_given, "tiles_norm_v1")
 
     @register_lowering(ops.LINEAR, type_promotion_kind=None)
@@ -105,6 +105,10 @@ def register() -> None:
     @register_lowering(EXPERTS, type_promotion_kind=None)
     def lower_experts(x: Any, offs: Any, slots: Sequence[int], n: int) -> Any:
         return extern(mixture, [x, offs], [x.get_size()[0], n], slots=list(slots), n=n)
+
+    @register_lowering(GROUPED, type_promotion_kind=None)
+    def lower_grouped(x: Any, offs: Any, slot: int, n: int) -> Any:
+        return extern(all_experts, [x, offs], [x.get_size()[0], n], slot=slot, n=n)
 
     @register_lowering(ops.MAX_POOL, type_promotion_kind=None)
     def lower_pool(x: Any, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> Any:

@@ -32,12 +32,15 @@ class DeviceModel:
         peaks = self.peaks
         bandwidth = 1e9 * MEMORY_SHARE * peaks.memory_gb_s
         fits = call.weight_nbytes + cold_bytes <= peaks.l2_bytes // 2
-        weight = call.weight_nbytes / (bandwidth * (L2_SPEED if fits else 1.0))
+        met = min(1.0, m / call.experts) if call.experts else 1.0  # a row meets one expert
+        weight = met * call.weight_nbytes / (bandwidth * (L2_SPEED if fits else 1.0))
         moved = weight + call.activation_nbytes(m) / bandwidth
         return self._launches(call, m) * LAUNCH_SECONDS + max(moved, self._multiplied(call, m))
 
     def _multiplied(self, call: KernelCall, m: int) -> float:
-        operations = 2.0 * m * (call.n * call.k if call.encoding.name == "dense" else call.stored)
+        operations = 2.0 * m * (call.outputs * call.k if call.encoding.name == "dense" else call.stored)
+        if call.experts and call.encoding.name != "dense":
+            operations /= call.experts
         if call.encoding.name in ONE_BY_ONE:
             return operations * (1 + LOADS) / (1e12 * PRODUCT_SHARE * self.peaks.float32_tflops)
         if call.backend != "cusparselt" and call.encoding.name in ("nm", "bitmap") and m > 1:

@@ -39,6 +39,17 @@ class Device:
     timer: Timer | None = field(default=None, compare=False, repr=False)
     """What times kernels there; None: CUDA graphs of calls on cold copies of the weight."""
 
+    vector_bytes: int = 16
+    """What a GPU's threads load at once, and what tensor cores want rows of operands to be multiples of."""
+
+    def granule(self, element_bytes: int) -> int:
+        """Elements that sizes should be multiples of: 8 of 16 bits, 16 of one byte; on the CPU any number is fine.
+
+        Source: NVIDIA, Matrix Multiplication Background User's Guide, "Requirements to use Tensor Cores": dimensions
+        that are multiples of 16 bytes.
+        """
+        return 1 if self.host else max(1, self.vector_bytes // element_bytes)
+
     @property
     def host(self) -> bool:
         """Whether it is planned for as the CPU is."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,14 +24,28 @@ from spcomp.kernel import Kernel
 from spcomp.plan import KernelCall, KernelKey, Schedule
 from spcomp.targets.cuda import cuda_missing
 
+log = logging.getLogger("spcomp")
 TARGET = "cuda"
 LIBRARIES = ("cusparselt", "cutlass")
 """Values 0 and 1 of the option ``library`` of a schedule."""
 FUSED = ("none", "relu", "silu")
 """Activations that CUTLASS applies itself; cuSPARSELt's operator has none."""
-Algorithm = tuple[int, int, int]
-"""alg_id, split_k, split_k_mode."""
-UNSEARCHED: Algorithm = (0, 1, -1)
+Algorithm = tuple[int, int, int, int]
+"""alg_id, split_k, split_k_mode, and whether the product writes its result transposed (1), as y is, or W @ x.T (0)."""
+UNSEARCHED: Algorithm = (0, 1, -1, 1)
+TIMED_CALLS = 10
+
+
+def seconds_of(run: Callable[[], object]) -> float:
+    """Seconds of one call on the current GPU, by events around several."""
+    run()
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    begin.record()
+    for _ in range(TIMED_CALLS):
+        run()
+    end.record()
+    end.synchronize()
+    return float(begin.elapsed_time(end)) / 1e3 / TIMED_CALLS
 
 
 @dataclass(frozen=True)
@@ -43,7 +59,9 @@ class Operators:
     this torch has."""
     linear: Callable[..., torch.Tensor] = torch._sparse_semi_structured_linear
 
-    def best(self, *arguments: Any) -> Algorithm:
+    timed: Callable[[Callable[[], object]], float] = seconds_of
+
+    def best(self, *arguments: Any) -> tuple[int, int, int]:
         """The fastest algorithm for these operands, by trying; split-K too, where torch can search it."""
         extended = getattr(getattr(torch._C, "_cusparselt", None), "mm_search", None)
         found = (self.search or extended or torch._cslt_sparse_mm_search)(*arguments)
@@ -64,8 +82,9 @@ def _versions() -> str:
 class CuSparseLtLinear:
     """y = activation(x @ W.T + bias + residual) with W 2:4 along K.
 
-    The compressed weight is the left operand and ``x.T`` the right one; the operator writes the result transposed,
-    which is y as it should be. ``search()`` must run before a CUDA graph is captured; calls never search.
+    The compressed weight is the left operand (torch's operator takes it nowhere else) and ``x.T`` the right one. The
+    product writes y, or y.T, which is then turned: which is faster is searched too. ``search()`` must run before a CUDA
+    graph is captured; calls never search.
     """
 
     source = "torch._cslt_sparse_mm"
@@ -114,13 +133,34 @@ class CuSparseLtLinear:
         database = TuningDatabase(default_folder())
         found = database.search(device, _versions(), about)
         if found is not None and len(found) == len(UNSEARCHED):
-            _remembered[key] = (found[0], found[1], found[2])
+            _remembered[key] = (found[0], found[1], found[2], found[3])
         else:
-            x = torch.zeros(m, self.k, dtype=self.weight_dtype, device=self.device)
-            arguments = (self.compressed, x.t(), self.bias, self.alpha, self.result_dtype, True)
-            _remembered[key] = self.operators.best(*arguments)
+            _remembered[key] = self._fastest(torch.zeros(m, self.k, dtype=self.weight_dtype, device=self.device))
             database.add([SearchRecord(device, _versions(), about, _remembered[key])])
         return _remembered[key]
+
+    def _fastest(self, x: torch.Tensor) -> Algorithm:
+        """The best algorithm of either orientation of the result, and of those the faster, turning y.T included."""
+        times: dict[Algorithm, float] = {}
+        for transposed in (1, 0):
+            arguments = (self.compressed, x.t(), self.bias, self.alpha, self.result_dtype, bool(transposed))
+            try:
+                algorithm: Algorithm = (*self.operators.best(*arguments), transposed)
+                times[algorithm] = self.operators.timed(partial(self._product, x.t(), algorithm))
+            except RuntimeError as error:
+                if transposed:
+                    raise
+                log.info("%s: y.T is no result that the library writes: %s", self.call.layer, str(error)[:160])
+        return min(times, key=times.__getitem__)
+
+    def _product(self, right: torch.Tensor, algorithm: Algorithm) -> torch.Tensor:
+        """x [K, M], transposed -> y [M, N], contiguous."""
+        number, split_k, mode, transposed = algorithm
+        y = self.operators.multiply(
+            self.compressed, right, bias=self.bias, alpha=self.alpha, out_dtype=self.result_dtype,
+            transpose_result=bool(transposed), alg_id=number, split_k=split_k, split_k_mode=mode,
+        )  # fmt: skip
+        return y if transposed else y.t().contiguous()
 
     def prepare(self, m: int) -> None:
         """As :meth:`search`: other row counts take the library's default algorithm."""
@@ -135,11 +175,7 @@ class CuSparseLtLinear:
         rows = x.reshape(math.prod(x.shape[:-1]), k)
         m = up(len(rows), self.rules.m)
         right = pad(rows.contiguous(), m, self.k).t()
-        algorithm, split_k, mode = _remembered.get(self._key(m), UNSEARCHED)
-        y = self.operators.multiply(
-            self.compressed, right, bias=self.bias, alpha=self.alpha, out_dtype=self.result_dtype,
-            transpose_result=True, alg_id=algorithm, split_k=split_k, split_k_mode=mode,
-        )  # fmt: skip
+        y = self._product(right, _remembered.get(self._key(m), UNSEARCHED))
         return _ended(y[: len(rows), :n], self.late_bias, residual, self.call.epilogue.activation, shape)
 
 

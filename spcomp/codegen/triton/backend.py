@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -43,7 +43,9 @@ class Triton:
         if self.unavailable() is not None:
             return frozenset()
         found = {KernelKey("linear", e, dtype, TARGET) for e in SERVED for dtype in DTYPES}
-        return frozenset(found | {KernelKey("conv", "block", dtype, TARGET) for dtype in DTYPES})
+        return frozenset(
+            found | {KernelKey(op, "block", dtype, TARGET) for op in ("conv", "experts") for dtype in DTYPES}
+        )
 
     def schedules(self, call: KernelCall, m: int) -> Sequence[Schedule]:
         if call.quantize or call.epilogue.scale:
@@ -79,14 +81,23 @@ class Triton:
             from spcomp.codegen.triton.conv_layer import BlocksConv
 
             return BlocksConv(call, packed, bias, device.home())
+        if call.op == "experts":
+            from spcomp.codegen.triton.expert_layer import ExpertsLayer
+
+            return shared(ExpertsLayer(call, packed, device.home()), packed)
         return shared(kernel_of(call, packed, bias, device.home()), packed)
 
 
+class _Packed(Protocol):
+    packed: dict[str, torch.Tensor]
+
+
+_K = TypeVar("_K", bound=_Packed)
 _on_devices: WeakKeyDictionary[PackedTensor, dict[tuple[object, ...], torch.Tensor]] = WeakKeyDictionary()
 """Buffers of packed weights that are on a GPU, while the packed weight lives."""
 
 
-def shared(kernel: TritonKernel, packed: PackedTensor) -> TritonKernel:
+def shared(kernel: _K, packed: PackedTensor) -> _K:
     """The same kernel, reading the buffers that another kernel of this packed weight has on its device already."""
     known = _on_devices.setdefault(packed, {})
     for name, buffer in kernel.packed.items():

@@ -48,7 +48,7 @@ def nvidia_alone(found: Schedule) -> bool:
 
 def schedules_of(call: KernelCall, m: int, multiprocessors: int) -> list[Schedule]:
     """Empty where the call is none for these kernels."""
-    if call.op == "conv" and not isinstance(call.encoding, Block):
+    if call.op in ("conv", "experts") and not isinstance(call.encoding, Block):
         return []
     match call.encoding:
         case Block(rows=rows, cols=cols):
@@ -56,6 +56,8 @@ def schedules_of(call: KernelCall, m: int, multiprocessors: int) -> list[Schedul
                 return []
             if call.op == "conv":
                 return _conv(call)
+            if call.op == "experts":
+                return _experts(call, rows, m)
             if m > FEW_ROWS:
                 return _blocks_many(call, rows)
             return _blocks_few(call, rows, m, multiprocessors)
@@ -113,6 +115,16 @@ def _conv(call: KernelCall) -> list[Schedule]:
     if call.dtype == "float32":
         return [schedule(block_m=32, block_k=32, warps=4, stages=2)]
     return [schedule(block_m=128, block_k=64, warps=8, stages=4), schedule(block_m=64, block_k=32, warps=4, stages=4)]
+
+
+def _experts(call: KernelCall, rows: int, m: int) -> list[Schedule]:
+    """Tiles of 16 tokens, and where experts get more than that on average, of 64."""
+    if call.outputs % rows:
+        return []  # a block would lie in two experts
+    wide = call.dtype == "float32"
+    common = {"block_k": 32 if wide else 64, "stages": 3, "warps": 4, "experts": call.experts}
+    found = [schedule(block_m=16, **common)]
+    return [*found, schedule(block_m=32 if wide else 64, **common)] if m > 16 * call.experts else found
 
 
 def _bitmap(call: KernelCall, m: int, multiprocessors: int) -> list[Schedule]:
