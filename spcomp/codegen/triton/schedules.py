@@ -33,10 +33,11 @@ def schedule(**options: int) -> Schedule:
 
 
 def for_amd(found: Schedule) -> Schedule:
-    """The same with no more stages than AMD's memory holds; half of the warps where W is cut for 32 lanes each."""
+    """The same with no more stages than AMD's memory holds; half of the warps where W is cut for 32 lanes each, or rows
+    for eight nonzeros a lane."""
     options = dict(found)
     options["stages"] = min(options["stages"], AMD_STAGES)
-    if "block_t" in options:
+    if "block_t" in options or ("lanes" in options and options["block_m"] == 1):
         options["warps"] //= 2
     return schedule(**options)
 
@@ -79,11 +80,13 @@ def splits_for(programs: int, wanted: int, most: int = MOST_SPLITS) -> int:
     return parts
 
 
-def bitmap_share(k: int, splits: int) -> tuple[int, int]:
-    """(mask words of 32 columns in a part, parts that are not empty) of rows of ``k`` columns cut in ``splits``."""
-    words = 2 * -(-k // 64)
-    share = max(1, -(-words // splits))
-    return share, max(1, -(-words // share))
+def bitmap_share(k: int, found: Schedule) -> tuple[int, int, int]:
+    """(columns of a step, mask bytes in a part, parts that are not empty) of rows of ``k`` columns."""
+    options = dict(found)
+    step, mask_bytes = options.get("step", 64), 8 * -(-k // 64)
+    steps = -(-8 * mask_bytes // step)
+    share = max(1, -(-steps // options.get("splits", 1))) * (step // 8)
+    return step, share, max(1, -(-mask_bytes // share))
 
 
 def _blocks_many(call: KernelCall, rows: int) -> list[Schedule]:
@@ -116,19 +119,22 @@ def _conv(call: KernelCall) -> list[Schedule]:
 
 
 def _bitmap(call: KernelCall, m: int, multiprocessors: int) -> list[Schedule]:
+    """Eight columns a lane: (rows, columns of a step) for one token, few, many."""
     found = []
-    for block_n in (16, 8) if m <= 1 else (32,) if m <= FEW_ROWS else (64,):
+    many = (32 if call.dtype == "float32" else 64, 64)
+    for block_n, step in ((16, 256), (8, 256)) if m <= 1 else ((32, 128),) if m <= FEW_ROWS else (many,):
         block_m = 1 if m <= 1 else 16 if m <= FEW_ROWS else 64
         programs = -(-call.n // block_n) * -(-max(m, 1) // block_m)
         splits = splits_for(programs, 8 * multiprocessors)
-        found.append(schedule(block_m=block_m, block_n=block_n, unroll=4, splits=splits, warps=4, stages=1))
+        found.append(schedule(block_m=block_m, block_n=block_n, step=step, splits=splits, warps=4, stages=1))
     return found
 
 
 def _csr(m: int) -> list[Schedule]:
+    """One token: eight nonzeros a lane, which are 16 bytes."""
     if m <= 1:
-        return [schedule(block_m=1, block_n=4, lanes=64, warps=4, stages=1),
-                schedule(block_m=1, block_n=8, lanes=32, warps=4, stages=1)]  # fmt: skip
+        return [schedule(block_m=1, block_n=8, lanes=128, warps=4, stages=1),
+                schedule(block_m=1, block_n=16, lanes=64, warps=4, stages=1)]  # fmt: skip
     block_m = 16 if m <= FEW_ROWS else 64
     return [schedule(block_m=block_m, block_n=2048 // block_m, lanes=4, warps=4, stages=1)]
 
