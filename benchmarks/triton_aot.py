@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
+import triton
 
 from benchmarks.harness import Benchmark, Target, arguments
 from spcomp.codegen.triton.aot import PARTS, Compiled, compiled
@@ -24,6 +25,7 @@ from spcomp.codegen.triton.expert_layer import GroupedBlocks
 from spcomp.codegen.triton.launch import Launch
 from spcomp.codegen.triton.schedules import for_amd, nvidia_alone, schedules_of
 from spcomp.conv_shape import ConvShape
+from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor, pack
 from spcomp.encodings.spec import ITEM_BYTES, Encoding
@@ -67,10 +69,10 @@ LAYERS = tuple(
 )  # fmt: skip
 QUICK = tuple(layer for layer in LAYERS if layer.dtype == "bfloat16")
 WIDE = (
-    "blocks_many", "blocks_grouped", "blocks_conv", "blocks_few", "nm_rows", "csr_many", "vnm_sparse", "vnm_one",
-    "tokens_last", "add_parts",
+    "blocks_many", "blocks_grouped", "blocks_conv", "blocks_few", "bitmap_rows", "nm_rows", "csr_one", "csr_many",
+    "vnm_sparse", "vnm_one", "vnm_many", "tokens_last", "add_parts",
 )  # fmt: skip
-"""Kernels whose data lies so that it can be read 16 bytes at a time; nonzeros of single rows start anywhere."""
+"""Kernels that must load 16 bytes at a time: all of them."""
 
 
 def launches(layer: Layer, part: str) -> Iterator[tuple[str, Launch]]:
@@ -117,10 +119,13 @@ def _others(layer: Layer, call: KernelCall, packed: PackedTensor, part: str) -> 
 
 
 def example(encoding: Encoding, layer: Layer) -> tuple[KernelCall, PackedTensor]:
-    """A call with a few nonzeros where the encoding wants them, and its packed weight."""
+    """A call with a few nonzeros where the encoding wants them (bitmaps: half), and its packed weight."""
     weight = torch.zeros(N, K, dtype=TORCH_DTYPES[layer.dtype])
-    step = max(encoding.rows, encoding.cols) if isinstance(encoding, Block) else 16
-    weight[::step, ::step] = 1.0
+    if isinstance(encoding, Bitmap):  # how many there are decides its space
+        weight.copy_(torch.rand(N, K, generator=torch.Generator().manual_seed(0)) < 0.5)
+    else:
+        step = max(encoding.rows, encoding.cols) if isinstance(encoding, Block) else 16
+        weight[::step, ::step] = 1.0
     facts = measure(weight)
     packed = pack(weight, encoding, facts)
     call = KernelCall(
@@ -155,6 +160,7 @@ def main() -> None:
     options = arguments(__doc__ or "", parts={"default": ",".join(PARTS), "help": "GPUs, separated by commas"})
     targets = {"wrong": Target(0, "<=")}
     bench = Benchmark("triton_aot", targets, options.threads)
+    bench.notes["triton"] = triton.__version__
     total = 0
     head = f"{'kernel':<12} {'layer':<40} {'part':<7} {'regs':>5} {'spills':>6} {'shared':>7} {'tensor':>6} {'fma':>5}"
     print(f"{head} {'loads':>5} {'16 B':>5} {'stores':>6}  schedule")
@@ -176,7 +182,7 @@ def main() -> None:
                 key = f"{launch.name} {layer} {part} {schedule}"
                 bench.details[key] = {
                     "registers": found.registers, "spilled_bytes": found.spilled, "shared_bytes": found.shared_bytes,
-                    **counts,
+                    **{kind: count for kind, count in counts.items() if count},
                 }  # fmt: skip
         bench.save(options.json)
     bench.report(

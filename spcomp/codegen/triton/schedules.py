@@ -91,7 +91,7 @@ def bitmap_share(k: int, found: Schedule) -> tuple[int, int, int]:
 
 def _blocks_many(call: KernelCall, rows: int) -> list[Schedule]:
     if call.dtype == "float32":
-        return [schedule(block_m=32, block_k=32, group=8, per_unit=2, warps=4 if rows < 128 else 8, stages=2)]
+        return [schedule(block_m=32, block_k=32, group=8, per_unit=2, warps=4, stages=2)]
     common = {"block_k": 64, "group": 8, "stages": DEEP}
     usual = schedule(block_m=128, warps=8, per_unit=2, **common)
     small = schedule(block_m=64, warps=4, per_unit=2, **common)
@@ -121,7 +121,7 @@ def _conv(call: KernelCall) -> list[Schedule]:
 def _bitmap(call: KernelCall, m: int, multiprocessors: int) -> list[Schedule]:
     """Eight columns a lane: (rows, columns of a step) for one token, few, many."""
     found = []
-    many = (32 if call.dtype == "float32" else 64, 64)
+    many = (64, 32 if call.dtype == "float32" else 64)
     for block_n, step in ((16, 256), (8, 256)) if m <= 1 else ((32, 128),) if m <= FEW_ROWS else (many,):
         block_m = 1 if m <= 1 else 16 if m <= FEW_ROWS else 64
         programs = -(-call.n // block_n) * -(-max(m, 1) // block_m)
@@ -155,9 +155,9 @@ def _vnm(call: KernelCall, m: int, multiprocessors: int) -> list[Schedule]:
     assert isinstance(call.encoding, Vnm)
     found = [] if call.dtype == "float32" else _vnm_sparse(call, call.encoding, m, multiprocessors)
     if m <= 1:
-        programs = -(-call.n // (4 * TILE))
-        splits = splits_for(programs, 4 * multiprocessors, 2 * MOST_SPLITS)
-        return [*found, schedule(block_m=1, block_t=4, splits=splits, warps=4, stages=3)]
+        block_t = 2 if call.dtype == "float32" else 4
+        splits = splits_for(-(-call.n // (block_t * TILE)), 4 * multiprocessors, 2 * MOST_SPLITS)
+        return [*found, schedule(block_m=1, block_t=block_t, splits=splits, warps=4, stages=3)]
     block_m = 16 if m <= FEW_ROWS else 64 if m <= 256 or call.dtype == "float32" else 128
     block_n = min(call.encoding.v, 32 if call.dtype == "float32" else 64)
     splits = splits_for(-(-call.n // block_n) * -(-m // block_m), 2 * multiprocessors)
