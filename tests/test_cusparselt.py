@@ -16,8 +16,9 @@ from torch.sparse._semi_structured_conversions import (
     sparse_semi_structured_to_dense_cutlass,
 )
 
-from spcomp.codegen.cusparselt import backend as cusparselt
-from spcomp.codegen.cusparselt.backend import CuSparseLt, CuSparseLtLinear, Operators
+from spcomp.codegen.cusparselt import linear as cusparselt
+from spcomp.codegen.cusparselt.backend import CuSparseLt
+from spcomp.codegen.cusparselt.linear import CuSparseLtLinear, Operators
 from spcomp.codegen.cusparselt.metadata import cutlass_form
 from spcomp.codegen.cusparselt.rules import RULES
 from spcomp.codegen.reference.backend import activate
@@ -39,9 +40,10 @@ class Fake:
 
     seen: list[dict[str, Any]] = field(default_factory=list)
     searches: list[tuple[int, ...]] = field(default_factory=list)
+    capability: tuple[int, int] = (9, 0)
 
     def operators(self) -> Operators:
-        return Operators(self.compress, self.multiply, self.search, self.linear)
+        return Operators(self.compress, self.multiply, self.search, self.linear, lambda _where: self.capability)
 
     def compress(self, weight: torch.Tensor) -> torch.Tensor:
         rules = RULES[weight.dtype]
@@ -58,7 +60,13 @@ class Fake:
         assert right.shape[0] == compressed.shape[1]
         assert right.shape[1] % rules.m == 0
         assert right.t().is_contiguous()  # int8 and float8 take no other
-        assert options["out_dtype"] in rules.results
+        asked = options["out_dtype"]
+        narrow = compressed.element_size() == 1
+        assert asked in rules.results if narrow else asked is None  # torch: "available for int8/fp8 inputs"
+        out_dtype = asked or compressed.dtype
+        torch.ops.aten._cslt_sparse_mm(  # what torch's own shape function says of these
+            compressed.to("meta"), right.to("meta"), out_dtype=asked, transpose_result=options["transpose_result"]
+        )
         bias, alpha = options["bias"], options["alpha"]
         assert bias is None or (bias.shape == compressed.shape[:1] and bias.dtype == compressed.dtype)
         assert alpha is None or (alpha.shape == compressed.shape[:1] and alpha.dtype is torch.float32)
@@ -67,7 +75,8 @@ class Fake:
         y = y if alpha is None else y * alpha.double()[:, None]
         y = y if bias is None else y + bias.double()[:, None]
         assert options["transpose_result"]
-        return y.t().contiguous().to(options["out_dtype"])
+        y = y.t().contiguous()
+        return (y.clamp(-65504, 65504) if out_dtype is torch.float16 else y).to(out_dtype)
 
     def search(self, compressed: torch.Tensor, right: torch.Tensor, *rest: Any) -> tuple[int, ...]:
         self.searches.append(tuple(right.shape))
