@@ -23,7 +23,7 @@ import torch
 
 from spcomp.conv_layout import Padded, laid, natural, shape_of
 from spcomp.errors import KernelError
-from spcomp.kernel import Kernel, LaidKernel, LastKernel, RowGather, TilesKernel
+from spcomp.kernel import IntoKernel, Kernel, LaidKernel, LastKernel, RowGather, TilesKernel
 
 LANES = 16
 """Rows of a tile."""
@@ -49,6 +49,7 @@ class SlotKernels:
         self._able["tiles"] = tuple(isinstance(k, TilesKernel) and k.tiles_served for k in self.kernels)
         self._able["last"] = tuple(isinstance(k, LastKernel) and k.last_served for k in self.kernels)
         self._able["laid"] = tuple(isinstance(k, LaidKernel) and k.laid_served for k in self.kernels)
+        self._able["into"] = tuple(isinstance(k, IntoKernel) and k.into_served for k in self.kernels)
 
     def pick(self, m: int) -> Kernel:
         """The kernel for ``m`` rows; below the first start the first one serves."""
@@ -66,6 +67,19 @@ class SlotKernels:
         if len(self.kernels) == 1:
             return self.kernels[0](*(x, *residual))
         return self.pick(x.numel() // self.k * self.rows)(*(x, *residual))
+
+    @property
+    def writes_into(self) -> bool:
+        """Whether every kernel can write to memory that it is given."""
+        return all(self._able["into"])
+
+    def into(self, y: torch.Tensor, x: torch.Tensor, *residual: torch.Tensor) -> None:
+        """As a call, with the result in ``y``; of kernels that make their own it is copied there."""
+        able: IntoKernel | None = self._that_can("into", x.numel() // self.k * self.rows)
+        if able is not None:
+            able.into(y, x, *residual)
+        else:
+            y.copy_(self(x, *residual))
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Rows of the weight: ids [...] -> [..., k]. Raises IndexError for a number that is no row's."""
@@ -314,6 +328,33 @@ def _fake_embedding(ids: torch.Tensor, slot: int, k: int, dtype: torch.dtype) ->
 
 
 EMBEDDING = torch.ops.spcomp.embedding_v1.default
+
+
+def linear_into(x: torch.Tensor, *, slot: int, n: int, out: torch.Tensor) -> torch.Tensor:
+    """:func:`linear` with the result in ``out``, contiguous."""
+    running()[slot].into(out, x)
+    return out
+
+
+def conv_into(
+    x: torch.Tensor, residual: torch.Tensor | None = None, *, slot: int, size: Sequence[int], out: torch.Tensor
+) -> torch.Tensor:
+    """:func:`conv` with the result in ``out``, contiguous."""
+    running()[slot].into(out, x, *(() if residual is None else (residual,)))
+    return out
+
+
+_library.define("linear_planned_v1(Tensor x, int slot, int n) -> Tensor")  # type: ignore[no-untyped-call]
+_library.define("conv_planned_v1(Tensor x, Tensor? residual, int slot, int[] size) -> Tensor")  # type: ignore[no-untyped-call]
+for _key in KEYS:
+    _library.impl("linear_planned_v1", lambda x, slot, n: linear(x, slot=slot, n=n), _key)  # type: ignore[no-untyped-call]
+    _library.impl("conv_planned_v1", lambda x, r, slot, size: conv(x, r, slot=slot, size=size), _key)  # type: ignore[no-untyped-call]
+torch.library.register_fake("spcomp::linear_planned_v1")(_fake)
+torch.library.register_fake("spcomp::conv_planned_v1")(_fake_conv)
+
+LINEAR_PLANNED = torch.ops.spcomp.linear_planned_v1.default
+"""LINEAR whose result Inductor makes the memory for, among what it plans, by the ``out`` forms above."""
+CONV_PLANNED = torch.ops.spcomp.conv_planned_v1.default
 
 
 def max_pool(x: torch.Tensor, *, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> torch.Tensor:
