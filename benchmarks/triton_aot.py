@@ -18,9 +18,11 @@ import torch
 import triton
 
 from benchmarks.harness import Benchmark, Target, arguments
+from spcomp.codegen.cusparselt.quantized import MOST, PRODUCTS
 from spcomp.codegen.triton.aot import PARTS, Compiled, compiled
 from spcomp.codegen.triton.backend import kernel_of
 from spcomp.codegen.triton.conv_layer import BlocksConv
+from spcomp.codegen.triton.ending_layer import ending, quantising
 from spcomp.codegen.triton.expert_layer import GroupedBlocks
 from spcomp.codegen.triton.launch import Launch
 from spcomp.codegen.triton.schedules import for_amd, nvidia_alone, schedules_of
@@ -46,7 +48,8 @@ class Layer:
     m: int
     dtype: str = "bfloat16"
     op: str = "linear"
-    """``experts``: eight of them; ``conv``: of 3 x 3 taps over 56 x 56 pixels."""
+    """``experts``: eight of them; ``conv``: of 3 x 3 taps over 56 x 56 pixels; ``library``: what cuSPARSELt's product
+    needs before and after it."""
 
     def __str__(self) -> str:
         short = re.sub(r"(rows|cols|n|m|v)=", "", self.encoding)
@@ -66,11 +69,11 @@ LAYERS = tuple(
 ) + tuple(
     Layer("block(rows=64, cols=64)", 256, dtype, op)
     for dtype in ("bfloat16", "float16", "float32") for op in ("experts", "conv")
-)  # fmt: skip
+) + tuple(Layer("nm(n=2, m=4)", 256, dtype, "library") for dtype in ("bfloat16", "float16", "float32"))  # fmt: skip
 QUICK = tuple(layer for layer in LAYERS if layer.dtype == "bfloat16")
 WIDE = (
     "blocks_many", "blocks_grouped", "blocks_conv", "blocks_few", "bitmap_rows", "nm_rows", "csr_one", "csr_many",
-    "vnm_sparse", "vnm_one", "vnm_many", "tokens_last", "add_parts",
+    "vnm_sparse", "vnm_one", "vnm_many", "tokens_last", "add_parts", "quantize_rows", "end_rows",
 )  # fmt: skip
 """Kernels that must load 16 bytes at a time: all of them."""
 
@@ -100,6 +103,9 @@ def launches(layer: Layer, part: str) -> Iterator[tuple[str, Launch]]:
 def _others(layer: Layer, call: KernelCall, packed: PackedTensor, part: str) -> Iterator[tuple[str, Launch]]:
     """Launches of what is no plain linear layer."""
     dtype, cpu = TORCH_DTYPES[layer.dtype], torch.device("cpu")
+    if layer.op == "library":
+        yield from _library(layer, part)
+        return
     if layer.op == "experts":
         grouped = GroupedBlocks(call, packed, torch.zeros(8, N // 8, dtype=dtype), 8, cpu)
         x, y = torch.empty(layer.m, K, dtype=dtype), torch.empty(layer.m, N // 8, dtype=dtype)
@@ -116,6 +122,20 @@ def _others(layer: Layer, call: KernelCall, packed: PackedTensor, part: str) -> 
         y = torch.empty(1, 128, 56, 56, dtype=dtype)
         launch = kernel.launch(torch.empty(1, 64, 56, 56, dtype=dtype), None, y)
         yield " ".join(f"{name}={value}" for name, value in schedule), launch
+
+
+def _library(layer: Layer, part: str) -> Iterator[tuple[str, Launch]]:
+    """Rows rounded to one byte (float8 where there is one), and the end of the layer in place; for NVIDIA's alone."""
+    dtype, scale = TORCH_DTYPES[layer.dtype], torch.zeros(N)
+    x, y = torch.zeros(layer.m, K, dtype=dtype), torch.zeros(layer.m, N, dtype=dtype)
+    for small, most in MOST.items():
+        if PARTS[part].target.backend == "hip" or (small is torch.float8_e4m3fn and part == "sm_80"):
+            continue
+        yield f"to {small}", quantising(x, torch.zeros(layer.m, K, dtype=small), scale[: layer.m], most, 1.0)
+        product = PRODUCTS[small].get(layer.dtype)
+        if product is not None:
+            made = torch.zeros(layer.m, N, dtype=product)
+            yield f"of {small}", ending(made, scale, scale[: layer.m], y[0], y, y, "gelu")
 
 
 def example(encoding: Encoding, layer: Layer) -> tuple[KernelCall, PackedTensor]:
@@ -161,7 +181,7 @@ def main() -> None:
     targets = {"wrong": Target(0, "<=")}
     bench = Benchmark("triton_aot", targets, options.threads)
     bench.notes["triton"] = triton.__version__
-    total = 0
+    total, bad = 0, list[str]()
     head = f"{'kernel':<12} {'layer':<40} {'part':<7} {'regs':>5} {'spills':>6} {'shared':>7} {'tensor':>6} {'fma':>5}"
     print(f"{head} {'loads':>5} {'16 B':>5} {'stores':>6}  schedule")
     for layer in QUICK if options.quick else LAYERS:
@@ -173,6 +193,7 @@ def main() -> None:
                 loads, wide = counts["load"] + counts.get("async", 0), counts["load16"] + counts.get("async16", 0)
                 wrong = wrong_with(found, layer)
                 total += len(wrong)
+                bad += [f"{launch.name} {layer} {part} {schedule}"] * bool(wrong)
                 print(
                     f"{launch.name:<12} {layer!s:<40} {part:<7} {found.registers:>5} {found.spilled:>6} "
                     f"{found.shared_bytes:>7} {tensor:>6} {counts['fma']:>5} {loads:>5} {wide:>5} {counts['store']:>6}"
@@ -185,6 +206,7 @@ def main() -> None:
                     **{kind: count for kind, count in counts.items() if count},
                 }  # fmt: skip
         bench.save(options.json)
+    bench.notes["wrong kernels"] = "; ".join(bad)
     bench.report(
         "wrong", total, "kernels that spill, ask for too much shared memory, or lack what is named beside them"
     )

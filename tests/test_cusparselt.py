@@ -250,7 +250,7 @@ def test_what_one_byte_takes() -> None:
     with pytest.raises(KernelError, match=words):
         QuantizedLinear(call, small, scale, None, old)
     QuantizedLinear(call, *quantize_rows(weight, torch.int8), None, old)
-    with pytest.raises(KernelError, match="weights of torch.float8_e4m3fn for inputs of float16"):
+    with pytest.raises(KernelError, match=r"weights of torch.float8_e4m3fn for inputs of float16"):
         QuantizedLinear(replace(call, dtype="float16"), small, scale, None, Fake().operators())
     with pytest.raises(KernelError, match=r"weights of torch.float32. Try: torch.int8"):
         QuantizedLinear(call, weight, scale, None, old)

@@ -33,11 +33,12 @@ def schedule(**options: int) -> Schedule:
 
 
 def for_amd(found: Schedule) -> Schedule:
-    """The same with no more stages than AMD's memory holds; half of the warps where W is cut for 32 lanes each, or rows
-    for eight nonzeros a lane."""
+    """The same with no more stages than AMD's memory holds; half of the warps where W or a tile of x is cut for 32
+    lanes each of which loads 16 bytes."""
     options = dict(found)
     options["stages"] = min(options["stages"], AMD_STAGES)
-    if "block_t" in options or ("lanes" in options and options["block_m"] == 1):
+    few = ("lanes" in options and options["block_m"] == 1) or ("block_s" in options and options["block_m"] <= FEW_ROWS)
+    if "block_t" in options or few:
         options["warps"] //= 2
     return schedule(**options)
 
@@ -141,7 +142,7 @@ def _csr(m: int) -> list[Schedule]:
 
 def _nm(call: KernelCall, m: int, multiprocessors: int) -> list[Schedule]:
     block_m = 1 if m <= 1 else 16 if m <= FEW_ROWS else 64
-    block_n = 32 if m <= FEW_ROWS else 64
+    block_n = 32 if m <= FEW_ROWS or call.dtype == "float32" else 64
     programs = -(-call.n // block_n) * -(-max(m, 1) // block_m)
     splits = splits_for(programs, 6 * multiprocessors)
     block_k = 64 if m <= 1 else 32
