@@ -76,10 +76,7 @@ class SlotKernels:
     def into(self, y: torch.Tensor, x: torch.Tensor, *residual: torch.Tensor) -> None:
         """As a call, with the result in ``y``; of kernels that make their own it is copied there."""
         able: IntoKernel | None = self._that_can("into", x.numel() // self.k * self.rows)
-        if able is not None:
-            able.into(y, x, *residual)
-        else:
-            y.copy_(self(x, *residual))
+        able.into(y, x, *residual) if able is not None else y.copy_(self(x, *residual))
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Rows of the weight: ids [...] -> [..., k]. Raises IndexError for a number that is no row's."""
@@ -328,33 +325,6 @@ def _fake_embedding(ids: torch.Tensor, slot: int, k: int, dtype: torch.dtype) ->
 
 
 EMBEDDING = torch.ops.spcomp.embedding_v1.default
-
-
-def linear_into(x: torch.Tensor, *, slot: int, n: int, out: torch.Tensor) -> torch.Tensor:
-    """:func:`linear` with the result in ``out``, contiguous."""
-    running()[slot].into(out, x)
-    return out
-
-
-def conv_into(
-    x: torch.Tensor, residual: torch.Tensor | None = None, *, slot: int, size: Sequence[int], out: torch.Tensor
-) -> torch.Tensor:
-    """:func:`conv` with the result in ``out``, contiguous."""
-    running()[slot].into(out, x, *(() if residual is None else (residual,)))
-    return out
-
-
-_library.define("linear_planned_v1(Tensor x, int slot, int n) -> Tensor")  # type: ignore[no-untyped-call]
-_library.define("conv_planned_v1(Tensor x, Tensor? residual, int slot, int[] size) -> Tensor")  # type: ignore[no-untyped-call]
-for _key in KEYS:
-    _library.impl("linear_planned_v1", lambda x, slot, n: linear(x, slot=slot, n=n), _key)  # type: ignore[no-untyped-call]
-    _library.impl("conv_planned_v1", lambda x, r, slot, size: conv(x, r, slot=slot, size=size), _key)  # type: ignore[no-untyped-call]
-torch.library.register_fake("spcomp::linear_planned_v1")(_fake)
-torch.library.register_fake("spcomp::conv_planned_v1")(_fake_conv)
-
-LINEAR_PLANNED = torch.ops.spcomp.linear_planned_v1.default
-"""LINEAR whose result Inductor makes the memory for, among what it plans, by the ``out`` forms above."""
-CONV_PLANNED = torch.ops.spcomp.conv_planned_v1.default
 
 
 def max_pool(x: torch.Tensor, *, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> torch.Tensor:

@@ -11,7 +11,7 @@ from torch import fx
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.passes.fake_tensor_prop import FakeTensorProp
 
-from spcomp import ops
+from spcomp import ops, ops_planned
 from spcomp.codegen import inductor
 from spcomp.encodings.bitmap import Bitmap
 from spcomp.kernel import IntoKernel
@@ -102,9 +102,9 @@ def test_graphs_say_which_layers_those_are() -> None:
     gm, _, _ = two_layers(5)
     targets = [n.target for n in inductor.planned(gm, frozenset((1,))).graph.nodes if n.op == "call_function"]
     assert targets[0] is ops.LINEAR
-    assert targets[2] is ops.LINEAR_PLANNED
+    assert targets[2] is ops_planned.LINEAR_PLANNED
     assert inductor.planned(gm, frozenset((7,))) is gm
-    assert all(n.target is not ops.LINEAR_PLANNED for n in gm.graph.nodes), "the program's own graph stays"
+    assert all(n.target is not ops_planned.LINEAR_PLANNED for n in gm.graph.nodes), "the program's own graph stays"
 
 
 def test_a_kernel_that_writes_nowhere_is_copied_from() -> None:
@@ -113,7 +113,7 @@ def test_a_kernel_that_writes_nowhere_is_copied_from() -> None:
     assert not table[0].writes_into
     x, y = torch.randn(5, K), torch.empty(5, N)
     with ops.active(table):
-        assert ops.linear_into(x, slot=0, n=N, out=y) is y
+        assert ops_planned.linear_into(x, slot=0, n=N, out=y) is y
         torch.testing.assert_close(torch.ops.spcomp.linear_planned_v1(x, 0, N), y)
     torch.testing.assert_close(y, x @ kernels[0].weight.t())
     assert kernels[0].given == []

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from spcomp import ops
+from spcomp import ops, ops_planned
 from spcomp.codegen import isa
 from spcomp.codegen.mlir_cpu.max_pool import max_pool
 from spcomp.codegen.mlir_cpu.tiled import tiles_norm
@@ -76,14 +76,14 @@ def register() -> None:
         given, more = residual_given(x, residual)
         return extern(conv, given, [x.get_size()[0], *size], **more, slot=slot, size=list(size))
 
-    linear_into = choice(ops.linear_into, "linear_planned_v1", out=True)
-    conv_into = choice(ops.conv_into, "conv_planned_v1", out=True)
+    linear_into = choice(ops_planned.linear_into, "linear_planned_v1", out=True)
+    conv_into = choice(ops_planned.conv_into, "conv_planned_v1", out=True)
 
-    @register_lowering(ops.LINEAR_PLANNED, type_promotion_kind=None)
+    @register_lowering(ops_planned.LINEAR_PLANNED, type_promotion_kind=None)
     def lower_planned(x: Any, slot: int, n: int) -> Any:
         return extern(linear_into, [x], [*x.get_size()[:-1], n], slot=slot, n=n)
 
-    @register_lowering(ops.CONV_PLANNED, type_promotion_kind=None)
+    @register_lowering(ops_planned.CONV_PLANNED, type_promotion_kind=None)
     def lower_conv_planned(x: Any, residual: Any, slot: int, size: Sequence[int]) -> Any:
         given, more = residual_given(x, residual)
         return extern(conv_into, given, [x.get_size()[0], *size], **more, slot=slot, size=list(size))
@@ -144,7 +144,7 @@ def _norm_given(xs: torch.Tensor, *tensors: torch.Tensor, given: str, eps: float
     return tiles_norm(xs, named["residual"], named["weight"], named["bias"], eps=eps)
 
 
-PLANNED = {ops.LINEAR: ops.LINEAR_PLANNED, ops.CONV: ops.CONV_PLANNED}
+PLANNED = {ops.LINEAR: ops_planned.LINEAR_PLANNED, ops.CONV: ops_planned.CONV_PLANNED}
 
 
 def planned(gm: fx.GraphModule, slots: frozenset[int]) -> fx.GraphModule:
