@@ -42,7 +42,8 @@ from benchmarks.gpu_compiled import compiled_ratio
 from benchmarks.gpu_models import model_ratio
 from benchmarks.gpu_timing import COLD_BYTES, Clock
 from benchmarks.harness import Benchmark, arguments
-from spcomp.codegen.cusparselt.backend import CuSparseLt, CuSparseLtLinear, Operators
+from spcomp.codegen.cusparselt.backend import CuSparseLt
+from spcomp.codegen.cusparselt.linear import CuSparseLtLinear, Operators
 from spcomp.codegen.triton.backend import Triton, kernel_of
 from spcomp.cost.benchmarked import REHEARSED, raced
 from spcomp.encodings.dense import Dense

@@ -16,7 +16,8 @@ from torch import nn
 
 from benchmarks.gpu_cases import Case, call_of, encodings_of, weight_of
 from benchmarks.gpu_timing import Clock
-from spcomp.codegen.cusparselt.backend import CuSparseLt, CuSparseLtLinear
+from spcomp.codegen.cusparselt.backend import CuSparseLt
+from spcomp.codegen.cusparselt.linear import CuSparseLtLinear
 from spcomp.codegen.triton.backend import Triton, kernel_of
 from spcomp.kernel import Kernel
 

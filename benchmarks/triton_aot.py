@@ -15,15 +15,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
+import triton
 
 from benchmarks.harness import Benchmark, Target, arguments
+from spcomp.codegen.cusparselt.quantized import MOST, PRODUCTS
 from spcomp.codegen.triton.aot import PARTS, Compiled, compiled
 from spcomp.codegen.triton.backend import kernel_of
 from spcomp.codegen.triton.conv_layer import BlocksConv
+from spcomp.codegen.triton.ending_layer import ending, quantising
 from spcomp.codegen.triton.expert_layer import GroupedBlocks
 from spcomp.codegen.triton.launch import Launch
 from spcomp.codegen.triton.schedules import for_amd, nvidia_alone, schedules_of
 from spcomp.conv_shape import ConvShape
+from spcomp.encodings.bitmap import Bitmap
 from spcomp.encodings.block import Block
 from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor, pack
 from spcomp.encodings.spec import ITEM_BYTES, Encoding
@@ -44,7 +48,8 @@ class Layer:
     m: int
     dtype: str = "bfloat16"
     op: str = "linear"
-    """``experts``: eight of them; ``conv``: of 3 x 3 taps over 56 x 56 pixels."""
+    """``experts``: eight of them; ``conv``: of 3 x 3 taps over 56 x 56 pixels; ``library``: what cuSPARSELt's product
+    needs before and after it."""
 
     def __str__(self) -> str:
         short = re.sub(r"(rows|cols|n|m|v)=", "", self.encoding)
@@ -64,13 +69,13 @@ LAYERS = tuple(
 ) + tuple(
     Layer("block(rows=64, cols=64)", 256, dtype, op)
     for dtype in ("bfloat16", "float16", "float32") for op in ("experts", "conv")
-)  # fmt: skip
+) + tuple(Layer("nm(n=2, m=4)", 256, dtype, "library") for dtype in ("bfloat16", "float16", "float32"))  # fmt: skip
 QUICK = tuple(layer for layer in LAYERS if layer.dtype == "bfloat16")
 WIDE = (
-    "blocks_many", "blocks_grouped", "blocks_conv", "blocks_few", "nm_rows", "csr_many", "vnm_sparse", "vnm_one",
-    "tokens_last", "add_parts",
+    "blocks_many", "blocks_grouped", "blocks_conv", "blocks_few", "bitmap_rows", "nm_rows", "csr_one", "csr_many",
+    "vnm_sparse", "vnm_one", "vnm_many", "tokens_last", "add_parts", "quantize_rows", "end_rows",
 )  # fmt: skip
-"""Kernels whose data lies so that it can be read 16 bytes at a time; nonzeros of single rows start anywhere."""
+"""Kernels that must load 16 bytes at a time: all of them."""
 
 
 def launches(layer: Layer, part: str) -> Iterator[tuple[str, Launch]]:
@@ -98,6 +103,9 @@ def launches(layer: Layer, part: str) -> Iterator[tuple[str, Launch]]:
 def _others(layer: Layer, call: KernelCall, packed: PackedTensor, part: str) -> Iterator[tuple[str, Launch]]:
     """Launches of what is no plain linear layer."""
     dtype, cpu = TORCH_DTYPES[layer.dtype], torch.device("cpu")
+    if layer.op == "library":
+        yield from _library(layer, part)
+        return
     if layer.op == "experts":
         grouped = GroupedBlocks(call, packed, torch.zeros(8, N // 8, dtype=dtype), 8, cpu)
         x, y = torch.empty(layer.m, K, dtype=dtype), torch.empty(layer.m, N // 8, dtype=dtype)
@@ -116,11 +124,28 @@ def _others(layer: Layer, call: KernelCall, packed: PackedTensor, part: str) -> 
         yield " ".join(f"{name}={value}" for name, value in schedule), launch
 
 
+def _library(layer: Layer, part: str) -> Iterator[tuple[str, Launch]]:
+    """Rows rounded to one byte (float8 where there is one), and the end of the layer in place; for NVIDIA's alone."""
+    dtype, scale = TORCH_DTYPES[layer.dtype], torch.zeros(N)
+    x, y = torch.zeros(layer.m, K, dtype=dtype), torch.zeros(layer.m, N, dtype=dtype)
+    for small, most in MOST.items():
+        if PARTS[part].target.backend == "hip" or (small is torch.float8_e4m3fn and part == "sm_80"):
+            continue
+        yield f"to {small}", quantising(x, torch.zeros(layer.m, K, dtype=small), scale[: layer.m], most, 1.0)
+        product = PRODUCTS[small].get(layer.dtype)
+        if product is not None:
+            made = torch.zeros(layer.m, N, dtype=product)
+            yield f"of {small}", ending(made, scale, scale[: layer.m], y[0], y, y, "gelu")
+
+
 def example(encoding: Encoding, layer: Layer) -> tuple[KernelCall, PackedTensor]:
-    """A call with a few nonzeros where the encoding wants them, and its packed weight."""
+    """A call with a few nonzeros where the encoding wants them (bitmaps: half), and its packed weight."""
     weight = torch.zeros(N, K, dtype=TORCH_DTYPES[layer.dtype])
-    step = max(encoding.rows, encoding.cols) if isinstance(encoding, Block) else 16
-    weight[::step, ::step] = 1.0
+    if isinstance(encoding, Bitmap):  # how many there are decides its space
+        weight.copy_(torch.rand(N, K, generator=torch.Generator().manual_seed(0)) < 0.5)
+    else:
+        step = max(encoding.rows, encoding.cols) if isinstance(encoding, Block) else 16
+        weight[::step, ::step] = 1.0
     facts = measure(weight)
     packed = pack(weight, encoding, facts)
     call = KernelCall(
@@ -155,7 +180,8 @@ def main() -> None:
     options = arguments(__doc__ or "", parts={"default": ",".join(PARTS), "help": "GPUs, separated by commas"})
     targets = {"wrong": Target(0, "<=")}
     bench = Benchmark("triton_aot", targets, options.threads)
-    total = 0
+    bench.notes["triton"] = triton.__version__
+    total, bad = 0, list[str]()
     head = f"{'kernel':<12} {'layer':<40} {'part':<7} {'regs':>5} {'spills':>6} {'shared':>7} {'tensor':>6} {'fma':>5}"
     print(f"{head} {'loads':>5} {'16 B':>5} {'stores':>6}  schedule")
     for layer in QUICK if options.quick else LAYERS:
@@ -167,6 +193,7 @@ def main() -> None:
                 loads, wide = counts["load"] + counts.get("async", 0), counts["load16"] + counts.get("async16", 0)
                 wrong = wrong_with(found, layer)
                 total += len(wrong)
+                bad += [f"{launch.name} {layer} {part} {schedule}"] * bool(wrong)
                 print(
                     f"{launch.name:<12} {layer!s:<40} {part:<7} {found.registers:>5} {found.spilled:>6} "
                     f"{found.shared_bytes:>7} {tensor:>6} {counts['fma']:>5} {loads:>5} {wide:>5} {counts['store']:>6}"
@@ -176,9 +203,10 @@ def main() -> None:
                 key = f"{launch.name} {layer} {part} {schedule}"
                 bench.details[key] = {
                     "registers": found.registers, "spilled_bytes": found.spilled, "shared_bytes": found.shared_bytes,
-                    **counts,
+                    **{kind: count for kind, count in counts.items() if count},
                 }  # fmt: skip
         bench.save(options.json)
+    bench.notes["wrong kernels"] = "; ".join(bad)
     bench.report(
         "wrong", total, "kernels that spill, ask for too much shared memory, or lack what is named beside them"
     )

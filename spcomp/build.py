@@ -258,15 +258,21 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 def compile_rest(
-    program: Program, tensors: Mapping[str, torch.Tensor], engine: str, *, faked: bool = False, gpus: Sequence[str] = ()
+    program: Program,
+    tensors: Mapping[str, torch.Tensor],
+    engine: str,
+    *,
+    faked: bool = False,
+    gpus: Sequence[str] = (),
+    into: frozenset[int] = frozenset(),
 ) -> None:
     """Hand the program's graph to Inductor; what does not work stays eager and says why.
 
     ``faked``: its nodes carry fresh fake values already (see :func:`~spcomp.codegen.fake.refake`). ``gpus``: the
     CUDA devices that it is for: Inductor then tries all it has for every product, and a program of static sizes on one
-    GPU becomes a CUDA graph.
+    GPU becomes a CUDA graph. ``into``: slots whose kernels write to memory that Inductor plans.
     """
-    _compile_rest(program, tensors, engine, faked, bool(gpus))
+    _compile_rest(program, tensors, engine, faked, bool(gpus), into)
     if len(gpus) == 1 and not program.signature.symbols and not written(program) and _wholly_on(program, gpus[0]):
         program.run = Graphed(program.run, len(program.lifted), CudaCapturing(gpus[0]))
 
@@ -278,7 +284,14 @@ def _wholly_on(program: Program, gpu: str) -> bool:
     return all(str(n.meta["val"].device) == gpu for n in tensors if id(n) not in given)
 
 
-def _compile_rest(program: Program, tensors: Mapping[str, torch.Tensor], engine: str, faked: bool, gpu: bool) -> None:
+def _compile_rest(
+    program: Program,
+    tensors: Mapping[str, torch.Tensor],
+    engine: str,
+    faked: bool,
+    gpu: bool,
+    into: frozenset[int],
+) -> None:
     program.gm.meta.pop("lifted", None)
     if engine == "eager":
         program.note = "asked for"
@@ -290,7 +303,8 @@ def _compile_rest(program: Program, tensors: Mapping[str, torch.Tensor], engine:
             if not faked:
                 refake(program.gm, lifted, program.signature, program.hints)
             inputs = [n.meta["val"] for n in program.gm.graph.nodes if n.op == "placeholder"]
-            program.run = inductor.compile_graph(program.gm, inputs, inductor.ON_GPU if gpu else {})
+            graph = inductor.planned(program.gm, into)
+            program.run = inductor.compile_graph(graph, inputs, inductor.ON_GPU if gpu else {})
             program.engine = "inductor"
             return
         except Exception as error:  # Inductor raises anything; eager serves and explain() says why

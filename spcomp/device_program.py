@@ -125,9 +125,10 @@ def _compiled(
     where = homes(programs)
     there = placed(tensors, where, model.placing)
     gpus = gpus_of(programs, where, [s.where for s in model.sites])
+    into = frozenset(b.record.slot for b in built if b.slot.writes_into)
     for i, program in enumerate(programs):
         say(f"compiling the rest of program {i + 1} of {len(programs)}")
-        compile_rest(program, there, model.options.engine, gpus=gpus)
+        compile_rest(program, there, model.options.engine, gpus=gpus, into=into)
     parts = assemble(programs, built, there, model.options)
     parts.where, parts.devices = where, tuple(d for d in model.devices if not d.host)
     return parts

@@ -89,6 +89,20 @@ class LastKernel(Protocol):
 
 
 @runtime_checkable
+class IntoKernel(Protocol):
+    """A kernel that can also write its result to memory that it is given."""
+
+    @property
+    def into_served(self) -> bool:
+        """Whether this one does that without making a tensor of its own first."""
+        ...
+
+    def into(self, y: torch.Tensor, x: torch.Tensor, *residual: torch.Tensor) -> None:
+        """As a call, with the result in ``y``, which is contiguous and of the shape and dtype of one."""
+        ...
+
+
+@runtime_checkable
 class PreparedKernel(Protocol):
     """A kernel of which calls compile or search something, unless that was done before."""
 

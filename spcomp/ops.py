@@ -23,7 +23,7 @@ import torch
 
 from spcomp.conv_layout import Padded, laid, natural, shape_of
 from spcomp.errors import KernelError
-from spcomp.kernel import Kernel, LaidKernel, LastKernel, RowGather, TilesKernel
+from spcomp.kernel import IntoKernel, Kernel, LaidKernel, LastKernel, RowGather, TilesKernel
 
 LANES = 16
 """Rows of a tile."""
@@ -49,6 +49,7 @@ class SlotKernels:
         self._able["tiles"] = tuple(isinstance(k, TilesKernel) and k.tiles_served for k in self.kernels)
         self._able["last"] = tuple(isinstance(k, LastKernel) and k.last_served for k in self.kernels)
         self._able["laid"] = tuple(isinstance(k, LaidKernel) and k.laid_served for k in self.kernels)
+        self._able["into"] = tuple(isinstance(k, IntoKernel) and k.into_served for k in self.kernels)
 
     def pick(self, m: int) -> Kernel:
         """The kernel for ``m`` rows; below the first start the first one serves."""
@@ -66,6 +67,16 @@ class SlotKernels:
         if len(self.kernels) == 1:
             return self.kernels[0](*(x, *residual))
         return self.pick(x.numel() // self.k * self.rows)(*(x, *residual))
+
+    @property
+    def writes_into(self) -> bool:
+        """Whether every kernel can write to memory that it is given."""
+        return all(self._able["into"])
+
+    def into(self, y: torch.Tensor, x: torch.Tensor, *residual: torch.Tensor) -> None:
+        """As a call, with the result in ``y``; of kernels that make their own it is copied there."""
+        able: IntoKernel | None = self._that_can("into", x.numel() // self.k * self.rows)
+        able.into(y, x, *residual) if able is not None else y.copy_(self(x, *residual))
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Rows of the weight: ids [...] -> [..., k]. Raises IndexError for a number that is no row's."""

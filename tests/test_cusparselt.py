@@ -19,13 +19,17 @@ from torch.sparse._semi_structured_conversions import (
 )
 
 import spcomp
-from spcomp.codegen.cusparselt import backend as cusparselt
-from spcomp.codegen.cusparselt.backend import CuSparseLt, CuSparseLtLinear, Operators
+from spcomp.codegen.cusparselt import linear as cusparselt
+from spcomp.codegen.cusparselt.backend import CuSparseLt
+from spcomp.codegen.cusparselt.linear import CuSparseLtLinear, Operators
 from spcomp.codegen.cusparselt.metadata import cutlass_form
+from spcomp.codegen.cusparselt.quantized import QuantizedLinear, quantize_rows
 from spcomp.codegen.cusparselt.rules import RULES
 from spcomp.codegen.reference.backend import activate
 from spcomp.codegen.reference.backend import linear as reference
+from spcomp.codegen.reference.int8 import linear_int8
 from spcomp.codegen.table import BACKENDS
+from spcomp.encodings.int8 import Int8Weight, quantize_weight
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import pack
 from spcomp.errors import KernelError
@@ -47,9 +51,12 @@ class Fake:
     """Which orientation of the result is the faster one."""
     refuses: bool = False
     """Whether the library writes y alone, not y.T."""
+    capability: tuple[int, int] = (9, 0)
 
     def operators(self) -> Operators:
-        return Operators(self.compress, self.multiply, self.search, self.linear, self.timed)
+        return Operators(
+            self.compress, self.multiply, self.search, self.linear, lambda _where: self.capability, self.timed
+        )  # fmt: skip
 
     def compress(self, weight: torch.Tensor) -> torch.Tensor:
         rules = RULES[weight.dtype]
@@ -66,7 +73,14 @@ class Fake:
         assert right.shape[0] == compressed.shape[1]
         assert right.shape[1] % rules.m == 0
         assert right.t().is_contiguous()  # int8 and float8 take no other
-        assert options["out_dtype"] in rules.results
+        asked = options["out_dtype"]
+        narrow = compressed.element_size() == 1
+        assert asked in rules.results if narrow else asked is None  # torch: "available for int8/fp8 inputs"
+        out_dtype = asked or compressed.dtype
+        if asked is not torch.float32:  # torch 2.11's operator has it, its shape function has not
+            torch.ops.aten._cslt_sparse_mm(
+                compressed.to("meta"), right.to("meta"), out_dtype=asked, transpose_result=options["transpose_result"]
+            )
         bias, alpha = options["bias"], options["alpha"]
         assert bias is None or (bias.shape == compressed.shape[:1] and bias.dtype == compressed.dtype)
         assert alpha is None or (alpha.shape == compressed.shape[:1] and alpha.dtype is torch.float32)
@@ -74,8 +88,8 @@ class Fake:
         y = compressed.double() @ right.double()
         y = y if alpha is None else y * alpha.double()[:, None]
         y = y if bias is None else y + bias.double()[:, None]
-        y = y.t() if options["transpose_result"] else y
-        return y.contiguous().to(options["out_dtype"])
+        y = (y.t() if options["transpose_result"] else y).contiguous()
+        return (y.clamp(-65504, 65504) if out_dtype is torch.float16 else y).to(out_dtype)
 
     def search(self, compressed: torch.Tensor, right: torch.Tensor, *rest: Any) -> tuple[int, ...]:
         if self.refuses and not rest[-1]:
@@ -273,9 +287,77 @@ def test_narrow_dtypes(dtype: torch.dtype) -> None:
         CuSparseLtLinear(call, weight, bias, fake.operators(), torch.float64)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+@pytest.mark.parametrize("activation", ["none", "gelu"])
+def test_int8_is_the_reference(dtype: str, activation: str) -> None:
+    """Rows of the weight and tokens have their scales; sums are exact, and rounded to the call's dtype."""
+    for m, n, k in ((1, 5, 7), (13, 50, 130), (16, 64, 64)):
+        weight = fitting(Nm(2, 4), n, k, dtype=dtype)
+        values = quantize_weight(weight)
+        assert isinstance(values, Int8Weight)
+        call, packed = call_of(Nm(2, 4), values.values, epilogue=Epilogue(True, activation))
+        call = replace(call, dtype=dtype, quantize="int8", schedule=(("library", 0),))
+        fake, bias = Fake(), inputs(n, dtype=dtype, seed=5)
+        backend = CuSparseLt(operators=fake.operators())
+        assert backend.schedules(call, m) == [(("library", 0),)]
+        kernel = backend.kernel_of(call, packed, bias, CPU, values.scale)
+        x = inputs(2, m, k, dtype=dtype) * 30
+        y = kernel(x)
+        assert y.dtype is weight.dtype
+        assert relative(y, linear_int8(x, values.values, values.scale, bias, activation)) <= TOLERANCES[dtype]
+        made = torch.int32 if dtype == "float32" else weight.dtype
+        assert fake.seen[0]["out_dtype"] is made
+        assert (fake.seen[0]["alpha"] is None) == (made is torch.int32)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_float8_rounds_rows_and_tokens(dtype: str) -> None:
+    weight = fitting(Nm(2, 4), 50, 130, dtype=dtype)
+    values, scale = quantize_rows(weight, torch.float8_e4m3fn)
+    call, _ = call_of(Nm(2, 4), weight, epilogue=Epilogue(True, "silu"))
+    bias, x = inputs(50, dtype=dtype, seed=5), inputs(13, 130, dtype=dtype)
+    y = QuantizedLinear(call, values, scale, bias, Fake().operators())(x)
+    numbers, tokens = quantize_rows(x, torch.float8_e4m3fn)
+    sums = numbers.double() @ values.double().t() * scale.double() * tokens.double()[:, None]
+    assert y.dtype is weight.dtype
+    assert relative(y, activate(sums + bias.double(), "silu")) <= TOLERANCES[dtype]
+    assert relative(y, reference(x, weight, bias, "silu")) <= 0.1  # three bits of mantissa
+
+
+def test_rows_that_are_not_finite() -> None:
+    x = torch.ones(4, 6)
+    x[1, 2], x[2, 3], x[3] = float("inf"), float("nan"), 0.0
+    for dtype in (torch.int8, torch.float8_e4m3fn):
+        numbers, scales = quantize_rows(x, dtype)
+        assert scales.isnan().tolist() == [False, True, True, False]
+        assert numbers[3].float().tolist() == [0.0] * 6
+        assert float(numbers[0, 0].float() * scales[0]) == pytest.approx(1.0)
+
+
+def test_what_one_byte_takes() -> None:
+    """Old GPUs, dtypes and calls are refused, and why."""
+    weight = fitting(Nm(2, 4), 32, 64)
+    call, packed = call_of(Nm(2, 4), weight)
+    old = Fake(capability=(8, 0)).operators()
+    small, scale = quantize_rows(weight, torch.float8_e4m3fn)
+    words = r"compute capability 8.0; torch.float8_e4m3fn came with 8.9"
+    with pytest.raises(KernelError, match=words):
+        QuantizedLinear(call, small, scale, None, old)
+    QuantizedLinear(call, *quantize_rows(weight, torch.int8), None, old)
+    with pytest.raises(KernelError, match=r"weights of torch.float8_e4m3fn for inputs of float16"):
+        QuantizedLinear(replace(call, dtype="float16"), small, scale, None, Fake().operators())
+    with pytest.raises(KernelError, match=r"weights of torch.float32. Try: torch.int8"):
+        QuantizedLinear(call, weight, scale, None, old)
+    whole = replace(call, quantize="int8", schedule=(("library", 0),))
+    with pytest.raises(KernelError, match="in int8: no scale, and weights of float32"):
+        CuSparseLt(operators=old).kernel_of(whole, packed, None, CPU)
+
+
 def test_rules_are_torchs() -> None:
-    for dtype, constraint in SparseSemiStructuredTensorCUSPARSELT._DTYPE_SHAPE_CONSTRAINTS.items():
-        ours = RULES[dtype]
+    torchs = SparseSemiStructuredTensorCUSPARSELT._DTYPE_SHAPE_CONSTRAINTS
+    assert set(torchs) - set(RULES) <= {torch.float8_e4m3fnuz}, "AMD's, from torch 2.15 on"
+    for dtype, ours in RULES.items():
+        constraint = torchs[dtype]
         theirs = (constraint.sparse_min_rows, constraint.sparse_min_cols, constraint.dense_min_cols)
         assert (ours.n, ours.k, ours.m) == theirs
 

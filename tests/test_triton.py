@@ -212,6 +212,27 @@ def test_convolutions(interpreter: ProcessPoolExecutor, conv: ConvShape, n: int,
 
 
 @needs_triton
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("activation", "m", "n", "k"), [("none", 3, 40, 70), ("gelu", 16, 64, 1100)])
+def test_rounding_and_ending_of_int8(
+    interpreter: ProcessPoolExecutor, dtype: str, activation: str, m: int, n: int, k: int
+) -> None:
+    """N that needs padding and N that does not; more columns than a program takes at once."""
+    error = interpreter.submit(triton_cases.quantized_error, dtype, activation, m, n, k).result()
+    assert error <= TOLERANCES[dtype]
+
+
+@needs_triton
+@pytest.mark.parametrize("library", [0, 1])
+@pytest.mark.parametrize(("dtype", "activation", "n"), [("float16", "gelu", 64), ("bfloat16", "silu", 50)])
+def test_ending_of_two_of_four(
+    interpreter: ProcessPoolExecutor, dtype: str, activation: str, n: int, library: int
+) -> None:
+    error = interpreter.submit(triton_cases.ended_error, dtype, activation, library, n).result()
+    assert error <= TOLERANCES[dtype]
+
+
+@needs_triton
 def test_experts_must_fit() -> None:
     from spcomp.codegen.triton.expert_layer import GroupedBlocks
 

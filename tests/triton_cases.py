@@ -208,3 +208,38 @@ def empty_shapes() -> list[tuple[int, ...]]:
     """Shapes of results of no rows."""
     kernels = [built(Case("bitmap", 1, 6, 40)), built(Case("block(rows=16, cols=16)", 64, 6, 40))]
     return [tuple(kernel(torch.zeros(*shape, 40)).shape) for kernel in kernels for shape in ((0,), (2, 0))]
+
+
+def quantized_error(dtype: str, activation: str, m: int, n: int, k: int) -> float:
+    """int8 2:4 with the operator faked and what is before and after it in Triton, against the reference."""
+    from spcomp.codegen.cusparselt.quantized import QuantizedLinear, quantize_rows
+    from spcomp.codegen.reference.int8 import linear_int8
+    from spcomp.encodings.nm import Nm
+    from tests.test_cusparselt import Fake
+
+    weight = fitting(Nm(2, 4), n, k, dtype=dtype)
+    call, _ = call_of(Nm(2, 4), weight, epilogue=Epilogue(True, activation))
+    values, scale = quantize_rows(weight, torch.int8)
+    bias, x = inputs(n, dtype=dtype, seed=5), inputs(m, k, dtype=dtype) * 30
+    kernel = QuantizedLinear(call, values, scale, bias, Fake().operators())
+    y = kernel(x)
+    assert y.dtype is weight.dtype
+    assert y.shape == (m, n)
+    x[0, 0] = float("inf")
+    assert bool(kernel(x)[0].isnan().all())
+    x[0, 0] = 1.0
+    return relative(kernel(x), linear_int8(x, values, scale, bias, activation))
+
+
+def ended_error(dtype: str, activation: str, library: int, n: int) -> float:
+    """2:4 with its residual and activation done by Triton in place of the faked operator's result."""
+    from spcomp.codegen.cusparselt.backend import CuSparseLt
+    from spcomp.encodings.nm import Nm
+    from tests.test_cusparselt import Fake
+
+    weight = fitting(Nm(2, 4), n, 70, dtype=dtype)
+    epilogue = Epilogue(True, activation, residual=True)
+    call, packed = call_of(Nm(2, 4), weight, epilogue=epilogue, schedule=(("library", library),))
+    bias, x, other = inputs(n, dtype=dtype, seed=5), inputs(13, 70, dtype=dtype), inputs(13, n, dtype=dtype, seed=6)
+    y = CuSparseLt(operators=Fake().operators()).kernel_of(call, packed, bias, torch.device("cpu"))(x, other)
+    return relative(y, activate(reference(x, weight, bias, "none") + other.double(), activation))

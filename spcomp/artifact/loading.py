@@ -122,6 +122,7 @@ def load(
                 built = jobs.results()
             except KernelError as error:
                 reason = f"a kernel of the plan could not be generated ({error.found})"
+    writers = frozenset(b.record.slot for b in built or () if b.slot.writes_into) if gpus else frozenset()
     for i, program in enumerate(programs):
         say(f"compiling the rest of program {i + 1} of {len(programs)}")
         free = unproven(program)
@@ -129,7 +130,7 @@ def load(
             program.run = directly(program.gm)
             continue
         program.engine = "eager"
-        compile_rest(program, tensors, "eager" if free else options.engine, faked=True, gpus=gpus)
+        compile_rest(program, tensors, "eager" if free else options.engine, faked=True, gpus=gpus, into=writers)
         program.note = free or program.note
     if built is not None:
         for program in programs:

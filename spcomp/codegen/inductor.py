@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 import shutil
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from spcomp import ops
+from spcomp import ops, ops_planned
 from spcomp.codegen import isa
 from spcomp.codegen.mlir_cpu.max_pool import max_pool
 from spcomp.codegen.mlir_cpu.tiled import tiles_norm
@@ -41,7 +42,7 @@ def unavailable() -> str | None:
 
 @functools.cache
 def register() -> None:
-    """Teach Inductor the lowerings of our ops: plain extern calls that make their own outputs."""
+    """Teach Inductor the lowerings of our ops: extern calls that make their own outputs, or are given them."""
     from torch._inductor import ir
     from torch._inductor.lowering import register_lowering
     from torch._inductor.select_algorithm import ExternKernelChoice
@@ -57,8 +58,8 @@ def register() -> None:
         node = choice.bind(given, layout, **more).output_node()
         return node[0] if isinstance(node, tuple) else node
 
-    def choice(run: Callable[..., torch.Tensor], name: str) -> Any:
-        return ExternKernelChoice(run, None, name=f"spcomp_{name}", has_out_variant=False)
+    def choice(run: Callable[..., torch.Tensor], name: str, *, out: bool = False) -> Any:
+        return ExternKernelChoice(run, None, name=f"spcomp_{name}", has_out_variant=out)
 
     linear, conv = choice(ops.linear, "linear_v1"), choice(ops.conv, "conv_v1")
     pool, embedding = choice(max_pool, "max_pool_v1"), choice(ops.embedding, "embedding_v1")
@@ -74,6 +75,18 @@ def register() -> None:
     def lower_conv(x: Any, residual: Any, slot: int, size: Sequence[int]) -> Any:
         given, more = residual_given(x, residual)
         return extern(conv, given, [x.get_size()[0], *size], **more, slot=slot, size=list(size))
+
+    linear_into = choice(ops_planned.linear_into, "linear_planned_v1", out=True)
+    conv_into = choice(ops_planned.conv_into, "conv_planned_v1", out=True)
+
+    @register_lowering(ops_planned.LINEAR_PLANNED, type_promotion_kind=None)
+    def lower_planned(x: Any, slot: int, n: int) -> Any:
+        return extern(linear_into, [x], [*x.get_size()[:-1], n], slot=slot, n=n)
+
+    @register_lowering(ops_planned.CONV_PLANNED, type_promotion_kind=None)
+    def lower_conv_planned(x: Any, residual: Any, slot: int, size: Sequence[int]) -> Any:
+        given, more = residual_given(x, residual)
+        return extern(conv_into, given, [x.get_size()[0], *size], **more, slot=slot, size=list(size))
 
     @register_lowering(ops.CONV_LAST, type_promotion_kind=None)
     def lower_last(x: Any, residual: Any, slot: int, size: Sequence[int]) -> Any:
@@ -133,6 +146,32 @@ def _norm_given(xs: torch.Tensor, *tensors: torch.Tensor, given: str, eps: float
     named: dict[str, torch.Tensor | None] = dict.fromkeys(("residual", "weight", "bias"))
     named |= dict(zip(given.split(), tensors, strict=True))
     return tiles_norm(xs, named["residual"], named["weight"], named["bias"], eps=eps)
+
+
+PLANNED = {ops.LINEAR: ops_planned.LINEAR_PLANNED, ops.CONV: ops_planned.CONV_PLANNED}
+
+
+def planned(gm: fx.GraphModule, slots: frozenset[int]) -> fx.GraphModule:
+    """The same graph, in which Inductor makes the memory for the results of ``slots``; itself where there is none.
+
+    The op's name says it, because Inductor's cache sees nothing else of what a lowering does.
+    """
+    wanted = [n.name for n in gm.graph.nodes if n.target in PLANNED and _slot(n) in slots]
+    if not wanted:
+        return gm
+    made = fx.GraphModule(gm, copy.deepcopy(gm.graph))
+    for node, old in zip(made.graph.nodes, gm.graph.nodes, strict=True):
+        node.meta = old.meta
+        if old.name in wanted:
+            node.target = PLANNED[old.target]
+    made.recompile()
+    return made
+
+
+def _slot(node: fx.Node) -> object:
+    """Of a call of one of our ops."""
+    place = {ops.LINEAR: 1, ops.CONV: 2}[node.target]  # type: ignore[index]
+    return node.args[place] if len(node.args) > place else node.kwargs.get("slot")
 
 
 ON_GPU: Mapping[str, Any] = {"max_autotune": True}

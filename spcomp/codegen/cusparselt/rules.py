@@ -28,7 +28,9 @@ RULES = {
     torch.float16: Multiples(16, 16, 8, (torch.float16,)),
     torch.bfloat16: Multiples(16, 16, 8, (torch.bfloat16,)),
     torch.int8: Multiples(32, 32, 16, (torch.int32, torch.bfloat16, torch.float16, torch.int8)),
-    torch.float8_e4m3fn: Multiples(32, 32, 16, (torch.bfloat16, torch.float16, torch.float32), oldest=(8, 9)),
+    torch.float8_e4m3fn: Multiples(
+        32, 32, 16, (torch.bfloat16, torch.float16, torch.float32, torch.float8_e4m3fn), oldest=(8, 9)
+    ),
 }
 """cuSPARSELt's, as torch checks them (``torch.sparse.SparseSemiStructuredTensorCUSPARSELT``)."""
 CUTLASS = {
@@ -36,6 +38,14 @@ CUTLASS = {
     torch.bfloat16: Multiples(32, 64, 8, (torch.bfloat16,)),
 }
 """CUTLASS's, with the tiles of the metadata."""
+
+
+def too_old(dtype: torch.dtype, capability: tuple[int, int] | None) -> str | None:
+    """Why a GPU of this compute capability multiplies no 2:4 of ``dtype``; None where it does, or is none."""
+    oldest = RULES[dtype].oldest
+    if capability is None or capability >= oldest:
+        return None
+    return f"the GPU has compute capability {capability[0]}.{capability[1]}; {dtype} came with {oldest[0]}.{oldest[1]}"
 
 
 def up(value: int, unit: int) -> int:

@@ -39,6 +39,7 @@ AMD CDNA3 instruction set architecture, local data share of a work-group."""
 _TYPES = {
     torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16", torch.int8: "i8", torch.uint8: "u8",
     torch.int16: "i16", torch.uint16: "u16", torch.int32: "i32", torch.uint32: "u32", torch.int64: "i64",
+    torch.float8_e4m3fn: "fp8e4nv",
 }  # fmt: skip
 KINDS = {
     "wgmma": r"wgmma\.mma_async", "mma": r"\bmma\.sync", "mma_sp": r"\bmma\.sp(::\w+)?\.sync",

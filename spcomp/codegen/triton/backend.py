@@ -63,7 +63,7 @@ class Triton:
             case Block() as block:
                 return 4 * block.grid((call.n, call.k))[0] if "group" in s else 0
             case Bitmap():
-                return 4 * call.n * bitmap_share(call.k, s.get("splits", 1))[1]
+                return 4 * call.n * bitmap_share(call.k, call.schedule)[2]
             case Csr() as csr:
                 return 4 * csr.blocks(call.k) * (call.n + 1) + 4 * call.n
             case _:

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 
 import torch
 
+from spcomp.codegen.scratch import Scratch
 from spcomp.codegen.triton.conv import blocks_conv
 from spcomp.codegen.triton.finish import activate, finish
 from spcomp.codegen.triton.launch import Constants, Launch, ceil_div, text_of
@@ -17,7 +18,7 @@ from spcomp.plan import KernelCall
 
 class BlocksConv:
     """Schedule ``block_m`` (pixels), ``block_k``, ``warps``, ``stages``. It works with the channels last; planes as
-    they are get turned before and after."""
+    they are get turned before and after, in memory that the kernel keeps."""
 
     last_served = True
 
@@ -30,6 +31,7 @@ class BlocksConv:
         self.call, self.conv, self.encoding = call, call.conv, packed.encoding
         self.buffers = {name: b.to(where) for name, b in packed.buffers.items()}
         self.bias = None if bias is None else bias.detach().to(where).contiguous()
+        self.scratch = Scratch()
 
     @property
     def source(self) -> str:
@@ -37,7 +39,7 @@ class BlocksConv:
 
     @property
     def extra_nbytes(self) -> int:
-        return 0 if self.bias is None else self.bias.nbytes
+        return (0 if self.bias is None else self.bias.nbytes) + self.scratch.nbytes
 
     def launch(self, x: torch.Tensor, residual: torch.Tensor | None, y: torch.Tensor) -> Launch:
         """x [B, C, H, W], y and residual [B, n, ...], all with the channels last."""
@@ -69,15 +71,35 @@ class BlocksConv:
         """x [B, C, H, W] (and a residual) -> [B, n, H', W'], all in ``torch.channels_last``."""
         high, wide = self.conv.output
         y = x.new_empty(len(x), high, wide, self.call.n).permute(0, 3, 1, 2)
-        if y.numel():
-            other = residual[0].contiguous(memory_format=torch.channels_last) if residual else None
-            with torch.cuda.device(x.device) if x.device.type == "cuda" else nullcontext():
-                self.launch(x.contiguous(memory_format=torch.channels_last), other, y).run()
+        self._run(y, x, *residual)
         return y
 
-    def __call__(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
-        conv = self.conv
+    def _run(self, y: torch.Tensor, x: torch.Tensor, *residual: torch.Tensor) -> None:
+        """y with the channels last; the others as they come."""
+        if y.numel():
+            other = self._last("residual", residual[0]) if residual else None
+            with torch.cuda.device(x.device) if x.device.type == "cuda" else nullcontext():
+                self.launch(self._last("x", x), other, y).run()
+
+    def _last(self, name: str, planes: torch.Tensor) -> torch.Tensor:
+        """The same with the channels last, turned in scratch memory where it is not."""
+        return self.scratch.aligned(name, planes.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    @property
+    def into_served(self) -> bool:
+        return True
+
+    def into(self, y: torch.Tensor, x: torch.Tensor, *residual: torch.Tensor) -> None:
+        """x [B, C, ...] -> y [B, n, ...], planes as they are; nothing is allocated once there is scratch memory."""
+        conv, n = self.conv, self.call.n
+        high, wide = conv.output
         planes = x.reshape(len(x), conv.channels, conv.height, conv.width)
-        others = tuple(r.reshape(len(x), self.call.n, *conv.output) for r in residual)
-        y = self.on_last(planes, *others).contiguous()
-        return y.reshape(len(x), *conv.size(self.call.n))
+        others = tuple(r.reshape(len(x), n, high, wide) for r in residual)
+        last = self.scratch.piece("y", (len(x), high, wide, n), x.dtype, x.device).permute(0, 3, 1, 2)
+        self._run(last, planes, *others)
+        y.view(len(x), n, high, wide).copy_(last)
+
+    def __call__(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
+        y = x.new_empty(len(x), *self.conv.size(self.call.n))
+        self.into(y, x, *residual)
+        return y

@@ -1,6 +1,7 @@
 """Single nonzeros: compressed rows, rows of like length side by side.
 
-One token: BLOCK_L lanes share a row, read its nonzeros side by side and pick the inputs they name. Many tokens: x is
+One token: BLOCK_L places share a row; a lane reads eight nonzeros side by side, 16 bytes from an aligned place on, and
+picks the inputs they name; what stands before and after its row counts nothing. Many tokens: x is
 first laid out with tokens as neighbours, so that one nonzero reads a line of them.
 """
 
@@ -15,8 +16,8 @@ from spcomp.codegen.triton.finish import finish
 @triton.jit
 def csr_one(
     x,  # [M, K]
-    values,  # [nonzeros]
-    columns,  # uint8 or uint16 [nonzeros], within the column block
+    values,  # [nonzeros, rounded up to eights]
+    columns,  # uint8 or uint16, as values, within the column block
     row_start,  # int32 [COLUMN_BLOCKS, N + 1]
     order,  # int32 [N], longest row first
     bias,  # [N] or None
@@ -41,13 +42,15 @@ def csr_one(
         start = tl.load(row_start + block * (N + 1) + outputs, mask=inside, other=0)
         end = tl.load(row_start + block * (N + 1) + outputs + 1, mask=inside, other=0)
         x_block = x + token * K + block * BLOCK_COLUMNS
-        for step in tl.range(0, tl.max(end - start, axis=0), BLOCK_L):
-            at = start[:, None] + step + lanes[None, :]
-            there = at < end[:, None]
-            column = tl.load(columns + at, mask=there, other=0).to(tl.int32)
-            w = tl.load(values + at, mask=there, other=0.0)
+        first = start // 8 * 8
+        for step in tl.range(0, tl.max(end - first, axis=0), BLOCK_L):
+            at = first[:, None] + step + lanes[None, :]
+            eights = at // 8 * 8 < end[:, None]
+            there = (at >= start[:, None]) & (at < end[:, None])
+            column = tl.load(columns + at, mask=eights, other=0).to(tl.int32)
+            w = tl.load(values + at, mask=eights, other=0.0)
             a = tl.load(x_block + column, mask=there, other=0.0)
-            sums += w.to(tl.float32) * a.to(tl.float32)
+            sums += tl.where(there, w.to(tl.float32), 0.0) * a.to(tl.float32)
     finish(tl.sum(sums, axis=1), bias, residual, y, token, outputs, inside, N, ACTIVATION)
 
 

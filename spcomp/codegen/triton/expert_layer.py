@@ -6,9 +6,10 @@ from contextlib import nullcontext
 
 import torch
 
+from spcomp.codegen.scratch import Scratch
 from spcomp.codegen.triton.finish import activate, finish
 from spcomp.codegen.triton.grouped import blocks_grouped
-from spcomp.codegen.triton.launch import Constants, Launch, aligned, ceil_div, text_of
+from spcomp.codegen.triton.launch import Constants, Launch, ceil_div, text_of
 from spcomp.encodings.block import Block
 from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor
 from spcomp.errors import KernelError
@@ -42,6 +43,7 @@ class GroupedBlocks:
         self.call, self.encoding, self.experts, self.n = call, encoding, experts, call.n // experts
         self.packed = {name: b.to(where) for name, b in packed.buffers.items()}
         self.bias = None if bias is None else bias.detach().to(where).contiguous()
+        self.scratch = Scratch()
 
     @property
     def source(self) -> str:
@@ -49,7 +51,7 @@ class GroupedBlocks:
 
     @property
     def extra_nbytes(self) -> int:
-        return 0 if self.bias is None else self.bias.nbytes
+        return (0 if self.bias is None else self.bias.nbytes) + self.scratch.nbytes
 
     def launch(
         self, x: torch.Tensor, expert_start: torch.Tensor, residual: torch.Tensor | None, y: torch.Tensor
@@ -75,7 +77,7 @@ class GroupedBlocks:
         y = x.new_empty(len(x), self.n)
         if y.numel():
             with torch.cuda.device(x.device) if x.device.type == "cuda" else nullcontext():
-                self.launch(x.contiguous(), expert_start, residual, y).run()
+                self.launch(self.scratch.aligned("x", x), expert_start, residual, y).run()
         return y
 
 
@@ -100,5 +102,5 @@ class ExpertsLayer(GroupedBlocks):
         y = x.new_zeros(len(x), self.n)
         if y.numel():
             with torch.cuda.device(x.device) if x.device.type == "cuda" else nullcontext():
-                self.launch(aligned(x), starts_of(ends[0], len(x)), None, y).run()
+                self.launch(self.scratch.aligned("x", x), starts_of(ends[0], len(x)), None, y).run()
         return y

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from spcomp.codegen.scratch import Scratch
 from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor
 from spcomp.errors import KernelError
 from spcomp.plan import KernelCall
 
-Constants = Mapping[str, int | str]
+Constants = Mapping[str, int | float | str]
 Buffers = Mapping[str, torch.Tensor]
 
 
@@ -43,31 +43,6 @@ class Launch:
 def text_of(function: Any) -> str:
     """The Python text of a Triton function."""
     return inspect.getsource(function.fn)
-
-
-@dataclass(eq=False)
-class Scratch:
-    """Memory for partial sums, one piece for each thread and stream that asked, kept for the next call.
-
-    While a CUDA graph is captured the piece is the graph's own, so that replays share nothing with other calls.
-    """
-
-    _kept: dict[tuple[int, int], torch.Tensor] = field(default_factory=dict)
-
-    def floats(self, count: int, device: torch.device) -> torch.Tensor:
-        """``count`` float32, contents undefined."""
-        if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
-            return torch.empty(count, dtype=torch.float32, device=device)
-        stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
-        key = (threading.get_ident(), stream)
-        kept = self._kept.get(key)
-        if kept is None or kept.numel() < count:
-            kept = self._kept[key] = torch.empty(count, dtype=torch.float32, device=device)
-        return kept[:count]
-
-    @property
-    def nbytes(self) -> int:
-        return sum(piece.nbytes for piece in self._kept.values())
 
 
 class TritonKernel(ABC):
@@ -139,25 +114,27 @@ class TritonKernel(ABC):
         other = torch.zeros(m, self.call.n, dtype=x.dtype, device=self.device)
         self(x, *((other,) if self.call.epilogue.residual else ()))
 
-    def __call__(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
+    @property
+    def into_served(self) -> bool:
+        return True
+
+    def into(self, y: torch.Tensor, x: torch.Tensor, *residual: torch.Tensor) -> None:
+        """Write the result to ``y``, contiguous; nothing is allocated once the kernel has its scratch memory."""
         if x.device != self.device:
             found = f"its weight is on {self.device}, the input on {x.device}"
             raise KernelError(f"run {self.call.layer}", found, "moving the input, or compiling for that device")
-        y = x.new_empty((*x.shape[:-1], self.call.n), dtype=self.result_dtype)
         if y.numel() == 0:
-            return y
-        rows = aligned(x.reshape(y.numel() // self.call.n, self.call.k))
-        other = aligned(residual[0].reshape(-1, self.call.n)) if residual else None
+            return
+        rows = self.scratch.aligned("x", x).view(-1, self.call.k) if self.call.k else x.reshape(-1, 0)
+        other = self.scratch.aligned("residual", residual[0]).view(-1, self.call.n) if residual else None
         with torch.cuda.device(x.device) if x.device.type == "cuda" else nullcontext():
-            for launch in self.launches(rows, other, y.reshape(-1, self.call.n)):
+            for launch in self.launches(rows, other, y.view(-1, self.call.n)):
                 launch.run()
+
+    def __call__(self, x: torch.Tensor, *residual: torch.Tensor) -> torch.Tensor:
+        y = x.new_empty((*x.shape[:-1], self.call.n), dtype=self.result_dtype)
+        self.into(y, x, *residual)
         return y
-
-
-def aligned(x: torch.Tensor) -> torch.Tensor:
-    """Contiguous and from an address of 16 bytes on, which compiled kernels take for granted: a copy where it must."""
-    x = x.contiguous()
-    return x.clone() if x.data_ptr() % 16 else x
 
 
 def ceil_div(value: int, unit: int) -> int:

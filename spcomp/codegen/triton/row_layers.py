@@ -25,24 +25,27 @@ TURN = 64
 
 
 class BitmapRows(TritonKernel):
-    """Schedule ``block_m`` (1, or the tokens of a tile), ``block_n``, ``unroll``, ``splits``, ``warps``, ``stages``."""
+    """Schedule ``block_m`` (1, or the tokens of a tile), ``block_n``, ``step`` (columns at a time), ``splits``,
+    ``warps``, ``stages``."""
 
     templates = (bitmap_rows, expanded, ones, add_parts, finish, activate)
 
     def laid_out(self, packed: PackedTensor) -> tuple[Buffers, Buffers]:
         countable(self.call, packed)
         p = packed.buffers
-        share, _ = bitmap_share(self.call.k, self.schedule["splits"])
+        step, share, _ = bitmap_share(self.call.k, self.call.schedule)
+        self.space = space_of(p["masks"], p["row_start"], step)
         made = {"part_start": part_starts(p["masks"], p["row_start"], share)}
-        return {"values": p["values"], "masks": p["masks"].view(torch.int32)}, made
+        return {"values": in_eights(p["values"]), "masks": p["masks"]}, made
 
     def launches(self, x: torch.Tensor, residual: torch.Tensor | None, y: torch.Tensor) -> list[Launch]:
         call, s = self.call, self.schedule
         splits = len(self.made["part_start"])
-        share, _ = bitmap_share(call.k, s["splits"])
+        step, share, _ = bitmap_share(call.k, call.schedule)
         constants: Constants = {
-            "N": call.n, "K": call.k, "WORDS": self.packed["masks"].shape[1], "SHARE": share, "BLOCK_M": s["block_m"],
-            "BLOCK_N": s["block_n"], "UNROLL": s["unroll"], "SPLITS": splits, "ACTIVATION": call.epilogue.activation,
+            "N": call.n, "K": call.k, "BYTES": self.packed["masks"].shape[1], "SHARE": share, "STEP": step,
+            "SPACE": self.space, "BLOCK_M": s["block_m"], "BLOCK_N": s["block_n"], "SPLITS": splits,
+            "ACTIVATION": call.epilogue.activation,
         }  # fmt: skip
         grid = (ceil_div(call.n, s["block_n"]) * ceil_div(len(x), s["block_m"]), splits)
         whole = splits == 1
@@ -67,7 +70,7 @@ class CsrRows(TritonKernel):
         starts = torch.cat([packed.buffers["block_start"][:-1, None], ends], dim=1)
         longest = torch.argsort(counts.sum(0), descending=True, stable=True)
         made = {"row_start": starts.to(torch.int32), "order": longest.to(torch.int32)}
-        return {name: packed.buffers[name] for name in ("values", "columns")}, made
+        return {name: in_eights(packed.buffers[name]) for name in ("values", "columns")}, made
 
     def launches(self, x: torch.Tensor, residual: torch.Tensor | None, y: torch.Tensor) -> list[Launch]:
         call, s = self.call, self.schedule
@@ -142,15 +145,35 @@ def turning(x: torch.Tensor, turned: torch.Tensor, padded: int) -> Launch:
     return Launch(tokens_last, grid, (x, turned, len(x), padded // 16), sizes, 4)
 
 
-def part_starts(masks: torch.Tensor, row_start: torch.Tensor, share: int) -> torch.Tensor:
-    """masks uint8 [N, 4 * words], row_start int64 [N + 1] -> int32 [parts, N]: each row's first nonzero in every part
-    of ``share`` words of 32 columns."""
-    bits = torch.zeros(256, dtype=torch.int64)
+def in_eights(values: torch.Tensor) -> torch.Tensor:
+    """The same with zeros up to a multiple of eight: the last ones are loaded with their neighbours."""
+    missing = -len(values) % 8
+    return torch.cat([values, values.new_zeros(missing)]) if missing else values
+
+
+def bits_of(masks: torch.Tensor, step: int) -> torch.Tensor:
+    """masks uint8 [N, bytes] -> int64 [N, steps], the ones in every ``step`` bytes."""
+    of_byte = torch.zeros(256, dtype=torch.int16)
     for i in range(8):
-        bits += (torch.arange(256) >> i) & 1
-    parts = max(1, ceil_div(masks.shape[1], 4 * share))
-    starts = [row_start[:-1]]
-    for part in range(parts - 1):
-        inside = masks[:, part * 4 * share : (part + 1) * 4 * share]
-        starts.append(starts[-1] + bits[inside.to(torch.int64)].sum(1))
-    return torch.stack(starts).to(torch.int32)
+        of_byte += (torch.arange(256, dtype=torch.int16) >> i) & 1
+    counts = of_byte[masks.to(torch.int32)]
+    counts = torch.nn.functional.pad(counts, (0, -masks.shape[1] % step))
+    return counts.reshape(len(masks), counts.shape[1] // step, step).sum(2, dtype=torch.int64)
+
+
+def space_of(masks: torch.Tensor, row_start: torch.Tensor, step: int) -> int:
+    """Room for the nonzeros of any ``step`` columns of a row, from the last multiple of eight before them on, and eight
+    more, which stay empty: a power of two."""
+    counts = bits_of(masks, step // 8)
+    first = row_start[:-1, None] + counts.cumsum(1) - counts
+    most = int((first % 8 + counts).max()) if counts.numel() else 0
+    return max(16, 1 << (ceil_div(most, 8) * 8 + 7).bit_length())
+
+
+def part_starts(masks: torch.Tensor, row_start: torch.Tensor, share: int) -> torch.Tensor:
+    """masks uint8 [N, bytes], row_start int64 [N + 1] -> int32 [parts, N]: each row's first nonzero in every part of
+    ``share`` bytes."""
+    counts = bits_of(masks, share)
+    if counts.shape[1] == 0:
+        return row_start[None, :-1].to(torch.int32)
+    return (row_start[:-1, None] + counts.cumsum(1) - counts).t().contiguous().to(torch.int32)

@@ -33,10 +33,12 @@ def schedule(**options: int) -> Schedule:
 
 
 def for_amd(found: Schedule) -> Schedule:
-    """The same with no more stages than AMD's memory holds; half of the warps where W is cut for 32 lanes each."""
+    """The same with no more stages than AMD's memory holds; half of the warps where W or a tile of x is cut for 32
+    lanes each of which loads 16 bytes."""
     options = dict(found)
     options["stages"] = min(options["stages"], AMD_STAGES)
-    if "block_t" in options:
+    few = ("lanes" in options and options["block_m"] == 1) or ("block_s" in options and options["block_m"] <= FEW_ROWS)
+    if "block_t" in options or few:
         options["warps"] //= 2
     return schedule(**options)
 
@@ -81,16 +83,18 @@ def splits_for(programs: int, wanted: int, most: int = MOST_SPLITS) -> int:
     return parts
 
 
-def bitmap_share(k: int, splits: int) -> tuple[int, int]:
-    """(mask words of 32 columns in a part, parts that are not empty) of rows of ``k`` columns cut in ``splits``."""
-    words = 2 * -(-k // 64)
-    share = max(1, -(-words // splits))
-    return share, max(1, -(-words // share))
+def bitmap_share(k: int, found: Schedule) -> tuple[int, int, int]:
+    """(columns of a step, mask bytes in a part, parts that are not empty) of rows of ``k`` columns."""
+    options = dict(found)
+    step, mask_bytes = options.get("step", 64), 8 * -(-k // 64)
+    steps = -(-8 * mask_bytes // step)
+    share = max(1, -(-steps // options.get("splits", 1))) * (step // 8)
+    return step, share, max(1, -(-mask_bytes // share))
 
 
 def _blocks_many(call: KernelCall, rows: int) -> list[Schedule]:
     if call.dtype == "float32":
-        return [schedule(block_m=32, block_k=32, group=8, per_unit=2, warps=4 if rows < 128 else 8, stages=2)]
+        return [schedule(block_m=32, block_k=32, group=8, per_unit=2, warps=4, stages=2)]
     common = {"block_k": 64, "group": 8, "stages": DEEP}
     usual = schedule(block_m=128, warps=8, per_unit=2, **common)
     small = schedule(block_m=64, warps=4, per_unit=2, **common)
@@ -128,26 +132,29 @@ def _experts(call: KernelCall, rows: int, m: int) -> list[Schedule]:
 
 
 def _bitmap(call: KernelCall, m: int, multiprocessors: int) -> list[Schedule]:
+    """Eight columns a lane: (rows, columns of a step) for one token, few, many."""
     found = []
-    for block_n in (16, 8) if m <= 1 else (32,) if m <= FEW_ROWS else (64,):
+    many = (64, 32 if call.dtype == "float32" else 64)
+    for block_n, step in ((16, 256), (8, 256)) if m <= 1 else ((32, 128),) if m <= FEW_ROWS else (many,):
         block_m = 1 if m <= 1 else 16 if m <= FEW_ROWS else 64
         programs = -(-call.n // block_n) * -(-max(m, 1) // block_m)
         splits = splits_for(programs, 8 * multiprocessors)
-        found.append(schedule(block_m=block_m, block_n=block_n, unroll=4, splits=splits, warps=4, stages=1))
+        found.append(schedule(block_m=block_m, block_n=block_n, step=step, splits=splits, warps=4, stages=1))
     return found
 
 
 def _csr(m: int) -> list[Schedule]:
+    """One token: eight nonzeros a lane, which are 16 bytes."""
     if m <= 1:
-        return [schedule(block_m=1, block_n=4, lanes=64, warps=4, stages=1),
-                schedule(block_m=1, block_n=8, lanes=32, warps=4, stages=1)]  # fmt: skip
+        return [schedule(block_m=1, block_n=8, lanes=128, warps=4, stages=1),
+                schedule(block_m=1, block_n=16, lanes=64, warps=4, stages=1)]  # fmt: skip
     block_m = 16 if m <= FEW_ROWS else 64
     return [schedule(block_m=block_m, block_n=2048 // block_m, lanes=4, warps=4, stages=1)]
 
 
 def _nm(call: KernelCall, m: int, multiprocessors: int) -> list[Schedule]:
     block_m = 1 if m <= 1 else 16 if m <= FEW_ROWS else 64
-    block_n = 32 if m <= FEW_ROWS else 64
+    block_n = 32 if m <= FEW_ROWS or call.dtype == "float32" else 64
     programs = -(-call.n // block_n) * -(-max(m, 1) // block_m)
     splits = splits_for(programs, 6 * multiprocessors)
     block_k = 64 if m <= 1 else 32
@@ -161,9 +168,9 @@ def _vnm(call: KernelCall, m: int, multiprocessors: int) -> list[Schedule]:
     assert isinstance(call.encoding, Vnm)
     found = [] if call.dtype == "float32" else _vnm_sparse(call, call.encoding, m, multiprocessors)
     if m <= 1:
-        programs = -(-call.n // (4 * TILE))
-        splits = splits_for(programs, 4 * multiprocessors, 2 * MOST_SPLITS)
-        return [*found, schedule(block_m=1, block_t=4, splits=splits, warps=4, stages=3)]
+        block_t = 2 if call.dtype == "float32" else 4
+        splits = splits_for(-(-call.n // (block_t * TILE)), 4 * multiprocessors, 2 * MOST_SPLITS)
+        return [*found, schedule(block_m=1, block_t=block_t, splits=splits, warps=4, stages=3)]
     block_m = 16 if m <= FEW_ROWS else 64 if m <= 256 or call.dtype == "float32" else 128
     block_n = min(call.encoding.v, 32 if call.dtype == "float32" else 64)
     splits = splits_for(-(-call.n // block_n) * -(-m // block_m), 2 * multiprocessors)
