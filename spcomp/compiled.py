@@ -219,18 +219,7 @@ class CompiledModule(nn.Module):
             state[record.weight_name] = record.original_weight()
             if record.bias_name is not None and record.bias is not None:
                 state[record.bias_name] = record.bias
-        where = parts.state
-        if where.lost:
-            raise StateError(
-                "give the state of a compiled model",
-                f"{len(where.lost)} of its tensors ({where.lost[0]} for one) were cut, and what nothing reads is "
-                "neither in memory nor on disk (a saved file leaves it out)",
-                "the original's state_dict(), or compiling with shrink=False",
-            )
-        state |= {name: made(state.__getitem__) for name, made in where.restored.items()}
-        if where.names:
-            return {name: state[known] for name, known in where.names.items() if known in state}
-        return state
+        return parts.state.complete(state)
 
     def load_state_dict(self, state_dict: Mapping[str, torch.Tensor], strict: bool = True, assign: bool = False) -> Any:
         """Pack copies of the tensors in ``state_dict``, as :meth:`update_weights` does; torch's (missing, unexpected)

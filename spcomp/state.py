@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from spcomp.aside import Aside, OnDisk
+from spcomp.errors import StateError
 from spcomp.passes.base import Site
 from spcomp.passes.origins import Origins, Select, identity, pick
 
@@ -94,6 +95,19 @@ class State:
     names: Mapping[str, str] = field(default_factory=dict)
     restored: Mapping[str, Restored] = field(default_factory=dict)
     lost: tuple[str, ...] = ()
+
+    def complete(self, kept: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The original's state from the tensors that a compiled model has. Raises :class:`StateError` where some are
+        lost."""
+        if self.lost:
+            raise StateError(
+                "give the state of a compiled model",
+                f"{len(self.lost)} of its tensors ({self.lost[0]} for one) were cut, and what nothing reads is "
+                "neither in memory nor on disk (a saved file leaves it out)",
+                "the original's state_dict(), or compiling with shrink=False",
+            )
+        state = {**kept, **{name: made(kept.__getitem__) for name, made in self.restored.items()}}
+        return {name: state[known] for name, known in self.names.items() if known in state} if self.names else state
 
 
 def state_of(

@@ -304,8 +304,9 @@ def _tables(
 
 
 def _queue_room(c: DramConfig) -> int:
-    """Places of a queue: whole vectors, one of them empty."""
-    return (-(-max(c.read_queue, c.write_queue) // at.LANES) + 1) * at.LANES
+    """Places of a queue, a vector of them empty: few sizes, for each is compiled."""
+    longest = max(c.read_queue, c.write_queue, at.SHORT_QUEUE)
+    return (1 << (longest - 1).bit_length()) + at.LANES
 
 
 def _parameters(c: DramConfig) -> Array:

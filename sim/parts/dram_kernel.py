@@ -344,5 +344,5 @@ def _compiled(stamp: int, room: int) -> Any:
 
 @functools.cache
 def controller(room: int) -> Any:
-    """The compiled loop for queues of ``room`` places, :data:`LANES` more than there are requests in the longest."""
+    """The compiled loop for queues of ``room`` places, at least :data:`LANES` more than requests in the longest."""
     return _compiled(source_stamp("dram_layout.py", "dram_front.py", "dram_queue.py", "dram_steps.py"), room)

@@ -32,6 +32,8 @@ PLACE_BITS = 12
 """Of a bank in the word that has the row, too: banks in a channel are at most 4096."""
 LANES = 16
 """Queues are searched so many places at once; there is room for them beyond the last request."""
+SHORT_QUEUE = 32
+"""Places of a queue up to which there is one compiled loop; beyond, there is one for each power of two."""
 
 # Of each request in ``active[channel]``, whose row was opened for it.
 A_ID, A_BANK, A_WRITE, A_ACCEPT = range(4)
