@@ -8,7 +8,9 @@ line that it read last is no access: it hits by construction, and its load is in
 it is one, as the order in which lines were used then is the kernel's to the last place.
 
 Loops over a number of turns that varies end as a table of two-bit counters says, by the turn and by how many turns
-the loop took before; what it does not foresee keeps instructions from coming in for ``cost[C_SURPRISE]``.
+the loop took before; what it does not foresee costs ``cost[C_SURPRISE]``, also where units have work left (a loop of
+eight sums loses as much as a loop of one: :mod:`spcomp.codegen.probe`). Ends in an order that the core has seen before
+and still remembers are no surprises: ``state[S_MISSED]`` is the share, in thousandths, that it does not remember.
 """
 
 # mypy: disallow-untyped-defs=False, check-untyped-defs=False
@@ -28,16 +30,18 @@ AHEAD_ELEMENTS = 1024
 """How far ahead the kernels fetch their weights."""
 
 # Ticks of one operation: a multiply-add or other vector operation, a permute, a load, a store, an instruction; and of
-# a surprise, the latency of a multiply-add; instructions in flight; and a hundred times the exponent of ``ports``.
-C_VECTOR, C_PERMUTE, C_LOAD, C_STORE, C_ISSUE, C_SURPRISE, C_LATENCY, C_WINDOW, C_OVERLAP = range(9)
-COSTS = 9
+# a surprise, the latency of a multiply-add; instructions in flight; a hundred times the exponent of ``ports``; and ends
+# of loops whose order is remembered.
+C_VECTOR, C_PERMUTE, C_LOAD, C_STORE, C_ISSUE, C_SURPRISE, C_LATENCY, C_WINDOW, C_OVERLAP, C_LEARNED = range(10)
+COSTS = 10
 
 # Where a stream is: the next row; lines read last; work not yet given to an access; and what was counted.
 (
-    S_AT, S_NEXT, S_VALUE, S_COLUMN, S_COUNT, S_ORDER, S_FETCHED, S_FETCHED2, S_WORK, S_SURPRISES, S_TURNS, S_UNUSED,
-    S_INSTRUCTIONS, S_AGAIN, S_LOST,
-) = range(15)  # fmt: skip
-STATES = 16
+    S_AT, S_NEXT, S_VALUE, S_COLUMN, S_COUNT, S_ORDER, S_FETCHED, S_FETCHED2, S_WORK, S_SURPRISES, S_TURNS, S_REST,
+    S_INSTRUCTIONS, S_AGAIN, S_LOST, S_MISSED, S_ENDS,
+) = range(17)  # fmt: skip
+STATES = 17
+THOUSANDTHS = 1000
 DEEPEST = 64
 """Turns that the table of counters tells apart."""
 
@@ -72,14 +76,16 @@ def busiest(cost, vectors, permutes, loads, stores, instructions):
 
 @njit(inline="always")
 def lost(cost, state, instructions, surprises, worked):
-    """Ticks by which instructions come in later than the units would have worked on them for ``worked``.
+    """Ticks that instructions come in later than units would have ``worked`` on them, and those of a loop's surprises.
 
-    A surprise stops them from coming in; the units go on with what is in flight.
+    Counts surprises in thousandths, and one more loop that ended.
     """
-    state[S_SURPRISES] += surprises
-    late = max(0, instructions * cost[C_ISSUE] + surprises * cost[C_SURPRISE] - worked)
-    state[S_LOST] += late if surprises else 0
-    return late
+    missed = surprises * state[S_MISSED]
+    state[S_SURPRISES] += missed
+    state[S_ENDS] += 1
+    stopped = missed * cost[C_SURPRISE] // THOUSANDTHS
+    state[S_LOST] += stopped
+    return max(0, instructions * cost[C_ISSUE] - worked) + stopped
 
 
 @njit(cache=True)
@@ -105,14 +111,14 @@ def csr(
 ):  # fmt: skip
     """Rows ``state[S_AT]`` to ``stop`` of one column block times ``size`` tiles.
 
-    ``counts``, ``order`` [rows of W] of this block (``order`` empty without a window); ``columns`` of all nonzeros.
+    ``table``: two, of the unrolled loop and of its rest. ``counts``, ``order`` [rows of W] of this block (``order`` empty without a window); ``columns`` of all nonzeros.
     ``bases``: x of the block, sums of row 0, values, columns, counts, order. ``strides`` of x and sums from tile to
     tile; ``items``: bytes of a value, a column, a count. ``state[S_NEXT]``: the next nonzero.
     """
     full = address.size - spare
     row, p = state[S_AT], state[S_NEXT]
     turn = ports(cost, size, 0, size + 2, 0)
-    each, unrolled = size + 3, 8 if size == 1 else 4
+    each, unrolled = size + 3, 8 if size == 1 else 4 if size < 8 else 2
     moved = 0 if first else size
     frame = ports(cost, size if first else 0, 0, moved + 5, size)
     while row < stop and n < full:
@@ -121,8 +127,10 @@ def csr(
         instructions = count * each + 3 * (count // unrolled + count % unrolled) + 16 + moved + size
         chain = count * cost[C_LATENCY] * instructions // (instructions + cost[C_WINDOW])
         worked = max(chain, count * turn + frame)
-        surprises = ends(table, state[S_TURNS], count)
-        state[S_TURNS] = count
+        # the unrolled loop and the one for the rest end on their own; a rest of up to one is a branch
+        turns, rest = count // unrolled, count % unrolled
+        surprises = ends(table[0], state[S_TURNS], turns) + ends(table[1], state[S_REST], rest)
+        state[S_TURNS], state[S_REST] = turns, rest
         work = state[S_WORK] + worked - count * turn + lost(cost, state, instructions, surprises, worked)
         place = row
         if order.size:
