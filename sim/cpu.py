@@ -126,6 +126,7 @@ def costs(core: Core) -> NDArray[np.int64]:
     found[st.C_LATENCY] = st.TICKS * core.fma_latency_cycles
     found[st.C_WINDOW] = core.window_instructions
     found[st.C_OVERLAP] = round(100 * core.port_overlap)
+    found[st.C_PERMUTED] = round(100 * core.permute_overlap)
     found[st.C_LEARNED] = core.learned_ends
     return found
 

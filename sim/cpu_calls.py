@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from math import exp
 from typing import Any
 
 import numpy as np
@@ -79,7 +78,7 @@ class Walk:
         now = int(self.state[st.S_ENDS])
         since = now - self.begun[loops] if loops in self.begun else None
         self.begun[loops] = now
-        share = 1.0 if since is None else missed(since, int(self.cost[st.C_LEARNED]))
+        share = 1.0 if since is None else st.missed(since, int(self.cost[st.C_LEARNED]))
         self.state[st.S_MISSED] = round(st.THOUSANDTHS * share)
 
     def read(self, address: int) -> None:
@@ -91,20 +90,6 @@ class Walk:
         if self.n:
             yield self.n
         self.n = 0
-
-
-def missed(ends: int, learned: int) -> float:
-    """Share of ``ends`` that come again and again in the same order which a table of ``learned`` places does not hold.
-
-    Places are given up at random: of m misses in a round none hits one place in exp(-m * ends / learned) of the cases,
-    and that share is still there when its turn comes, so ``1 - m = exp(-m * ends / learned)``.
-    """
-    if ends <= learned:
-        return 0.0
-    share = 1.0
-    for _ in range(200):
-        share = 1 - exp(-share * ends / learned)
-    return share
 
 
 def padded_columns(k: int) -> int:
@@ -202,8 +187,8 @@ def _few(
             stop = len(start) - 1
             walk.remember(at["values"], m)
             yield from walk.run(
-                few.window, stop, walk.cost, walk.table[0], stop, m, most, width, padded, call.n, _bits(packed["values"]),
-                packed["columns"], packed["first"], start, packed["order"],
+                few.window, stop, walk.cost, walk.table[0], stop, m, most, width, padded, call.n,
+                _bits(packed["values"]), packed["columns"], packed["first"], start, packed["order"],
                 _bases(at["x"], at["y"], *(at[name] for name in names)), item, y_item,
             )  # fmt: skip
         case _:

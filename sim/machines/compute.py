@@ -50,6 +50,8 @@ class Core(Vector):
     port_overlap: Annotated[float, Field(ge=1, le=16)] = 2.0
     """Exponent of the norm that says how long units take that work side by side: 1, one after the other; 16, as long as
     the busiest alone."""
+    permute_overlap: Annotated[float, Field(ge=1, le=16)] = 5.0
+    """The same of work with permutes."""
     call_ns: NotNegative = 0
     """Entering one compiled function."""
 
