@@ -129,14 +129,15 @@ def least(run: Callable[[], object]) -> float:
 
 
 def best_of(found: list[Peaks]) -> Peaks:
-    """Of each figure the best 2 %; of surprises, which are a difference, the median of the quiet probes."""
+    """Of each figure the best 2 %; of surprises, which are differences, the median of the quiet probes."""
     made: dict[str, Any] = {}
     for field in fields(Peaks):
         values = np.array([getattr(peaks, field.name) for peaks in found])
         small = field.name.endswith(("_ns", "_us"))
         made[field.name] = np.quantile(values, 0.02 if small else 0.98, axis=0).tolist()
-    quiet = [p.mispredict_ns for p in found if p.gflops >= QUIET * made["gflops"]]
-    made["mispredict_ns"] = float(np.median(quiet))
+    quiet = [p for p in found if p.gflops >= QUIET * made["gflops"]]
+    for name in ("mispredict_ns", "surprise_ns", "learned_ends"):
+        made[name] = float(np.median([getattr(p, name) for p in quiet]))
     return Peaks(**{name: tuple(v) if isinstance(v, list) else v for name, v in made.items()})
 
 

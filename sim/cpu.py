@@ -126,6 +126,8 @@ def costs(core: Core) -> NDArray[np.int64]:
     found[st.C_LATENCY] = st.TICKS * core.fma_latency_cycles
     found[st.C_WINDOW] = core.window_instructions
     found[st.C_OVERLAP] = round(100 * core.port_overlap)
+    found[st.C_PERMUTED] = round(100 * core.permute_overlap)
+    found[st.C_LEARNED] = core.learned_ends
     return found
 
 
@@ -214,7 +216,7 @@ def _counted(step: Step, state: CpuState, before: tuple[NDArray[np.int64], ...])
     cycles = ceil(int(state.regs[tm.T_NOW] - regs[tm.T_NOW]) / st.TICKS) + called
     served, requests, dram_bytes = _serve(state, int(regs[tm.T_NOW]))
     late = max(0, served - cycles)
-    surprised = int(state.walk.state[st.S_SURPRISES] - surprises)
+    surprised = int(state.walk.state[st.S_SURPRISES] - surprises) // st.THOUSANDTHS
     busy = [int(count * way) // st.TICKS for count, way in zip(lines, state.ways[:, tm.V_LINE], strict=True)]
     causes = {name: int(v) for name, v in zip(state.names, waited, strict=True) if v}
     causes["stores"] = int(state.regs[tm.T_STORE_STALL] - regs[tm.T_STORE_STALL]) // st.TICKS

@@ -39,7 +39,9 @@ class Walk:
     def __init__(self, cost: Array) -> None:
         self.cost = cost
         self.state = np.zeros(st.STATES, np.int64)
-        self.table = np.zeros((st.DEEPEST, st.DEEPEST), np.int64)
+        self.state[st.S_MISSED] = st.THOUSANDTHS
+        self.table = np.zeros((2, st.DEEPEST, st.DEEPEST), np.int64)
+        self.begun: dict[tuple[int, ...], int] = {}
         self.n = 0
         self.spare = 0
         self.address: Array = np.zeros(0, np.int64)
@@ -70,6 +72,14 @@ class Walk:
             )  # fmt: skip
             if self.state[st.S_AT] < stop or self.n > len(self.address) - self.spare:
                 yield from self.flush()
+
+    def remember(self, *loops: int) -> None:
+        """``loops`` of these names begin: what ended since they began last is how much the core had to remember."""
+        now = int(self.state[st.S_ENDS])
+        since = now - self.begun[loops] if loops in self.begun else None
+        self.begun[loops] = now
+        share = 1.0 if since is None else st.missed(since, int(self.cost[st.C_LEARNED]))
+        self.state[st.S_MISSED] = round(st.THOUSANDTHS * share)
 
     def read(self, address: int) -> None:
         """One access between streams; :meth:`need` has made room."""
@@ -175,9 +185,10 @@ def _few(
             walk.need(longest * (5 + most * each) + 16 * most + 64)
             names = ("values", "columns", "first", "group_start", "order")
             stop = len(start) - 1
+            walk.remember(at["values"], m)
             yield from walk.run(
-                few.window, stop, walk.cost, walk.table, stop, m, most, width, padded, call.n, _bits(packed["values"]),
-                packed["columns"], packed["first"], start, packed["order"],
+                few.window, stop, walk.cost, walk.table[0], stop, m, most, width, padded, call.n,
+                _bits(packed["values"]), packed["columns"], packed["first"], start, packed["order"],
                 _bases(at["x"], at["y"], *(at[name] for name in names)), item, y_item,
             )  # fmt: skip
         case _:
@@ -249,6 +260,7 @@ class _Csr:
         n, at, walk = self.call.n, self.at, self.walk
         lo, hi = lo * self.rows, min(hi * self.rows, n)
         chunk = self.chunks.setdefault(lo, len(self.chunks))
+        walk.remember(at["values"], lo, size)
         for block, counts in enumerate(self.counts):
             if "starts" in at:
                 walk.read(at["starts"] + 8 * (chunk * len(self.counts) + block))
@@ -276,8 +288,9 @@ class _Block:
 
     def run(self, lo: int, hi: int, size: int, x: int, y: int, x_stride: int, y_stride: int) -> Iterator[int]:
         kept = self.call.n - (len(self.start) - 2) * self.rows
+        self.walk.remember(self.bases[0], lo, size)
         yield from self.walk.run(
-            st.block, hi, self.walk.cost, self.walk.table, hi, size, self.rows, self.cols, kept, self.column,
+            st.block, hi, self.walk.cost, self.walk.table[0], hi, size, self.rows, self.cols, kept, self.column,
             self.start, _bases(x, y, *self.bases), _bases(x_stride, y_stride), self.item, at=lo,
         )  # fmt: skip
 

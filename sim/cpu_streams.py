@@ -7,13 +7,17 @@ places left, and returns how many places are filled. What a stream of weights, i
 line that it read last is no access: it hits by construction, and its load is in the work. With ``state[S_AGAIN]`` of -1
 it is one, as the order in which lines were used then is the kernel's to the last place.
 
-Loops over a number of turns that varies end as a table of two-bit counters says, by the turn and by how many turns
-the loop took before; what it does not foresee keeps instructions from coming in for ``cost[C_SURPRISE]``.
+Loops over a number of turns that varies end as a table of three-bit counters says, by the turn and by how many turns
+the loop took before; what it does not foresee costs ``cost[C_SURPRISE]``, also where units have work left (a loop of
+eight sums loses as much as a loop of one: :mod:`spcomp.codegen.probe`). Ends in an order that the core has seen before
+and still remembers are no surprises: ``state[S_MISSED]`` is the share, in thousandths, that it does not remember.
 """
 
 # mypy: disallow-untyped-defs=False, check-untyped-defs=False
 
 from __future__ import annotations
+
+from math import exp
 
 import numpy as np
 from numba import njit
@@ -28,18 +32,24 @@ AHEAD_ELEMENTS = 1024
 """How far ahead the kernels fetch their weights."""
 
 # Ticks of one operation: a multiply-add or other vector operation, a permute, a load, a store, an instruction; and of
-# a surprise, the latency of a multiply-add; instructions in flight; and a hundred times the exponent of ``ports``.
-C_VECTOR, C_PERMUTE, C_LOAD, C_STORE, C_ISSUE, C_SURPRISE, C_LATENCY, C_WINDOW, C_OVERLAP = range(9)
-COSTS = 9
+# a surprise, the latency of a multiply-add; instructions in flight; a hundred times the exponent of ``ports``; ends of
+# loops whose order is remembered; and a hundred times the exponent of work with permutes.
+C_VECTOR, C_PERMUTE, C_LOAD, C_STORE, C_ISSUE, C_SURPRISE, C_LATENCY, C_WINDOW, C_OVERLAP, C_LEARNED, C_PERMUTED = (
+    range(11)
+)
+COSTS = 11
 
 # Where a stream is: the next row; lines read last; work not yet given to an access; and what was counted.
 (
-    S_AT, S_NEXT, S_VALUE, S_COLUMN, S_COUNT, S_ORDER, S_FETCHED, S_FETCHED2, S_WORK, S_SURPRISES, S_TURNS, S_UNUSED,
-    S_INSTRUCTIONS, S_AGAIN, S_LOST,
-) = range(15)  # fmt: skip
-STATES = 16
+    S_AT, S_NEXT, S_VALUE, S_COLUMN, S_COUNT, S_ORDER, S_FETCHED, S_FETCHED2, S_WORK, S_SURPRISES, S_TURNS, S_REST,
+    S_INSTRUCTIONS, S_AGAIN, S_LOST, S_MISSED, S_ENDS,
+) = range(17)  # fmt: skip
+STATES = 17
+THOUSANDTHS = 1000
 DEEPEST = 64
 """Turns that the table of counters tells apart."""
+SATURATED = 7
+"""Of a counter: three bits, as in TAGE (Seznec, A new case for the TAGE branch predictor, MICRO 2011)."""
 
 
 @njit(inline="always")
@@ -55,10 +65,11 @@ def put(address, kind, gap, n, where, what, work):
 def ports(cost, vectors, permutes, loads, stores):
     """Ticks of a core's units together: a norm of what each takes alone, since they get in each other's way.
 
-    With a large exponent that is the busiest of them; the core's own comes from a loop of loads and multiply-adds.
+    With a large exponent that is the busiest of them; the core's own come from a loop of loads and multiply-adds, and
+    from one with permutes besides, whose chains leave the units more freedom.
     Permutes are among the vector operations: they have one of those units to themselves.
     """
-    p = cost[C_OVERLAP] / 100
+    p = cost[C_PERMUTED if permutes else C_OVERLAP] / 100
     total = max(vectors * cost[C_VECTOR], permutes * cost[C_PERMUTE]) ** p
     total += (loads * cost[C_LOAD]) ** p + (stores * cost[C_STORE]) ** p
     return np.int64(round(total ** (1 / p)))
@@ -72,14 +83,16 @@ def busiest(cost, vectors, permutes, loads, stores, instructions):
 
 @njit(inline="always")
 def lost(cost, state, instructions, surprises, worked):
-    """Ticks by which instructions come in later than the units would have worked on them for ``worked``.
+    """Ticks that instructions come in later than units would have ``worked`` on them, and those of a loop's surprises.
 
-    A surprise stops them from coming in; the units go on with what is in flight.
+    Counts surprises in thousandths, and one more loop that ended.
     """
-    state[S_SURPRISES] += surprises
-    late = max(0, instructions * cost[C_ISSUE] + surprises * cost[C_SURPRISE] - worked)
-    state[S_LOST] += late if surprises else 0
-    return late
+    missed = surprises * state[S_MISSED]
+    state[S_SURPRISES] += missed
+    state[S_ENDS] += 1
+    stopped = missed * cost[C_SURPRISE] // THOUSANDTHS
+    state[S_LOST] += stopped
+    return max(0, instructions * cost[C_ISSUE] - worked) + stopped
 
 
 @njit(cache=True)
@@ -90,12 +103,26 @@ def ends(table, before, turns):
     for turn in range(min(turns, DEEPEST - 1) + 1):
         ended = turn == turns
         counter = table[row, turn]
-        if (counter >= 2) != ended:
+        if (counter > SATURATED // 2) != ended:
             surprises += 1
-        table[row, turn] = min(3, counter + 1) if ended else max(0, counter - 1)
+        table[row, turn] = min(SATURATED, counter + 1) if ended else max(0, counter - 1)
     if turns >= DEEPEST:
         surprises += 1
     return surprises
+
+
+def missed(ends: int, learned: int) -> float:
+    """Share of ``ends`` that come again and again in the same order which a table of ``learned`` places does not hold.
+
+    Places are given up at random: of m misses in a round none hits one place in exp(-m * ends / learned) of the cases,
+    and that share is still there when its turn comes, so ``1 - m = exp(-m * ends / learned)``.
+    """
+    if ends <= learned:
+        return 0.0
+    share = 1.0
+    for _ in range(200):
+        share = 1 - exp(-share * ends / learned)
+    return share
 
 
 @njit(cache=True)
@@ -105,6 +132,7 @@ def csr(
 ):  # fmt: skip
     """Rows ``state[S_AT]`` to ``stop`` of one column block times ``size`` tiles.
 
+    ``table``: two, of the unrolled loop and of its rest.
     ``counts``, ``order`` [rows of W] of this block (``order`` empty without a window); ``columns`` of all nonzeros.
     ``bases``: x of the block, sums of row 0, values, columns, counts, order. ``strides`` of x and sums from tile to
     tile; ``items``: bytes of a value, a column, a count. ``state[S_NEXT]``: the next nonzero.
@@ -112,7 +140,7 @@ def csr(
     full = address.size - spare
     row, p = state[S_AT], state[S_NEXT]
     turn = ports(cost, size, 0, size + 2, 0)
-    each, unrolled = size + 3, 8 if size == 1 else 4
+    each, unrolled = size + 3, 8 if size == 1 else 4 if size < 8 else 2
     moved = 0 if first else size
     frame = ports(cost, size if first else 0, 0, moved + 5, size)
     while row < stop and n < full:
@@ -121,8 +149,10 @@ def csr(
         instructions = count * each + 3 * (count // unrolled + count % unrolled) + 16 + moved + size
         chain = count * cost[C_LATENCY] * instructions // (instructions + cost[C_WINDOW])
         worked = max(chain, count * turn + frame)
-        surprises = ends(table, state[S_TURNS], count)
-        state[S_TURNS] = count
+        # the unrolled loop and the one for the rest end on their own; a rest of up to one is a branch
+        turns, rest = count // unrolled, count % unrolled
+        surprises = ends(table[0], state[S_TURNS], turns) + ends(table[1], state[S_REST], rest)
+        state[S_TURNS], state[S_REST] = turns, rest
         work = state[S_WORK] + worked - count * turn + lost(cost, state, instructions, surprises, worked)
         place = row
         if order.size:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spcomp.codegen.mlir_cpu import jit
-from spcomp.codegen.probe import probe
+from spcomp.codegen.probe import learned_ends, probe
 from spcomp.conv_shape import ConvShape
 from spcomp.cost.analytic import CostModel, overlapped
 from spcomp.cost.cycles import CALIBRATED, missed, portions, surprise
@@ -26,7 +26,8 @@ from spcomp.encodings.spec import Encoding
 from spcomp.encodings.transposed import Transposed
 from spcomp.encodings.window import Window
 from spcomp.plan import Epilogue, KernelCall, RowRange, Schedule
-from spcomp.targets.host import HostCpu
+from spcomp.sim.cpu_streams import missed as missed_of_a_table
+from spcomp.targets.host import HostCpu, host_cpu
 from spcomp.targets.peaks import DENSE_ROWS, READ_SHARES, Peaks, host_peaks, read_peaks
 
 HOST = HostCpu("a test", ("avx512f",), 2, 48 << 10, 2 << 20, 1 << 28)
@@ -197,3 +198,11 @@ def test_this_host_can_be_probed() -> None:
     assert found.l1_gb_s > found.stream_gb_s
     assert 0.3 < found.ghz < 12
     assert len(found.mkl_far) == len(DENSE_ROWS)
+    assert 0 < found.surprise_ns * found.ghz < 100
+    assert (found.permuted_loads_gb_s > 0) == (host_cpu().target == "cpu-avx512")
+
+
+def test_remembered_ends_follow_from_forgotten_shares() -> None:
+    shares = {rows: missed_of_a_table(rows, 6000) for rows in (4096, 8192, 16384)}
+    assert learned_ends(shares) == pytest.approx(6000, rel=0.01)
+    assert learned_ends({4096: 0.0, 8192: 1.0, 16384: 1.3}) == 0.0, "none that tells"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -310,6 +311,11 @@ def test_a_host_makes_a_machine_of_its_measurements() -> None:
     assert (l1.latency_cycles + l2.latency_cycles + l3.latency_cycles, l3.bytes_per_cycle) == (120, 8.0)
     core = machine.cores["core[0]"]
     assert (core.load_bytes_per_cycle, core.mispredict_cycles, core.call_ns) == (100, 18, 1500)
+    newer = measured_machine(replace(peaks, surprise_ns=5.0, learned_ends=5000.4, permuted_loads_gb_s=280.0), HOST)
+    measured = newer.cores["core[0]"]
+    assert (measured.mispredict_cycles, measured.learned_ends, core.learned_ends) == (15, 5000, 8192)
+    taken = 8**measured.permute_overlap + (17 / (100 / 64)) ** measured.permute_overlap
+    assert taken ** (1 / measured.permute_overlap) == pytest.approx(64 * 17 * 3 / 280, rel=0.01)
     for key in ("clock_mhz", "cache.levels[2].latency_cycles", "cores.core[1].call_ns"):
         source = machine.source(key)
         assert source is not None

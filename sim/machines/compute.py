@@ -44,10 +44,14 @@ class Core(Vector):
     store_buffer: Positive = 112
     """Stores that have not reached the cache."""
     mispredict_cycles: Positive = 17
-    """Without new instructions."""
+    """Lost to an end of a loop that was not foreseen."""
+    learned_ends: Positive = 8192
+    """Ends of loops, in an order that comes again, that are foreseen because they were seen before."""
     port_overlap: Annotated[float, Field(ge=1, le=16)] = 2.0
     """Exponent of the norm that says how long units take that work side by side: 1, one after the other; 16, as long as
     the busiest alone."""
+    permute_overlap: Annotated[float, Field(ge=1, le=16)] = 5.0
+    """The same of work with permutes."""
     call_ns: NotNegative = 0
     """Entering one compiled function."""
 

@@ -14,13 +14,15 @@ MIXED = 8
 """Multiply-adds of a turn of the probe's loop that mixes them with loads, each with a load of its own, and one more."""
 
 
-def port_overlap(peaks: Peaks, fma_units: int, loads_per_cycle: float) -> float:
+def port_overlap(peaks: Peaks, fma_units: int, loads_per_cycle: float, *, permutes: bool = False) -> float:
     """The exponent by which loads and multiply-adds take, side by side, what the probe's mixed loop takes.
 
-    ``(multiply-adds ** p + loads ** p) ** (1 / p)`` cycles, by bisection; from 1 to 16.
+    ``(multiply-adds ** p + loads ** p) ** (1 / p)`` cycles, by bisection; from 1 to 16. With ``permutes``, that of the
+    loop in which each multiply-add has a permute before it, two loads, and all share one more.
     """
-    apart = MIXED / fma_units, (MIXED + 1) / loads_per_cycle
-    together = 64 * (MIXED + 1) * peaks.ghz / peaks.mixed_loads_gb_s
+    vectors, loads = (2 * MIXED, 2 * MIXED + 1) if permutes else (MIXED, MIXED + 1)
+    apart = vectors / fma_units, loads / loads_per_cycle
+    together = 64 * loads * peaks.ghz / (peaks.permuted_loads_gb_s if permutes else peaks.mixed_loads_gb_s)
     low, high = 1.0, 16.0
     for _ in range(40):
         middle = (low + high) / 2
@@ -62,11 +64,17 @@ def measured_machine(peaks: Peaks, host: HostCpu, base: str = "cached_cpu") -> M
         if size:
             way = preset.cache.levels[k].ways * preset.cache.levels[k].line_bytes
             settings[f"cache.levels[{k}].size_bytes"] = way << max(0, (size // way).bit_length() - 1)
+    surprise = peaks.surprise_ns or peaks.mispredict_ns
     for name in preset.cores:
         loads = max(1, min(128, round(peaks.l1_gb_s / ghz)))
         settings[f"cores.{name}.load_bytes_per_cycle"] = loads
         settings[f"cores.{name}.port_overlap"] = port_overlap(peaks, preset.cores[name].fma_units, loads / 64)
-        settings[f"cores.{name}.mispredict_cycles"] = max(1, round(peaks.cycles(peaks.mispredict_ns, 17)))
+        if peaks.permuted_loads_gb_s:
+            overlap = port_overlap(peaks, preset.cores[name].fma_units, loads / 64, permutes=True)
+            settings[f"cores.{name}.permute_overlap"] = overlap
+        settings[f"cores.{name}.mispredict_cycles"] = max(1, round(peaks.cycles(surprise, 17)))
+        if peaks.learned_ends:
+            settings[f"cores.{name}.learned_ends"] = max(1, round(peaks.learned_ends))
         settings[f"cores.{name}.call_ns"] = round(1000 * peaks.call_us, 1)
     made = override(preset, settings)
     sources = [*made.sources, SourceOf(keys=list(settings), source=LOOPS, kind="measured")]

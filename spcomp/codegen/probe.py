@@ -6,16 +6,19 @@ together takes under a second of a core, and one more where the loops have never
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from spcomp.codegen.mlir_cpu import jit
+from spcomp.codegen.mlir_cpu.epilogue import IVEC
 from spcomp.codegen.mlir_cpu.layout import pack_text, unpack_text
 from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
+from spcomp.codegen.mlir_cpu.window import PERMUTE
 from spcomp.targets.host import host_cpu
 from spcomp.targets.peaks import DENSE_ROWS, DENSE_SIDES, READ_SHARES, Peaks
 
@@ -27,6 +30,15 @@ FEATURES, TOKENS = 512, 128
 CALLS = 50
 ROWS = 4096
 """Rows of the loop with uneven ends."""
+FORGOTTEN_ROWS = 32768
+"""Rows in random order that no core remembers from one time to the next."""
+REMEMBERED_ROWS = (4096, 8192, 16384)
+"""Rows of which a core remembers some."""
+TELLING = (0.1, 0.95)
+"""Shares of forgotten rows between which they say how many are remembered."""
+SURPRISES_A_ROW = 1.25
+"""Of rows of one to eight turns in random order, which the compiler takes two at a time: every other row has a single
+turn left, and none to four pairs (1, 2, 2, 2 and 1 of 8 rows) end unforeseen in six of eight rows at best."""
 
 
 def fma_text() -> str:
@@ -92,6 +104,27 @@ def mixed_text() -> str:
     return f.text()
 
 
+def permuted_text() -> str:
+    """``permuted(x, columns, y, n, times)``: for each of n rows of columns, eight multiply-adds with what these pick
+    out of two registers of x each."""
+    f = Function("permuted", (("x", "f32"), ("columns", "i32"), ("y", "f32")), ("n", "times"))
+    with f.loop(f.idx(0), "%times", carried=[(f.splat("0.0"), VEC)] * LOADS) as outer:
+        with f.loop(f.idx(0), "%n", carried=[(s, VEC) for s in outer.carried]) as loop:
+            columns = f.vload("%columns", f.mul(loop.index, f.idx(LANES)), IVEC, "i32")
+            at = f.mul(loop.index, f.idx(2 * LANES))
+            sums = []
+            for i, total in enumerate(loop.carried):
+                low, high = (f.vload("%x", f.add(at, f.idx((2 * i + j) * LANES))) for j in range(2))
+                call = f'llvm.call_intrinsic "{PERMUTE}"({low}, {columns}, {high})'
+                part = f.val(f"{call} : ({VEC}, {IVEC}, {VEC}) -> {VEC}", "p")
+                sums.append(f.fma(f.splat("0.5"), part, total))
+            f.yield_(sums, [VEC] * LOADS)
+        f.yield_(loop.results, [VEC] * LOADS)
+    for i, total in enumerate(outer.results):
+        f.vstore(total, "%y", f.idx(i * LANES))
+    return f.text()
+
+
 def uneven_text() -> str:
     """``uneven(x, counts, y, n)``: a sum of ``counts[i]`` registers for each of n rows, as a row of CSR has."""
     f = Function("uneven", (("x", "f32"), ("counts", "i32"), ("y", "f32")), ("n",))
@@ -101,6 +134,23 @@ def uneven_text() -> str:
             part = f.vload("%x", f.mul(p.index, f.idx(LANES)))
             f.yield_([f.val(f"arith.addf {p.carried[0]}, {part} : {VEC}", "s")], [VEC])
         f.vstore(p.results[0], "%y", f.mul(row.index, f.idx(LANES)))
+    return f.text()
+
+
+def ends_text() -> str:
+    """``ends(x, w, counts, y, n)``: for each of n rows, ``counts[i]`` weights times eight registers each, summed up."""
+    f = Function("ends", (("x", "f32"), ("w", "f32"), ("counts", "i32"), ("y", "f32")), ("n",))
+    with f.loop(f.idx(0), "%n", hint="row") as row:
+        end = f.load_index("%counts", row.index, "i32")
+        with f.loop(f.idx(0), end, carried=[(f.splat("0.0"), VEC)] * LOADS, hint="p") as p:
+            weight = f.broadcast(f.load("%w", p.index, "f32"))
+            at = f.mul(p.index, f.idx(LOADS * LANES))
+            xs = [f.vload("%x", f.add(at, f.idx(i * LANES))) for i in range(LOADS)]
+            f.yield_([f.fma(weight, x, s) for x, s in zip(xs, p.carried, strict=True)], [VEC] * LOADS)
+        total = p.results[0]
+        for part in p.results[1:]:
+            total = f.val(f"arith.addf {total}, {part} : {VEC}", "s")
+        f.vstore(total, "%y", f.idx(0))
     return f.text()
 
 
@@ -130,15 +180,17 @@ def _torch_peaks(size: int = 512) -> Peaks:
 
 def _probed() -> Peaks:
     host = host_cpu()
+    permutes = [("permuted", permuted_text(), 3, 2)] if host.target == "cpu-avx512" else []
     compiled = jit.compile_all(
         [
             ("fma", fma_text(), 1, 1), ("load", load_text(), 2, 2), ("uneven", uneven_text(), 3, 1),
             ("chase", chase_text(), 2, 1), ("write", write_text(), 1, 2), ("mixed", mixed_text(), 3, 2),
+            ("ends", ends_text(), 4, 1), *permutes,
             ("pack", pack_text(FEATURES, FEATURES + 8), 2, 3),
             ("unpack", unpack_text(FEATURES, FEATURES + 8, True, "none"), 3, 5),
         ]
     )  # fmt: skip
-    fma, load, uneven, chase, write, mixed, pack, unpack = (c.call for c in compiled)
+    fma, load, uneven, chase, write, mixed, ends, *permuted, pack, unpack = (c.call for c in compiled)
     y = torch.zeros(LANES * max(CHAINS, ROWS))
     steps = 20_000
     gflops = 2 * steps * CHAINS * LANES / best(lambda: fma(y.data_ptr(), steps)) / 1e9
@@ -162,6 +214,8 @@ def _probed() -> Peaks:
     a, b, c = x.data_ptr(), packed.data_ptr(), bias.data_ptr()
     packing = best(lambda: pack(a, b, TOKENS, 0, TOKENS // LANES)) / blocks
     unpacking = best(lambda: unpack(b, c, a, TOKENS, 0, TOKENS // LANES, 0, FEATURES)) / blocks
+    surprise, learned = _surprises(ends)
+    permuting = _permuting(permuted[0], y) if permuted else 0.0
     return Peaks(
         gflops=gflops,
         stream_gb_s=far[-1],
@@ -173,9 +227,12 @@ def _probed() -> Peaks:
         l3_latency_ns=1e9 * _latency(chase, 4 * l2),
         l2_write_gb_s=1e-9 / writing,
         mixed_loads_gb_s=64e-9 * 64 * len(weights) * (LOADS + 1) / mixing,
+        permuted_loads_gb_s=1e-9 * permuting,
         pack_ns=1e9 * packing,
         unpack_ns=1e9 * unpacking,
         mispredict_ns=1e9 * _mispredicted(uneven, y),
+        surprise_ns=1e9 * surprise,
+        learned_ends=learned,
         call_us=1e6 * call,
         **_dense(call),
     )
@@ -198,6 +255,40 @@ def _mispredicted(uneven: Callable[..., object], y: torch.Tensor) -> float:
     straight = np.sort(counts)
     times = [best(lambda c=c: uneven(x.data_ptr(), c.ctypes.data, y.data_ptr(), ROWS)) for c in (counts, straight)]  # type: ignore[misc]
     return max(0.0, times[0] - times[1]) / (ROWS * 7 / 8)
+
+
+def _permuting(permuted: Callable[..., object], y: torch.Tensor) -> float:
+    """Bytes a second that permutes and multiply-adds load."""
+    turns, times = 64, 64
+    x, columns = torch.zeros((turns + LOADS) * 2 * LANES), torch.zeros(turns * LANES, dtype=torch.int32)
+    taken = best(lambda: permuted(x.data_ptr(), columns.data_ptr(), y.data_ptr(), turns, times))
+    return 64 * (2 * LOADS + 1) * turns * times / taken
+
+
+def _surprises(ends: Callable[..., object]) -> tuple[float, float]:
+    """Seconds of an end that comes as a surprise with eight sums in flight, and how many ends are remembered."""
+    x, w, y = torch.zeros(8 * LOADS * LANES), torch.zeros(8), torch.zeros(LANES)
+    a, b, c = x.data_ptr(), w.data_ptr(), y.data_ptr()
+
+    def lost(rows: int) -> float:
+        counts = np.random.default_rng(0).integers(1, 9, rows).astype(np.int32)
+        orders = (counts, np.sort(counts))
+        mixed, straight = (best(lambda o=o: ends(a, b, o.ctypes.data, c, rows)) for o in orders)  # type: ignore[misc]
+        return max(0.0, mixed - straight) / rows
+
+    whole = lost(FORGOTTEN_ROWS)
+    shares = {rows: lost(rows) / whole for rows in REMEMBERED_ROWS} if whole else {}
+    return whole / SURPRISES_A_ROW, learned_ends(shares)
+
+
+def learned_ends(shares: Mapping[int, float]) -> float:
+    """Places of the table that would forget these shares of so many rows; 0 where none tells.
+
+    One that gives up places at random forgets the share m of n rows that come again and again when
+    ``1 - m = exp(-m * n / places)``.
+    """
+    found = [rows * m / -math.log(1 - m) for rows, m in shares.items() if TELLING[0] < m < TELLING[1]]
+    return float(np.median(found)) if found else 0.0
 
 
 def _dense(call: float) -> dict[str, tuple[float, ...]]:

@@ -15,7 +15,7 @@ from typing import Any
 from spcomp.targets.host import HostCpu, host_cpu
 
 log = logging.getLogger("spcomp.targets")
-PEAKS_VERSION = 5
+PEAKS_VERSION = 6
 DENSE_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Row counts at which dense libraries are measured."""
 DENSE_SIDES = (512, 1280)
@@ -50,12 +50,19 @@ class Peaks:
     """Writing what lies in the second-level cache, 10^9 bytes a second."""
     mixed_loads_gb_s: float = 0.0
     """Loads that multiply-adds and broadcasts take from the first-level cache, 64 bytes each, 10^9 bytes a second."""
+    permuted_loads_gb_s: float = 0.0
+    """Loads that permutes of two registers and multiply-adds take from the first-level cache, 64 bytes each; 0: not
+    measured."""
     pack_ns: float = 0.0
     """One 16 x 16 block of activations packed into tiles, 10^-9 s; 0: 80 cycles."""
     unpack_ns: float = 0.0
     """The same unpacked, with a bias."""
     mispredict_ns: float = 0.0
-    """A loop whose end was not foreseen, 10^-9 s; 0: 18 cycles."""
+    """A loop whose end was not foreseen, 10^-9 s; 0: 18 cycles. Of 4096 rows, some of which the core remembers."""
+    surprise_ns: float = 0.0
+    """The same where eight sums are in flight and no row is remembered; 0: ``mispredict_ns``."""
+    learned_ends: float = 0.0
+    """Ends of loops, in an order that comes again and again, that the core remembers; 0: not known."""
     call_us: float = 1.0
     """A result allocated and a compiled function entered from Python, 10^-6 s."""
     mkl_near: tuple[float, ...] = ()
@@ -111,7 +118,8 @@ _LENGTHS = {"far_gb_s": len(READ_SHARES)} | dict.fromkeys(
 )
 _OPTIONAL = (
     "l1_gb_s", "l2_gb_s", "pack_ns", "unpack_ns", "mispredict_ns", "l2_latency_ns", "l3_latency_ns", "l2_write_gb_s",
-    "mixed_loads_gb_s",
+    "mixed_loads_gb_s", "surprise_ns", "learned_ends",
+    "permuted_loads_gb_s",
 )  # fmt: skip
 
 
