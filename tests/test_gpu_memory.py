@@ -20,8 +20,8 @@ from spcomp.encodings.block import Block
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.table import parse_encoding
 from spcomp.plan import Epilogue
+from tests.cusparselt_fake import Fake
 from tests.kernels import call_of, fitting, inputs
-from tests.test_cusparselt import Fake
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs triton")
 CPU = torch.device("cpu")

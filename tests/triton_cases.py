@@ -197,6 +197,11 @@ def other_source(name: str) -> str:
     from spcomp.codegen.triton.expert_layer import GroupedBlocks
     from spcomp.encodings.block import Block
 
+    if name == "ending":
+        from spcomp.codegen.triton.ending import end_rows, quantize_rows
+        from spcomp.codegen.triton.launch import text_of
+
+        return "\n\n".join(map(text_of, (quantize_rows, end_rows)))
     conv = ConvShape(2, 16, 8, 8, (3, 3))
     call, packed = call_of(Block(16, 16), fitting(Block(16, 16), 32, conv.k))
     if name == "experts":
@@ -215,7 +220,7 @@ def quantized_error(dtype: str, activation: str, m: int, n: int, k: int) -> floa
     from spcomp.codegen.cusparselt.quantized import QuantizedLinear, quantize_rows
     from spcomp.codegen.reference.int8 import linear_int8
     from spcomp.encodings.nm import Nm
-    from tests.test_cusparselt import Fake
+    from tests.cusparselt_fake import Fake
 
     weight = fitting(Nm(2, 4), n, k, dtype=dtype)
     call, _ = call_of(Nm(2, 4), weight, epilogue=Epilogue(True, activation))
@@ -231,11 +236,26 @@ def quantized_error(dtype: str, activation: str, m: int, n: int, k: int) -> floa
     return relative(kernel(x), linear_int8(x, values, scale, bias, activation))
 
 
+def float8_rounded(dtype: str, m: int, k: int) -> tuple[torch.Tensor, torch.Tensor, bool]:
+    """x [m, k] as float8 by the kernel and by torch, and whether scales and padding are as they should be."""
+    from spcomp.codegen.cusparselt.quantized import MOST, quantize_rows
+    from spcomp.codegen.triton.ending_layer import quantising
+
+    kind, x = torch.float8_e4m3fn, inputs(m, k, dtype=dtype) * 5
+    numbers, scales = torch.empty(m + 3, k + 26, dtype=kind), torch.empty(m + 3)
+    quantising(x, numbers, scales, MOST[kind], 1.0).run()
+    exact, exact_scales = quantize_rows(x, kind)
+    padding = numbers.float()
+    found = padding[:m, :k].clone()
+    padding[:m, :k] = 0.0
+    return found, exact.float(), torch.equal(scales[:m], exact_scales) and not padding.any()
+
+
 def ended_error(dtype: str, activation: str, library: int, n: int) -> float:
     """2:4 with its residual and activation done by Triton in place of the faked operator's result."""
     from spcomp.codegen.cusparselt.backend import CuSparseLt
     from spcomp.encodings.nm import Nm
-    from tests.test_cusparselt import Fake
+    from tests.cusparselt_fake import Fake
 
     weight = fitting(Nm(2, 4), n, 70, dtype=dtype)
     epilogue = Epilogue(True, activation, residual=True)
