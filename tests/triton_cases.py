@@ -236,8 +236,8 @@ def quantized_error(dtype: str, activation: str, m: int, n: int, k: int) -> floa
     return relative(kernel(x), linear_int8(x, values, scale, bias, activation))
 
 
-def float8_rounded(dtype: str, m: int, k: int) -> tuple[torch.Tensor, torch.Tensor, bool]:
-    """x [m, k] as float8 by the kernel and by torch, and whether scales and padding are as they should be."""
+def float8_rounded(dtype: str, m: int, k: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, bool]:
+    """x [m, k] scaled, as float8 by the kernel and by torch, and whether scales and padding are as they should be."""
     from spcomp.codegen.cusparselt.quantized import MOST, quantize_rows
     from spcomp.codegen.triton.ending_layer import quantising
 
@@ -248,7 +248,8 @@ def float8_rounded(dtype: str, m: int, k: int) -> tuple[torch.Tensor, torch.Tens
     padding = numbers.float()
     found = padding[:m, :k].clone()
     padding[:m, :k] = 0.0
-    return found, exact.float(), torch.equal(scales[:m], exact_scales) and not padding.any()
+    scaled = x.float() * (MOST[kind] / x.float().abs().amax(1))[:, None]
+    return scaled, found, exact.float(), torch.equal(scales[:m], exact_scales) and not padding.any()
 
 
 def ended_error(dtype: str, activation: str, library: int, n: int) -> float:
