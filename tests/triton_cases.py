@@ -236,8 +236,8 @@ def quantized_error(dtype: str, activation: str, m: int, n: int, k: int) -> floa
     return relative(kernel(x), linear_int8(x, values, scale, bias, activation))
 
 
-def float8_rounded(dtype: str, m: int, k: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, bool]:
-    """x [m, k] scaled, as float8 by the kernel and by torch, and whether scales and padding are as they should be."""
+def float8_rounded(dtype: str, m: int, k: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """x [m, k] scaled, and as float8 by the kernel and by torch; scales and padding are looked at here."""
     from spcomp.codegen.cusparselt.quantized import MOST, quantize_rows
     from spcomp.codegen.triton.ending_layer import quantising
 
@@ -245,11 +245,12 @@ def float8_rounded(dtype: str, m: int, k: int) -> tuple[torch.Tensor, torch.Tens
     numbers, scales = torch.empty(m + 3, k + 26, dtype=kind), torch.empty(m + 3)
     quantising(x, numbers, scales, MOST[kind], 1.0).run()
     exact, exact_scales = quantize_rows(x, kind)
-    padding = numbers.float()
-    found = padding[:m, :k].clone()
-    padding[:m, :k] = 0.0
+    padded = numbers.float()
+    assert torch.equal(scales[:m], exact_scales)
+    assert not padded[m:].any()
+    assert not padded[:, k:].any()
     scaled = x.float() * (MOST[kind] / x.float().abs().amax(1))[:, None]
-    return scaled, found, exact.float(), torch.equal(scales[:m], exact_scales) and not padding.any()
+    return scaled, padded[:m, :k], exact.float()
 
 
 def ended_error(dtype: str, activation: str, library: int, n: int) -> float:
