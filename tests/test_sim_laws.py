@@ -9,13 +9,11 @@ import pytest
 import torch
 
 import spcomp
+from benchmarks.sim_laws import made
 from spcomp.encodings.csr import Csr
-from spcomp.encodings.pack import pack
-from spcomp.plan import Epilogue, KernelCall, RowRange
 from spcomp.sim.functional import execute
 from spcomp.sim.machines import load_machine
-from spcomp.sim.workload import Step, Workload, layer_step
-from spcomp.sparsity.measure import measure
+from spcomp.sim.workload import Step, Workload
 
 N, K, M = 96, 256, 40
 LINE = 64
@@ -32,27 +30,7 @@ def weight() -> torch.Tensor:
 
 def layer(drawn: torch.Tensor, columns: int) -> Step:
     """Of one block of columns, however wide blocks may be: indices of a byte up to 256, of two beyond."""
-    encoding = Csr(columns)
-    packed = pack(drawn, encoding, measure(drawn))
-    nonzeros = int((drawn != 0).sum())
-    call = KernelCall(
-        "fc",
-        0,
-        RowRange(1, None),
-        N,
-        K,
-        "float32",
-        encoding,
-        nonzeros,
-        nonzeros,
-        packed.nbytes,
-        "w",
-        Epilogue(),
-        "",
-        "",
-        (("tiles", 2),),
-    )
-    return layer_step(call, M, "x", "y", dict(packed.arrays()))
+    return made(drawn, Csr(columns), M)
 
 
 @pytest.mark.parametrize("name", MACHINES)
