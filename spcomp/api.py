@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from spcomp.capture import Captured, Example, capture, check_device, check_model, from_exported
-from spcomp.compiled import CompiledModule, Parts
+from spcomp.compiled import CompiledModule
 from spcomp.errors import InputError
 from spcomp.make import make_parts
 from spcomp.options import Engine, Options, Policy, Target, Tune
+from spcomp.parts import Parts
 from spcomp.signature import Constant
 from spcomp.targets.device import Devices
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from spcomp.build import Built, rebuilt
-from spcomp.compiled import Parts, Program
 from spcomp.options import Options
+from spcomp.parts import Parts, Program
 from spcomp.plan import KernelPlan
 from spcomp.planning import make_planner
 

@@ -17,11 +17,11 @@ from spcomp.codegen.cuda_graph import CudaCapturing, Graphed
 from spcomp.codegen.dense_int8 import INT8_MEMBERS
 from spcomp.codegen.fake import refake
 from spcomp.codegen.gather import exact, row_gather
-from spcomp.compiled import Program
 from spcomp.encodings.dense import Dense
 from spcomp.errors import CaptureError, PolicyError
 from spcomp.kernel import Kernel
 from spcomp.options import Options
+from spcomp.parts import Program
 from spcomp.passes.base import PassContext, Site, run_passes
 from spcomp.passes.choose import DENSE, Choice, best_dense_seconds, dense_choice, is_dense
 from spcomp.passes.pipelines import LOWER

@@ -3,94 +3,28 @@
 from __future__ import annotations
 
 import copy
-import functools
 import logging
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
 import torch
-from torch import fx, nn
+from torch import nn
 from torch.nn.modules.module import _IncompatibleKeys as IncompatibleKeys
 from torch.utils import _pytree as pytree
 
 from spcomp import ops
 from spcomp.errors import InputError, StateError
-from spcomp.lone import lone_slot
+from spcomp.parts import Parts, Program
 from spcomp.plan import KernelPlan
-from spcomp.record import SlotRecord
-from spcomp.report.decision import LayerDecision
 from spcomp.report.explain import Explanation
 from spcomp.resident import resident_nbytes
 from spcomp.signature import Signature, bind
-from spcomp.source import Source
-from spcomp.state import State
-from spcomp.targets.device import Device, Devices
 from spcomp.warming import warm
 
 log = logging.getLogger("spcomp")
-
-
-@dataclass(eq=False)
-class Program:
-    """One captured graph, lowered, with the callable that runs it: ``run(*lifted tensors, *flat inputs)``."""
-
-    signature: Signature
-    gm: fx.GraphModule
-    lifted: tuple[str, ...]
-    run: Callable[..., Any]
-    engine: str
-    """``"inductor"``, ``"direct"`` (see :mod:`spcomp.direct`) or ``"eager"``."""
-    note: str = ""
-    """Why it is not Inductor, where it is not."""
-    hints: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def described(self) -> str:
-        """What runs it, and why not otherwise."""
-        failed = getattr(self.run, "failure", None)
-        graphed = "" if failed is None else f", {failed or 'in a CUDA graph'}"
-        return f"{self.engine}{f': {self.note}' if self.note else ''}{graphed}"
-
-    @functools.cached_property
-    def lone(self) -> int | None:
-        """See :func:`~spcomp.lone.lone_slot`."""
-        return None if self.lifted or self.signature.devices else lone_slot(self.gm.graph)
-
-
-@dataclass(eq=False)
-class Parts:
-    """Everything a compiled model is made of."""
-
-    programs: tuple[Program, ...]
-    table: tuple[ops.SlotKernels, ...]
-    slots: tuple[SlotRecord, ...]
-    tensors: dict[str, torch.Tensor]
-    """Weights and buffers that stayed in the graph, by their name in the original model."""
-    plan: KernelPlan
-    decisions: tuple[LayerDecision, ...]
-    options: dict[str, Any]
-    notes: tuple[str, ...] = ()
-    state: State = field(default_factory=State)
-    """Where the tensors of the original's state are."""
-    sources: tuple[Source, ...] = ()
-    """The programs before the passes changed what they read, to run those again on other weights."""
-    whole_nbytes: int = 0
-    """Bytes of what the original reads, where the passes changed that; else 0."""
-    where: dict[str, str] = field(default_factory=dict)
-    """The torch devices of those of ``tensors`` that are not on the CPU."""
-    devices: tuple[Device, ...] = ()
-    """What the layers were planned for, where any is no CPU."""
-    planned_for: Devices | None = None
-    """What the caller said that layers are planned for; None: the devices that their weights are on."""
-
-    @property
-    def on_device(self) -> bool:
-        """Whether anything of the model is not the CPU's: a layer, a constant or an input."""
-        return bool(self.devices or self.where or any(p.signature.devices for p in self.programs))
 
 
 Build = Callable[[tuple[Any, ...], Mapping[str, Any]], Parts]
@@ -118,6 +52,10 @@ class CompiledModule(nn.Module):
         parts = self._parts
         if parts is None:
             parts = self._capture(args, kwargs)
+        if parts.quick is not None and len(args) == 1 and not kwargs:
+            y = parts.quick(args[0])
+            if y is not None:
+                return y
         return _call(parts, args, kwargs)
 
     def _capture(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Parts:

@@ -14,8 +14,8 @@ import torch
 
 from spcomp.build import Built, compile_rest, last_built
 from spcomp.codegen.dense_conv import conv_members
-from spcomp.compiled import Program
 from spcomp.guard import speedup
+from spcomp.parts import Program
 from spcomp.passes.base import PassContext, Site, run_passes
 from spcomp.passes.channels_last import ChannelsLast
 from spcomp.passes.tune import Planner

@@ -18,8 +18,8 @@ from spcomp import guard as guarding
 from spcomp.assemble import assemble
 from spcomp.build import Built, compile_rest, dense_built, lower
 from spcomp.capture import Captured
-from spcomp.compiled import Parts, Program
 from spcomp.options import Options
+from spcomp.parts import Parts, Program
 from spcomp.passes.base import PassContext, Site
 from spcomp.placing import Placing, homes, placed
 from spcomp.planning import Planners

@@ -14,7 +14,7 @@ import torch
 from torch import fx
 
 from spcomp import ops
-from spcomp.compiled import Parts, Program
+from spcomp.parts import Parts, Program
 from spcomp.writes import written
 
 SMALL_SECONDS = 400e-6

@@ -18,9 +18,9 @@ from spcomp.check import relative_error
 from spcomp.codegen.reference.backend import activate, linear
 from spcomp.codegen.reference.conv import conv as reference_conv
 from spcomp.codegen.reference.conv import finish, patches
-from spcomp.compiled import Parts
 from spcomp.encodings.pack import TORCH_DTYPES
 from spcomp.errors import PlanError
+from spcomp.parts import Parts
 from spcomp.plan import KernelCall
 from spcomp.record import SlotRecord
 from spcomp.report.functional import Functional, FunctionalLayer

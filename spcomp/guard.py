@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from spcomp import ops
-from spcomp.compiled import Parts, Program
+from spcomp.parts import Parts, Program
 from spcomp.writes import written
 
 MARGIN = 0.97

@@ -13,7 +13,6 @@ from spcomp.aside import Aside
 from spcomp.assemble import assemble
 from spcomp.build import Built, build_all, compile_rest, dense_built, lower
 from spcomp.capture import Captured
-from spcomp.compiled import Parts, Program
 from spcomp.cost.cache import default_folder
 from spcomp.dense_program import best_dense_program
 from spcomp.device_program import Model, make_device_parts
@@ -22,6 +21,7 @@ from spcomp.errors import WeightError
 from spcomp.gathering import gather_where_found
 from spcomp.merging import worth_merging
 from spcomp.options import Options
+from spcomp.parts import Parts, Program
 from spcomp.passes.base import PassContext, Site, run_passes
 from spcomp.passes.flatten import Flatten
 from spcomp.passes.infer_activations import InferActivations

@@ -15,7 +15,7 @@ import torch
 from torch import fx, nn
 
 from spcomp.capture import Captured
-from spcomp.compiled import Program
+from spcomp.parts import Program
 from spcomp.passes.base import attribute
 from spcomp.passes.origins import identity
 

@@ -16,13 +16,14 @@ from spcomp.assemble import assemble
 from spcomp.build import Built, build_all, compile_rest, site_from, spliced
 from spcomp.capture import Captured
 from spcomp.codegen.cuda_graph import fresh
-from spcomp.compiled import CompiledModule, Parts, Program
+from spcomp.compiled import CompiledModule
 from spcomp.cost.cache import default_folder
 from spcomp.device_program import gpus_of
 from spcomp.encodings.matrix import matrix_of
 from spcomp.errors import InputError, StateError
 from spcomp.make import make_parts
 from spcomp.options import Options
+from spcomp.parts import Parts, Program
 from spcomp.passes.base import PassContext, Site
 from spcomp.passes.find_tables import weight_key
 from spcomp.placing import Placing, placed

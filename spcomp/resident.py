@@ -9,7 +9,7 @@ import torch
 from spcomp.passes.tune_device import held
 
 if TYPE_CHECKING:
-    from spcomp.compiled import Parts
+    from spcomp.parts import Parts
 
 
 def resident_nbytes(parts: Parts) -> int:

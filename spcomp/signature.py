@@ -112,7 +112,7 @@ class Signature:
         return flat[0] if self._gives_one_tensor else pytree.tree_unflatten(flat, self.out_tree)
 
     @cached_property
-    def _plain(self) -> tuple[object, ...] | None:
+    def plain(self) -> tuple[torch.Size, torch.dtype, bool, torch.layout] | None:
         """What :func:`_look` says of the input, where that is one tensor of static size: the usual one is compared
         at once, in 1 us."""
         leaf = self.leaves[0] if len(self.leaves) == 1 else None
@@ -128,7 +128,7 @@ class Signature:
 
     def mismatch(self, flat: Sequence[Any]) -> str | None:
         """Why these flat inputs are not the captured ones, or None. Binds dynamic sizes as it goes."""
-        if self._plain is not None and len(flat) == 1 and self._plain == _look(flat[0]):
+        if self.plain is not None and len(flat) == 1 and self.plain == _look(flat[0]):
             return None
         bound: dict[str, int] = {}
         pending: list[tuple[int, int, Dim, int]] = []

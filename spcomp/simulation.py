@@ -16,10 +16,11 @@ from torch.utils import _pytree as pytree
 
 from spcomp.api import compile as compile_model
 from spcomp.capture import Example
-from spcomp.compiled import CompiledModule, Parts
+from spcomp.compiled import CompiledModule
 from spcomp.errors import InputError
 from spcomp.functional import run_functional
 from spcomp.options import Policy
+from spcomp.parts import Parts
 from spcomp.plan import KernelPlan
 from spcomp.report.simulated import RunFacts, SimReport
 from spcomp.signature import bind, zeros

@@ -18,10 +18,10 @@ import torch
 from spcomp import ops
 from spcomp.build import Built, compile_rest, rebuilt
 from spcomp.check import relative_error
-from spcomp.compiled import Program
 from spcomp.conv_shape import ConvShape
 from spcomp.guard import speedup
 from spcomp.kernel import LaidKernel, TilesKernel
+from spcomp.parts import Program
 from spcomp.passes.base import PassContext, run_passes
 from spcomp.passes.choose import Choice, affordable
 from spcomp.passes.joint import Costs, LayoutCost, fastest

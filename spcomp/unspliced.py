@@ -15,8 +15,8 @@ import torch
 from torch import fx
 
 from spcomp import ops
-from spcomp.compiled import Program
 from spcomp.experts import EXPERTS, EXPERTS_DENSE, GROUPED, GROUPED_DENSE
+from spcomp.parts import Program
 from spcomp.record import SlotRecord
 
 aten = torch.ops.aten

@@ -15,10 +15,10 @@ from spcomp.check import finite, relative_error
 from spcomp.codegen.dense import best_dense
 from spcomp.codegen.dense_device import best_dense as best_device_dense
 from spcomp.codegen.reference.int8 import relative_bound
-from spcomp.compiled import Parts
 from spcomp.conv_layout import Padded, natural
 from spcomp.encodings.dense import Dense
 from spcomp.errors import InputError
+from spcomp.parts import Parts
 from spcomp.passes.base import input_size
 from spcomp.record import SlotRecord
 from spcomp.report.verification import LayerCheck, Verification

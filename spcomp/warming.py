@@ -15,7 +15,7 @@ from spcomp.signature import zeros
 from spcomp.writes import written
 
 if TYPE_CHECKING:
-    from spcomp.compiled import Parts
+    from spcomp.parts import Parts
 
 MOST_ROWS = 512
 """Rows that are run of a range without an end."""

@@ -17,10 +17,10 @@ from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from spcomp import ops
-from spcomp.compiled import Parts, Program
 from spcomp.encodings.pack import bit_views
 from spcomp.errors import InputError
 from spcomp.experts import EXPERTS, GROUPED
+from spcomp.parts import Parts, Program
 from spcomp.plan import KernelCall
 from spcomp.sim.workload import Kind, Operand, Step, Workload, layer_step
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from spcomp.compiled import Program
+    from spcomp.parts import Program
 
 
 def written(program: Program) -> set[str]:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import spcomp
+import spcomp.compiled as compiled_module
 from benchmarks import cost_cases, never_slower, random_layers
 from benchmarks.harness import Benchmark
 from benchmarks.model_cases import MODELS, model_cases
@@ -44,6 +45,36 @@ def test_one_layer_is_called_without_a_graph(
     for wrong in (x.double(), x[..., :-1], x.unsqueeze(0).unsqueeze(0)):
         with pytest.raises(InputError):
             compiled(wrong)
+
+
+def test_the_usual_call_of_one_layer_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = nn.Linear(24, 16).eval(), torch.randn(3, 24)
+    compiled = spcomp.compile(model, x, engine="eager", policy="off", cache_dir=tmp_path)
+    long_way = compiled_module._call
+    taken: list[int] = []
+    monkeypatch.setattr(compiled_module, "_call", lambda *given: taken.append(1) or long_way(*given))
+    with torch.no_grad():
+        assert torch.equal(compiled(x), long_way(compiled.parts, (x,), {}))
+        assert torch.equal(compiled(nn.Parameter(x)), model(x))
+        assert not taken
+        with torch.autocast("cpu"):
+            compiled(x)
+        assert len(taken) == 1
+        for wrong in (x.double(), x[:2], x.to_sparse(), [x]):
+            with pytest.raises(InputError):
+                compiled(wrong)
+        compiled(input=x)
+        assert len(taken) == 6
+        other = nn.Linear(24, 16).eval()
+        compiled.update_weights(other)
+        assert torch.equal(compiled(x), other(x))
+    assert len(taken) == 6
+    with pytest.raises(InputError, match="requires grad"):
+        compiled(x.clone().requires_grad_())
+    batch = ({0: torch.export.Dim.DYNAMIC},)
+    rows = spcomp.compile(model, x, engine="eager", dynamic_shapes=batch, cache_dir=tmp_path)
+    assert rows.parts.quick is None, "the looks are for one shape"
+    assert rows(torch.randn(7, 24)).shape == (7, 16)
 
 
 def test_a_dense_1x1_weight_has_the_strides_of_planes() -> None:

@@ -15,12 +15,12 @@ from spcomp.assemble import assemble
 from spcomp.build import Built, build_all, dense_built, site_from
 from spcomp.codegen import dense, dense_device
 from spcomp.codegen.table import BACKENDS
-from spcomp.compiled import Parts, Program
 from spcomp.encodings.dense import Dense
 from spcomp.errors import KernelError, PolicyError
 from spcomp.gathering import gathering
 from spcomp.kernel import Kernel
 from spcomp.options import Options
+from spcomp.parts import Parts, Program
 from spcomp.passes.choose import DENSE, is_dense
 from spcomp.passes.planned import Dense as BestDense
 from spcomp.passes.propose import points_of

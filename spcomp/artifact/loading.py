@@ -23,11 +23,12 @@ from spcomp.artifact.saving import FORMAT, VERSION, unplain
 from spcomp.assemble import assemble
 from spcomp.build import Built, compile_rest
 from spcomp.codegen import inductor
-from spcomp.compiled import CompiledModule, Program
+from spcomp.compiled import CompiledModule
 from spcomp.device_program import gpus_of
 from spcomp.direct import directly
 from spcomp.errors import ArtifactError, KernelError, SpcompError
 from spcomp.options import Engine, Options
+from spcomp.parts import Program
 from spcomp.passes.lay_out import make_ready
 from spcomp.placing import Placing, placed
 from spcomp.plan import KernelCall, KernelPlan

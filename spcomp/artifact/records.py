@@ -19,9 +19,9 @@ from spcomp.artifact.pool import Views
 from spcomp.artifact.saving import unplain
 from spcomp.artifact.trees import load_tree
 from spcomp.codegen.fake import refake
-from spcomp.compiled import Program
 from spcomp.conv_shape import ConvShape
 from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor
+from spcomp.parts import Program
 from spcomp.passes.base import Norm
 from spcomp.plan import Epilogue, KernelCall, RowRange, TensorSpec
 from spcomp.record import SlotRecord

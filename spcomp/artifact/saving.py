@@ -15,7 +15,7 @@ from spcomp.artifact.graph import graph_to_json
 from spcomp.artifact.pool import Pool
 from spcomp.artifact.restored import write_state
 from spcomp.artifact.trees import dump_tree
-from spcomp.compiled import Parts, Program
+from spcomp.parts import Parts, Program
 from spcomp.record import SlotRecord
 from spcomp.targets.device import Device
 from spcomp.targets.host import host_cpu

@@ -20,6 +20,7 @@ class PlainLinear:
 
     def __init__(self, call: KernelCall, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         self.call, self.weight, self.bias = call, weight, bias
+        self._plain = call.epilogue.activation == "none"
 
     @property
     def extra_nbytes(self) -> int:
@@ -27,6 +28,8 @@ class PlainLinear:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         y = F.linear(x, self.weight, self.bias)
+        if self._plain:
+            return y
         kind = self.call.epilogue.activation
         return y.relu_() if kind == "relu" else activate(y, kind)
 
