@@ -3,8 +3,8 @@
 measured: {M: {kernel: seconds}}  ->  ranges: rows 1: nm {tokens 1}; rows 2-15: nm {tokens 8}; rows 16+: nm {tiles 8}
 
 A set of encodings (one, or two) is kept if its bytes, generated code included, fit the budget and its best kernel is
-nowhere slower than the best dense program; among those the fastest on (geometric) average wins. Otherwise the best
-dense program itself serves.
+nowhere slower than the best dense program and worth it on (geometric) average; among those the fastest on average wins.
+Otherwise the best dense program itself serves.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from spcomp.plan import RowRange
 
 NEVER_SLOWER = 1.0
 """Compiled over best dense may not fall below this at any measured row count: the promise is 0.97, clocks are noisy."""
+WORTH = 1.05
+"""On average compiled must gain this much: what other work takes of the core's shared parts turns smaller gains into
+losses (264 x 160, 28 rows: 0.94 of dense's time on a quiet core, 1.08 beside a busy one)."""
 DOUBTFUL = 0.75
 """A refusal for being slower is looked at again where sparse reached at least this share of dense."""
 CONVINCING = 1.2
@@ -97,6 +100,9 @@ def choose(
             refusals.append(f"{label} has no kernel for some row count")
         elif worst < NEVER_SLOWER and not force:
             refusals.append(f"{label} would be {worst:.2f}x of dense at some row count")
+        elif total < math.log(WORTH) * len(measured) and not force:
+            gain = math.exp(total / len(measured))
+            refusals.append(f"{label} gains {gain:.2f}x, less than other work on the machine can take")
         elif own and budget <= 1 and (gain := _gain(measured, allowed, own.name)) < CODE:
             refusals.append(f"{label} gains {gain:.2f}x, too little for its bytes")
         else:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
-from spcomp.passes.choose import CODE, NEVER_SLOWER, Choice, choose, dense_choice, doubtful, open_gaps
+from spcomp.passes.choose import CODE, NEVER_SLOWER, WORTH, Choice, choose, dense_choice, doubtful, open_gaps
 from spcomp.passes.propose import Candidate, points_of
 from spcomp.plan import RowRange
 
@@ -71,7 +71,16 @@ def test_never_slower_at_any_point() -> None:
     assert not choice.sparse
     assert choice.ranges == ((RowRange(0, None), "dense.onednn"),)
     assert choice.reason == "csr(block_columns=128) would be 0.99x of dense at some row count"
-    assert pick({64: times(1, csr=1 / NEVER_SLOWER - 0.01)}, CSR).sparse
+    assert pick({1: times(1, csr=0.1), 64: times(1, csr=1 / NEVER_SLOWER - 0.01)}, CSR).sparse
+
+
+def test_worth_it_on_average() -> None:
+    """A gain that other work on the machine can turn into a loss is none, if it is all that there is."""
+    choice = pick({64: times(1, csr=1 / WORTH + 0.01)}, CSR)
+    assert not choice.sparse
+    assert choice.reason.startswith("csr(block_columns=128) gains 1.04x, less than")
+    assert pick({64: times(1, csr=1 / WORTH - 0.01)}, CSR).sparse
+    assert pick({64: times(1, csr=1 / WORTH + 0.01)}, CSR, force=True).sparse
 
 
 def test_force_drops_never_slower_but_not_the_budget() -> None:
