@@ -61,9 +61,11 @@ def cells(
     """Every pattern at every row count of one chain."""
     flush = cold_flusher()
     for pattern in patterns:
-        chain.prune(pattern)
-        for m in rows:
-            key = f"m{m}_{label}_{pattern}" if label else f"m{m}_{pattern}"
+        keys = {m: f"m{m}_{label}_{pattern}" if label else f"m{m}_{pattern}" for m in rows}
+        keys = {m: key for m, key in keys.items() if f"{key}_cold" not in bench.figures}
+        if keys:
+            chain.prune(pattern)
+        for m, key in keys.items():
             layers = chain.at(m)
             hot = race(layers[:1], None, seconds=0.3 if quick else 0.5, packed=m >= 128)
             hot.report(bench, f"{key}_hot")
@@ -72,7 +74,7 @@ def cells(
             cold.report(bench, f"{key}_cold", nbytes)
             if not quick and pattern in PEER_PATTERNS:
                 race_peers(bench, f"{key}_hot", layers[0], hot)
-        bench.save(save)
+            bench.save(save)
 
 
 def main() -> None:
@@ -82,6 +84,8 @@ def main() -> None:
         only={"default": "768,4096,bert,grid", "help": "parts, separated by commas"},
     )
     bench = Benchmark("cpu_linear", TARGETS, options.threads)
+    if not options.quick:
+        bench.resume(options.json)
     parts = set(options.only.split(","))
     chains = {label: (label, shapes, (1, 8)) for label, shapes in FEW_ROWS.items()}
     chains["bert"] = ("", BERT_CHAIN, (16, 64, 128))
@@ -92,7 +96,7 @@ def main() -> None:
             patterns, rows = QUICK[part] if options.quick else (PATTERNS, rows)
             cells(bench, Chain(shapes), label, rows, patterns, quick=options.quick, save=options.json)
         if "grid" in parts and (options.grid or not options.quick):
-            grid(bench)
+            grid(bench, save=options.json)
     bench.finish(options.json)
 
 

@@ -175,7 +175,11 @@ def run_models(bench: Benchmark, options: argparse.Namespace, names: set[str]) -
     """Every case of the models in ``names``."""
     wanted = QUICK_CASES if options.quick else tuple(CASES)
     for name in ("bert", "resnet", "gpt2"):
-        cases = {key: c for key, c in CASES.items() if c.model == name and key in wanted and name in names}
+        cases = {
+            key: c
+            for key, c in CASES.items()
+            if c.model == name and key in wanted and name in names and key not in bench.figures
+        }
         if not cases:
             continue
         model, inputs = made(name, quick=options.quick)
@@ -201,16 +205,23 @@ def main() -> None:
     names = set(options.only.split(","))
     two = options.threads == 2
     bench = Benchmark("cpu_models", THREADS_TARGETS if two else TARGETS, options.threads)
+    if not options.quick:
+        bench.resume(options.json)
     bench.notes["memory_budget"] = str(options.memory_budget)
     with torch.no_grad():
         if two:
             for key in THREADS_CASES:
+                if f"threads2_{key}" in bench.figures:
+                    continue
                 if CASES[key].model in names and (key in QUICK_CASES or not options.quick):
                     race_threads(bench, key, CASES[key], rounds=9, quick=options.quick)
+                    bench.save(options.json)
         else:
             run_models(bench, options, names)
             if "mlp" in names:
-                race_mlp(bench, options.deepsparse, quick=options.quick, budget=options.memory_budget)
+                race_mlp(
+                    bench, options.deepsparse, quick=options.quick, budget=options.memory_budget, save=options.json
+                )
     bench.finish(options.json)
 
 

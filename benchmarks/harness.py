@@ -87,10 +87,26 @@ class Benchmark:
             self.notes[key] = note
         print(f"{key:<44} {value:>12.4g}{verdict}   {note}", flush=True)
 
-    def result(self) -> dict[str, Any]:
+    def resume(self, path: Path | None) -> None:
+        """Take over what a run of the same benchmark that was cut off left in ``path``, on this device, with these
+        versions and as many threads; of a run that came to its end nothing: that is made anew."""
+        try:
+            found = json.loads(path.read_text()) if path is not None else {}
+        except (OSError, ValueError):
+            return
+        own = {"benchmark": self.name, "threads": self.threads, "device": device(), "versions": versions()}
+        if found.get("finished", True) or any(found.get(key) != value for key, value in own.items()):
+            return
+        self.figures |= found["figures"]
+        self.notes |= found["notes"]
+        self.details |= found["details"]
+        self.started -= found["seconds"]
+
+    def result(self, *, finished: bool = False) -> dict[str, Any]:
         """Everything so far, as it is saved."""
         return {
             "benchmark": self.name,
+            "finished": finished,
             "device": device(),
             "versions": versions(),
             "threads": self.threads,
@@ -110,16 +126,16 @@ class Benchmark:
             "details": self.details,
         }
 
-    def save(self, path: Path | None) -> None:
+    def save(self, path: Path | None, *, finished: bool = False) -> None:
         """Write what there is so far, so that a long run that is cut off has not been for nothing."""
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(self.result(), indent=1) + "\n")
+            path.write_text(json.dumps(self.result(finished=finished), indent=1) + "\n")
 
     def finish(self, save: Path | None = None) -> dict[str, Any]:
         """Print the JSON line (and write it to ``save``)."""
-        self.save(save)
-        result = self.result()
+        self.save(save, finished=True)
+        result = self.result(finished=True)
         print(json.dumps(result))
         return result
 

@@ -78,6 +78,7 @@ def race_mlp(
     quick: bool = False,
     cells: Sequence[tuple[int, int]] | None = None,
     budget: float = 1.0,
+    save: Path | None = None,
 ) -> None:
     """Report every cell: milliseconds, and the peers' times over ours.
 
@@ -91,10 +92,11 @@ def race_mlp(
         bench.notes["onnxruntime"] = str(onnx_model.unavailable())
         print(f"    ONNX Runtime: {onnx_model.unavailable()}")
     everything = QUICK if quick else [(m, z) for z in ZEROS for m in ROWS]
-    chosen = everything if cells is None else cells
+    chosen = [(m, z) for m, z in (everything if cells is None else cells) if f"mlp_m{m}_u{z}_ms" not in bench.figures]
     off = {m: spcomp.compile(mlp(0), torch.randn(m, WIDTHS[0]), policy="off") for m in dict(chosen)}
     for m, zeros in chosen:
         one_cell(bench, python, off[m], m, zeros, budget)
+        bench.save(save)
 
 
 def one_cell(bench: Benchmark, python: str | None, off: nn.Module, m: int, zeros: int, budget: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import zlib
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -58,8 +59,9 @@ class Chain:
     def prune(self, pattern: str) -> None:
         """Make the sites of one pattern; dense rivals keep the dense weights: zeros do not change their time."""
         self.layers = []
+        generator = torch.Generator().manual_seed(zlib.crc32(pattern.encode()))  # whatever was pruned before
         for weight in self.weights:
-            keep = mask((weight.shape[0], weight.shape[1]), pattern, self.generator)
+            keep = mask((weight.shape[0], weight.shape[1]), pattern, generator)
             self.layers.append(Layer(site_of(torch.where(keep, weight, 0.0), 1), (), {}))
 
     def at(self, m: int) -> list[Layer]:

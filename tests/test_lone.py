@@ -115,13 +115,17 @@ def test_a_race_goes_on_where_it_ended(tmp_path: Path, monkeypatch: pytest.Monke
     with torch.no_grad():
         never_slower.race_layers(bench, 1, save)
         again = Benchmark("never_slower", never_slower.TARGETS)
-        never_slower.resume(again, save)
+        again.resume(save)
         assert again.figures == bench.figures
         monkeypatch.setattr(never_slower, "race", None)
         never_slower.race_layers(again, 1, save)
     never_slower.summarize(again, "layers", [case.key])
     assert again.figures["layers_cells"] == 1
-    never_slower.resume(again, tmp_path / "nothing.json")
+    again.resume(tmp_path / "nothing.json")
+    again.finish(save)
+    anew = Benchmark("never_slower", never_slower.TARGETS)
+    anew.resume(save)
+    assert not anew.figures, "a run that came to its end is made anew"
 
 
 def test_cost_cases_cover_every_family() -> None:
