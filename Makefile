@@ -6,6 +6,8 @@ VENV ?= .venv
 DEMO_VENV ?= .venv-demo
 # Tests pin torch to one thread each, so this many run side by side.
 JOBS ?= 2
+# A file's tests run in one process: what they share is made, and compiled, once.
+BY_FILE := --dist loadfile --no-loadscope-reorder
 PYTEST_ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -27,7 +29,7 @@ demo: $(DEMO_STAMP) ## Train, prune, compile and race two small networks; write 
 	$(DEMO_VENV)/bin/spcomp demo --out demo-report.html
 
 test: $(DEV_STAMP) ## Run the tests (PYTEST_ARGS='-k nm' for some of them)
-	$(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) $(BY_FILE) $(PYTEST_ARGS)
 
 check: lint types layers ## Lint, type-check, and check who imports whom
 
@@ -42,7 +44,7 @@ layers: $(DEV_STAMP) ## import-linter, rules in .importlinter
 	$(BIN)/lint-imports
 
 regen: $(DEV_STAMP) ## Rewrite the golden texts in tests/golden; read the diff before you commit it
-	$(BIN)/python -m pytest -n $(JOBS) --regen $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) $(BY_FILE) --regen $(PYTEST_ARGS)
 
 bench: $(DEV_STAMP) ## Run every benchmark, one after another, on a quiet machine; results under benchmarks/results
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,19 @@ def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[ProcessPoolExecutor]:
+    """One process in which Triton is imported with its interpreter on, for all files that plan for fake GPUs."""
+    from spcomp.codegen.triton import device
+    from tests import device_cases
+
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), device_cases.start) as found:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(device.INTERPRET, "1")
+            found.submit(os.getpid).result()
+        yield found
 
 
 @pytest.fixture

@@ -46,10 +46,12 @@ def fake(timer: Table, name: str = "interpreter") -> Device:
 
 
 def start() -> None:
-    """In the new process: one thread, and schedules for a GPU so small that K is not split among many programs."""
+    """In the new process: one thread, products of bfloat16 as they should be, and schedules for a GPU so small that K
+    is not split among many programs."""
     from spcomp.codegen.triton import device
+    from tests import triton_cases  # imports Triton
 
-    torch.set_num_threads(1)
+    triton_cases.start()
     device.PROGRAMS = 1
 
 

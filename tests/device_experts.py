@@ -16,19 +16,10 @@ import spcomp
 from spcomp.compiled import CompiledModule
 from spcomp.errors import ArtifactError, SpcompError
 from spcomp.repack import without_sparsity
-from tests import device_cases
 from tests.device_cases import Table, fake
 from tests.device_updates import differs, encodings, ops_of
 
 E, N, K = 4, 32, 48
-
-
-def start() -> None:
-    """In the new process: few programs, and products of bfloat16 as they should be."""
-    from tests import triton_cases  # imports Triton
-
-    device_cases.start()
-    triton_cases.start()
 
 
 def table() -> Table:
@@ -175,7 +166,7 @@ def hostile_ends() -> float:
 
 
 def mixtral(folder: Path) -> dict[str, Any]:
-    """A small network of transformers, its experts in blocks of 16."""
+    """A small network of transformers, its experts in blocks of 32."""
     from benchmarks.zoo_models import ZOO
 
     entry = ZOO["mixtral"]
@@ -184,8 +175,8 @@ def mixtral(folder: Path) -> dict[str, Any]:
         for name, parameter in model.named_parameters():
             if ".experts." in name and parameter.dim() == 3:
                 e, n, k = parameter.shape
-                live = torch.rand(e, -(-n // 16), -(-k // 16)) < 0.3
-                parameter.mul_(live.repeat_interleave(16, 1)[:, :n].repeat_interleave(16, 2)[:, :, :k])
+                live = torch.rand(e, -(-n // 32), -(-k // 32)) < 0.3
+                parameter.mul_(live.repeat_interleave(32, 1)[:, :n].repeat_interleave(32, 2)[:, :, :k])
     asked = entry.inputs(2)
     ours = compiled(folder, model, asked, include=["*experts*"])
     with torch.no_grad():

@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import multiprocessing
-import os
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from spcomp.codegen.triton import device as triton_device
 from tests import device_cases
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs triton")
 FP16 = 4e-3
 """Of the whole model in float16 against float64."""
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[ProcessPoolExecutor]:
-    """One process in which Triton is imported with its interpreter on."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), device_cases.start) as found:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(triton_device.INTERPRET, "1")
-            found.submit(os.getpid).result()
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import multiprocessing
-import os
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -14,7 +11,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spcomp.codegen.triton import device as triton_device
 from spcomp.errors import PlanError
 from spcomp.experts import GROUPED, GROUPED_DENSE, grouped_dense, shares, starts_of
 from spcomp.plan import KernelCall
@@ -24,16 +20,6 @@ from tests import device_experts  # needs transformers
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs triton")
 E, N, K = device_experts.E, device_experts.N, device_experts.K
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[ProcessPoolExecutor]:
-    """One process in which Triton is imported with its interpreter on."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), device_experts.start) as found:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(triton_device.INTERPRET, "1")
-            found.submit(os.getpid).result()
-        yield found
 
 
 @pytest.mark.parametrize(("turned", "kind", "limit"), [(True, "fallback", 1e-5), (False, "aten", 2e-2)])

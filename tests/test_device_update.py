@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import multiprocessing
-import os
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,24 +14,13 @@ from torch import Tensor, nn
 
 import spcomp
 from spcomp.codegen.cuda_graph import Graphed, fresh
-from spcomp.codegen.triton import device as triton_device
 from spcomp.unspliced import called, unspliced
-from tests import device_cases, device_updates
+from tests import device_updates
 from tests.test_device_places import Recording
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs triton")
 FP16 = 4e-3
 FOUND = {"a": "block", "b": "csr", "c": "nm", "d": "dense"}
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[ProcessPoolExecutor]:
-    """One process in which Triton is imported with its interpreter on."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), device_cases.start) as found:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(triton_device.INTERPRET, "1")
-            found.submit(os.getpid).result()
-        yield found
 
 
 @pytest.fixture(scope="module")

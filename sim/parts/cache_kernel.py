@@ -148,7 +148,7 @@ def store(levels, entries, tree, regs, counts, pending, out, core, top, line, de
     return had
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def settle(levels, entries, tree, regs, counts, pending, out, core):
     """Write the waiting victims, which may push out others."""
     k = 0

@@ -53,7 +53,7 @@ from spcomp.sim.parts.cache_layout import (
 )  # fmt: skip
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def find(levels, entries, core, lv, line):
     """(where the set begins, the way that has the line or -1)."""
     ways = levels[lv, L_WAYS]
@@ -66,7 +66,7 @@ def find(levels, entries, core, lv, line):
     return at, found
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def point_away(levels, tree, core, lv, line, way):
     """Tree PLRU: every bit on the way to ``way`` points to the other half."""
     t = u(levels[lv, L_TREE] + core * levels[lv, L_TREE_COPY] + (line & (levels[lv, L_SETS] - 1)))
@@ -84,7 +84,7 @@ def point_away(levels, tree, core, lv, line, way):
     tree[t] = bits
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def touch(levels, entries, tree, core, lv, line, at, way, flags):
     """Use a way: latest in its order, with ``flags`` added; the mark of a prefetch goes. Returns the entry as it
     was.
@@ -103,7 +103,7 @@ def touch(levels, entries, tree, core, lv, line, at, way, flags):
     return was
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def victim_way(levels, entries, tree, regs, core, lv, line, at):
     """The way that gives room: an empty one, or the one that the policy picks."""
     ways = levels[lv, L_WAYS]
@@ -132,7 +132,7 @@ def victim_way(levels, entries, tree, regs, core, lv, line, at):
     return ((x >> 1) & ((1 << 62) - 1)) % ways
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def remove(levels, entries, core, lv, at, way):
     """Empty a way; with LRU the later ones move up."""
     if levels[lv, L_POLICY] == LRU:
@@ -157,7 +157,7 @@ def invalidate_above(levels, entries, counts, lv, line):
     return dirty
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def put(levels, entries, tree, regs, counts, pending, core, lv, line, flags):
     """Put a line into a level, which may push another out."""
     at = levels[lv, L_BASE] + core * levels[lv, L_COPY] + (line & (levels[lv, L_SETS] - 1)) * levels[lv, L_WAYS]
@@ -182,7 +182,7 @@ def put(levels, entries, tree, regs, counts, pending, core, lv, line, flags):
     entries[u(first)] = (line << 2) | flags
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def to_memory(regs, out, line, is_write):
     n = regs[R_OUT]
     out[O_LINE, n] = line
@@ -192,7 +192,7 @@ def to_memory(regs, out, line, is_write):
     regs[R_OUT] = n + 1
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def access_whole(levels, entries, tree, regs, counts, pending, out, core, first, last):
     """Read lines ``first`` to ``last`` as one access, which misses if one of them does and goes down whole."""
     depth = levels.shape[0]
@@ -218,7 +218,7 @@ def access_whole(levels, entries, tree, regs, counts, pending, out, core, first,
     return had
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def keep_time(levels, regs, mshrs, memory_cycles, core, line, had):
     """When an access starts and ends: in order, one a cycle; a miss waits for room in the miss registers it passes.
 

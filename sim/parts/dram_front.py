@@ -35,7 +35,7 @@ from spcomp.sim.parts.dram_layout import (
 from spcomp.sim.parts.dram_queue import field, push_request
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def ask_for_refresh(par, regs, refresh, c, now):
     """Queue the refreshes that are due: of every rank, or of one bank in each rank, in turn."""
     if par[P_REFRESH] == NO_REFRESH or now < regs[c, R_NEXT_REFRESH]:
@@ -51,7 +51,7 @@ def ask_for_refresh(par, regs, refresh, c, now):
         regs[c, R_REFRESH_BANK] = (bank + 1) % par[P_RANK_BANKS]
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def accept(par, regs, bank, queue, room, out, c, request, tx, first, row, is_write, now):
     """Take in one request: into a queue, or answer it from the write queue. False where the queue is full."""
     writes = regs[c, R_QUEUED_WRITES]

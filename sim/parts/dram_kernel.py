@@ -101,7 +101,7 @@ from spcomp.sim.parts.dram_steps import (
 from spcomp.sim.parts.stamp import source_stamp
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def take_turn(par, regs, c):
     """Whose turn it is: 1 for writes, 0 for reads."""
     if regs[c, R_WRITING] == 0:
@@ -112,7 +112,7 @@ def take_turn(par, regs, c):
     return regs[c, R_WRITING]
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def finish_activation(par, regs, bank, queue, room, active, log, out, c, now):
     """The second half of a split activation: the row is open."""
     first = regs[c, R_SPLIT_BANK]
@@ -124,7 +124,7 @@ def finish_activation(par, regs, bank, queue, room, active, log, out, c, now):
     write_log(par, regs, log, c, ACT2, first, regs[c, R_SPLIT_ROW], now)
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def serve(
     par, effects, effect_at, history, ready, regs, bank, queue, room, active, log, out, c, source, slot, cmd, now
 ):
@@ -167,7 +167,7 @@ def serve(
         aim_bank(par, regs, bank, queue, room, c, b)
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def choose(par, regs, ready, bank, queue, room, active, refresh, c, bus, now):
     """What a bus carries next if nothing else happens: (cycle, source, slot, command)."""
     columns = bus == 0
@@ -198,7 +198,7 @@ def choose(par, regs, ready, bank, queue, room, active, refresh, c, bus, now):
     return time, source, slot, cmd
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def tick(par, effects, effect_at, history, ready, regs, bank, queue, room, active, refresh, log, out, c, now):
     """One cycle of one channel. Returns the next cycle in which something can happen if nothing arrives."""
     ask_for_refresh(par, regs, refresh, c, now)

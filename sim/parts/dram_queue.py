@@ -50,18 +50,18 @@ STEP = 4
 """Places that move at once."""
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def field(room, w, name):
     """Where a field of the requests of queue ``w`` begins."""
     return (w * QUEUE_FIELDS + name) * room
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def queued_bank(room, queue, c, w, slot):
     return queue[c, u(field(room, w, Q_PLACE) + slot)] & BANK_MASK
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def row_cell(par, bank, c, b):
     """The cell that requests for another row than the open one of bank ``b`` wait for."""
     row = bank[c, u(b * BANK_FIELDS + B_ROW)]
@@ -72,7 +72,7 @@ def row_cell(par, bank, c, b):
     return PRE * par[P_BANKS] + b
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def aim_bank(par, regs, bank, queue, room, c, b):
     """The row of bank ``b`` changed, or who waits for it: what its requests wait for."""
     banks = par[P_BANKS]
@@ -99,7 +99,7 @@ def aim_bank(par, regs, bank, queue, room, c, b):
                 queue[c, cells + k] = (column if place == here else other) if mine else to
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def push_request(par, regs, bank, queue, room, c, w, request, tx, b, row):
     banks = par[P_BANKS]
     never = TIMED * banks
@@ -117,7 +117,7 @@ def push_request(par, regs, bank, queue, room, c, w, request, tx, b, row):
     regs[c, u(R_QUEUED + w)] = n + 1
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def drop_request(par, regs, queue, room, c, w, slot):
     """Those behind it move up, and empty places with them."""
     n = regs[c, u(R_QUEUED + w)] - 1
@@ -140,7 +140,7 @@ def drop_request(par, regs, queue, room, c, w, slot):
             queue[c, to + k] = queue[c, start + k]
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def pick_queued(par, regs, ready, queue, room, c, w, bus, now, edge):
     """The request of a queue that gets a command first, if nothing else happens: (cycle, slot, command).
 

@@ -76,7 +76,7 @@ from spcomp.sim.parts.dram_layout import (
 from spcomp.sim.parts.dram_queue import field
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def constrain(par, effects, effect_at, history, ready, c, cmd, bank, now):
     """Apply every constraint that ``cmd`` at ``bank`` (the first of its banks) puts on later commands."""
     at = cmd * par[P_BANKS] + bank
@@ -97,7 +97,7 @@ def constrain(par, effects, effect_at, history, ready, c, cmd, bank, now):
             ready[c, cell] = max(ready[c, cell], until)
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def write_log(par, regs, log, c, cmd, bank, row, now):
     if par[P_LOG] > 0:
         at = regs[0, C_COMMANDS]
@@ -110,7 +110,7 @@ def write_log(par, regs, log, c, cmd, bank, row, now):
         regs[0, C_COMMANDS] = at + 1
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def close_rows(regs, bank, c, first, width):
     for b in range(first, first + width):
         if bank[c, u(b * BANK_FIELDS + B_ROW)] != CLOSED:
@@ -118,7 +118,7 @@ def close_rows(regs, bank, c, first, width):
             bank[c, u(b * BANK_FIELDS + B_ROW)] = CLOSED
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def issue(par, effects, effect_at, history, ready, regs, bank, log, c, cmd, first, row, now):
     """Issue one command of the table: its constraints, the state of its banks, its counters."""
     width = par[P_RANK_BANKS] if cmd in (PREA, REFA) else 1
@@ -141,7 +141,7 @@ def issue(par, effects, effect_at, history, ready, regs, bank, log, c, cmd, firs
         regs[c, R_PAIR_BANK] = first if width == 1 else -1
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def paired(par, regs, c, cmd, first, now):
     """Whether the falling edge ``now`` may not take this precharge, for what the rising edge before it carried."""
     return (
@@ -151,7 +151,7 @@ def paired(par, regs, c, cmd, first, now):
     )
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def retire(par, regs, out, c, request, is_write, accepted, now):
     """A column command was issued: the request is done when its burst is."""
     done = now + (par[P_WRITE_DONE] if is_write else par[P_READ_DONE])
@@ -164,7 +164,7 @@ def retire(par, regs, out, c, request, is_write, accepted, now):
     regs[c, R_SYNCED] = max(regs[c, R_SYNCED], now + (par[P_SYNC_WRITE] if is_write else par[P_SYNC_READ]))
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def count_outcome(regs, bank, c, first, wanted):
     """A request's first command decides: hit if its row is open, conflict if another is, else a miss."""
     row = bank[c, u(first * BANK_FIELDS + B_ROW)]
@@ -176,7 +176,7 @@ def count_outcome(regs, bank, c, first, wanted):
         regs[c, C_CONFLICTS] += 1
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def push_active(regs, bank, active, c, request, first, is_write, accepted):
     n = regs[c, R_ACTIVE]
     active[c, u(n * ACTIVE_FIELDS + A_ID)] = request
@@ -187,7 +187,7 @@ def push_active(regs, bank, active, c, request, first, is_write, accepted):
     bank[c, u(first * BANK_FIELDS + B_OWNERS)] += 1
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def drop_active(regs, bank, active, c, slot):
     first = active[c, u(slot * ACTIVE_FIELDS + A_BANK)]
     bank[c, u(first * BANK_FIELDS + B_OWNERS)] -= 1
@@ -197,7 +197,7 @@ def drop_active(regs, bank, active, c, slot):
         active[c, k] = active[c, k + u(ACTIVE_FIELDS)]
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def pick_active(par, regs, ready, active, c, edge):
     """The request that is served first of those whose row was opened for them, and when: (cycle, slot).
 
@@ -213,7 +213,7 @@ def pick_active(par, regs, ready, active, c, edge):
     return first, chosen
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def pick_refresh(par, regs, ready, bank, refresh, c, now, edge, per_bank):
     """What the oldest waiting refresh needs, and when: (cycle, command, its first bank)."""
     first = refresh[c, regs[c, R_HEAD]]
@@ -236,13 +236,13 @@ def pick_refresh(par, regs, ready, bank, refresh, c, now, edge, per_bank):
     return until, cmd, first
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def pop_refresh(regs, c):
     regs[c, R_HEAD] = (regs[c, R_HEAD] + 1) % WAITING_REFRESHES
     regs[c, R_WAITING] -= 1
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def pick_idle_row(par, regs, ready, bank, queue, room, c, after, edge):
     """The bank that policy closes next, unused for ``after`` cycles and wanted by nobody: (cycle, bank)."""
     chosen, first = -1, FAR
@@ -264,7 +264,7 @@ def pick_idle_row(par, regs, ready, bank, queue, room, c, after, edge):
     return first, chosen
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def sync_clock(par, regs, log, c, bank, now):
     regs[c, C_SYNCS] += 1
     write_log(par, regs, log, c, CAS, bank, -1, now)
