@@ -14,7 +14,8 @@ from spcomp import ops
 from spcomp.conv_layout import NATURAL, PLANES, TILES, Padded, takes
 from spcomp.conv_shape import ConvShape
 from spcomp.passes.base import PassContext
-from spcomp.passes.lay_out import LayOut, _layouts
+from spcomp.passes.conv_layouts import layouts
+from spcomp.passes.lay_out import LayOut
 
 SIDE = 8
 KERNELS = {"1x1": ((1, 1), (1, 1), (0, 0)), "3x3": ((3, 3), (1, 1), (1, 1)), "5x5": ((5, 5), (1, 1), (2, 2))}
@@ -68,7 +69,7 @@ def copies(made: dict[fx.Node, str], convs: dict[fx.Node, ConvShape]) -> float:
 def test_layouts_are_the_least_of_all_assignments(network: tuple[fx.GraphModule, dict[int, ConvShape]]) -> None:
     gm, shapes = network
     convs = {n: shapes[n.args[2]] for n in gm.graph.nodes if n.target is ops.CONV}
-    found = copies({n: layout for n, (layout, _) in _layouts(convs).items()}, convs)
+    found = copies({n: layout for n, (layout, _) in layouts(convs).items()}, convs)
     every = itertools.product((NATURAL, TILES, PLANES), repeat=len(convs))
     assert found == min(copies(dict(zip(convs, some, strict=True)), convs) for some in every)
 
