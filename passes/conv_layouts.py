@@ -91,7 +91,8 @@ def timed(convs: Convs, seconds: Mapping[int, LaidSeconds], laid: Mapping[fx.Nod
     values = _conversions(convs, seconds_per_element(convs, seconds))
     nodes: dict[Hashable, LayoutCost] = {}
     for node in convs:
-        nodes[node] = LayoutCost(*(_cost(node, layout, convs, seconds) for layout in (NATURAL, laid[node][0])))
+        costs = [_cost(node, layout, convs, seconds) for layout in (NATURAL, laid[node][0])]
+        nodes[node] = LayoutCost(*(cost - min(costs) for cost in costs))  # a cut's costs are none below 0
         if lag := seconds[_slot(node)].lag:
             values["kernel", node] = Handed((*node.all_input_nodes[:1], node), lag, 0.0)
     return nodes, values
