@@ -58,6 +58,14 @@ def layable(program: fx.GraphModule, built: Sequence[Built], planner: Planner, *
     return made
 
 
+def time_ahead(built: Sequence[Built], planner: Planner) -> None:
+    """Time what :func:`layable` would ask for."""
+    found = {i: "" if _served(b) is not None else _other(b, planner) for i, b in enumerate(built)}
+    asked = {i: name for i, name in found.items() if name is not None}
+    for i, name in asked.items() if len(asked) > 1 else ():
+        _timed(built[i], planner, name)
+
+
 def lay_out(found: Mapping[int, Layable]) -> LayOut:
     """The pass for these convolutions."""
     seconds = {slot: on.seconds for slot, on in found.items() if on.seconds is not None}
@@ -69,7 +77,9 @@ def changed(gm: fx.GraphModule, found: Mapping[int, Layable]) -> Iterator[tuple[
     """(slot, kernel, why) of the layers that change their kernels for the layouts of a rewritten graph."""
     for node in gm.graph.nodes:
         if node.target is ops.CONV_LAID and (on := found[node.args[2]]).kernel and on.seconds is not None:
-            yield node.args[2], on.kernel, f"its neighbours hand on {node.args[4]} and want {node.args[5]}"
+            given, made = node.args[4:6]
+            why = f"its neighbours hand on {given} and want {made}: {1e6 * on.seconds.of(given, made):.0f} us"
+            yield node.args[2], on.kernel, f"{why}, best dense takes {1e6 * on.seconds.served:.0f} on natural planes"
 
 
 def explained(gm: fx.GraphModule, built: Sequence[Built], found: Mapping[int, Layable]) -> list[Built]:

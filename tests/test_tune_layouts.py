@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import spcomp
 from spcomp import laying
+from spcomp.ahead import tune_ahead
 from spcomp.codegen.inductor import unavailable
 from spcomp.conv_layout import LAYOUTS, NATURAL, PLANES, TILES, reads
 from spcomp.conv_shape import ConvShape
@@ -110,6 +111,8 @@ def test_convolutions_that_lose_alone_are_sparse_together(monkeypatch: pytest.Mo
     monkeypatch.setattr(Tuner, "time", clock(1e-4, 1.1e-4, 0.6e-4))
     compiled = spcomp.compile(model, x, memory_budget=1e6, cache_dir=tmp_path / "cache")
     decisions = {d.layer: d for d in compiled.explain().decisions}
+    told = "its neighbours hand on planes and want tiles: 30 us, best dense takes 50 on natural planes"
+    assert told in decisions["4.b"].reason
     blocks = [d for name, d in decisions.items() if name.startswith(("4.", "5."))]
     assert len(blocks) == 6
     assert all(d.sparse and "its neighbours hand on" in d.reason for d in blocks)
@@ -140,3 +143,25 @@ def test_elements_are_counted_where_nothing_was_timed(
     assert "reads planes and makes tiles: fewest elements copied, layouts were not timed" in layouts
     assert all(text.endswith("were not timed") for text in layouts)
     assert relative(compiled(x), model(x)) < 1e-5
+
+
+@needs_code
+@needs_inductor
+def test_after_tuning_ahead_no_layout_is_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    clocked, real = [], clock(1e-4, 1.1e-4, 0.6e-4)
+
+    def time(self: Tuner, work: Mapping[str, Callable[[], object]], **given_: Any) -> dict[str, float]:
+        clocked.extend(work)
+        return real(self, work, **given_)
+
+    monkeypatch.setattr(Tuner, "time", time)
+    monkeypatch.setattr("spcomp.tiling.speedup", lambda *_: 1.5)
+    monkeypatch.setattr("spcomp.guard.MARGIN", 0.0)
+    model, x = network(), torch.randn(2, 3, 21, 25)
+    options = Options(cache_dir=tmp_path, memory_budget=1e6)
+    assert tune_ahead(model, x, options=options).settled
+    assert any(name.endswith("tiles to planes") for name in clocked)
+    clocked.clear()
+    compiled = spcomp.compile(model, x, memory_budget=1e6, cache_dir=tmp_path)
+    assert any(d.layout.startswith("reads tiles") for d in compiled.explain().decisions)
+    assert clocked == []
