@@ -22,7 +22,7 @@ from spcomp.passes.conv_layouts import LaidSeconds
 from spcomp.passes.tune_tiles import NEVER
 
 LONGEST_SECONDS = 10e-3
-"""Of an image: kernels that take longer are not timed in layouts, which bounds what a layer adds to two seconds."""
+"""Of an image: kernels that take longer are not timed in layouts, which bounds what a layer adds to three seconds."""
 
 
 def seconds_in_layouts(
