@@ -6,42 +6,39 @@ after:   %a : spcomp.conv_laid_v1(%x, None, 0, [64, 56, 56], natural, planes, [5
          %b : spcomp.conv_laid_v1(%a, None, 1, [64, 56, 56], planes, tiles, [])
          %c : spcomp.conv_laid_v1(%b, %r in tiles, 2, [256, 56, 56], tiles, tiles, []); %d : ... of %c in tiles
 
-Here 0, 2 and 3 are 1x1 and 1 is 3x3. What is read by convolutions of one geometry only becomes their padded planes,
-which nobody copies; which of the other values become tiles is the minimum cut of :mod:`spcomp.passes.joint`, as for
-linear layers: what is counted are elements that are copied into another layout, by a kernel for itself or between two
-nodes. Together that is the least of all assignments of the three layouts. A 3x3 convolution that gets no planes copies
-for itself, from either of the others; a strided one reads every other element and does so always, so neither asks.
+Here 0, 2 and 3 are 1x1 and 1 is 3x3. Which value lies how is decided at once, by seconds of kernels in each layout or
+by elements that are copied (:mod:`spcomp.passes.conv_layouts`); this pass makes the graph so. Padded planes nobody
+copies; a value that is tiles is made natural once, for all who want that.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import fx
 
 from spcomp import ops
-from spcomp.conv_layout import LANES, NATURAL, PLANES, TILES, Padded, reads, takes
+from spcomp.conv_layout import LANES, NATURAL, TILES, reads
 from spcomp.conv_shape import ConvShape
 from spcomp.kernel import LaidKernel
 from spcomp.passes.base import PassContext
-from spcomp.passes.joint import Handed, LayoutCost, cheapest
+from spcomp.passes.conv_layouts import Convs, LaidSeconds, Made, layouts
 
 aten = torch.ops.aten
-LESS = 1.0
-"""Elements that tiles count beside their copies for a reader that copies anyway: what no copy decides stays natural
-there, which a strided 3x3 convolution reads faster."""
 
 
 @dataclass(frozen=True)
 class LayOut:
-    """Rewrite a lowered graph; ``slots``: the convolutions whose kernels know layouts."""
+    """Rewrite a lowered graph; ``slots``: the convolutions with kernels that know layouts; ``seconds``: of all those
+    kernels in each layout, or None."""
 
     name: ClassVar[str] = "lay-out"
     slots: Mapping[int, ConvShape]
+    seconds: Mapping[int, LaidSeconds] | None = field(default=None, repr=False)
 
     def run(self, gm: fx.GraphModule, ctx: PassContext) -> fx.GraphModule:
         convs = {
@@ -49,8 +46,10 @@ class LayOut:
             for n in gm.graph.nodes
             if n.target is ops.CONV and n.args[2] in self.slots and not _written(n)
         }
-        made = _layouts(convs)
-        return _Rewriter(gm, convs, made).run() if any(layout != NATURAL for layout, _ in made.values()) else gm
+        made = layouts(convs, self.seconds)
+        if all(layout == NATURAL for layout, _ in made.values()):
+            return gm
+        return _Rewriter(gm, convs, made, self.seconds).run()
 
 
 def _written(node: fx.Node) -> bool:
@@ -62,59 +61,6 @@ def _written(node: fx.Node) -> bool:
         if schema.is_mutable or (any(r.alias_info is not None for r in schema.returns) and _written(user)):
             return True
     return False
-
-
-Made = tuple[str, tuple[int, ...]]
-"""A layout, and of padded planes their numbers."""
-
-
-def _layouts(convs: Mapping[fx.Node, ConvShape]) -> dict[fx.Node, Made]:
-    """The layout of every convolution's result."""
-    padded = {n: made for n in convs if (made := _padded(n, convs)) is not None}
-    _, tiles = cheapest(*problem(convs, frozenset(padded)))
-    return {n: padded.get(n, (TILES if n in tiles else NATURAL, ())) for n in convs}
-
-
-def problem(
-    convs: Mapping[fx.Node, ConvShape], padded: frozenset[fx.Node]
-) -> tuple[dict[Hashable, LayoutCost], dict[Hashable, Handed]]:
-    """What :func:`~spcomp.passes.joint.cheapest` takes: elements that are copied; ``padded``: made as planes."""
-    nodes: dict[Hashable, LayoutCost] = {}
-    readers: dict[Hashable, list[Hashable]] = {}
-    sizes: dict[Hashable, float] = {}
-    for node in convs:
-        if node in padded:
-            continue
-        sizes[node], copying, anyway = _elements(node), 0, 0
-        for user in node.users:
-            if user not in convs:
-                readers.setdefault(node, []).append(("reads", user))
-            elif user.args[0] is node and takes(convs[user]) == TILES:
-                copying += 1  # each for itself
-            elif user.args[0] is node and takes(convs[user]) == NATURAL:
-                anyway += 1
-        nodes[node] = LayoutCost(natural=float(copying * _elements(node)), tiles=LESS * anyway)
-        if isinstance(other := node.args[1], fx.Node):
-            readers.setdefault(other, []).append(node)  # a residual lies as the result does
-            sizes[other] = _elements(node)
-    return nodes, {v: Handed(tuple(some), sizes[v], sizes[v]) for v, some in readers.items()}
-
-
-def _elements(node: fx.Node) -> int:
-    """Of one image."""
-    return math.prod(node.args[3])  # type: ignore[arg-type]
-
-
-def _padded(node: fx.Node, convs: Mapping[fx.Node, ConvShape]) -> Made | None:
-    """Padded planes, if every reader wants the same ones and no residual is laid out otherwise; else None."""
-    wanted = set()
-    for user in node.users:
-        if user not in convs or user.args[1] is node or takes(convs[user]) != PLANES:
-            return None
-        wanted.add(tuple(Padded.read_by(convs[user]).numbers()))
-    if len(wanted) != 1 or node.args[1] is not None:
-        return None
-    return PLANES, wanted.pop()
 
 
 def _pooling(node: fx.Node) -> tuple[list[int], list[int], list[int]] | None:
@@ -131,8 +77,14 @@ def _pooling(node: fx.Node) -> tuple[list[int], list[int], list[int]] | None:
 
 
 class _Rewriter:
-    def __init__(self, gm: fx.GraphModule, convs: Mapping[fx.Node, ConvShape], made: Mapping[fx.Node, Made]) -> None:
-        self.gm, self.convs, self.made = gm, convs, made
+    def __init__(
+        self,
+        gm: fx.GraphModule,
+        convs: Convs,
+        made: Mapping[fx.Node, Made],
+        seconds: Mapping[int, LaidSeconds] | None,
+    ) -> None:
+        self.gm, self.convs, self.made, self.seconds = gm, convs, made, seconds
         self.graph = fx.Graph()
         self.values: dict[tuple[fx.Node, str], fx.Node] = {}
 
@@ -154,7 +106,7 @@ class _Rewriter:
     def _conv(self, node: fx.Node, layout: str, planes: tuple[int, ...]) -> fx.Node:
         x, residual, slot, size = node.args
         assert isinstance(x, fx.Node)
-        given = self._given(x, self.convs[node])
+        given = self._given(x, node, layout)
         other = None
         if isinstance(residual, fx.Node):
             other = self._tiles(residual) if layout == TILES else self._natural(residual)
@@ -163,9 +115,14 @@ class _Rewriter:
         value = self._natural(x) if given == NATURAL else self.values[x, given]
         return self.graph.call_function(ops.CONV_LAID, (value, other, slot, size, given, layout, list(planes)))
 
-    def _given(self, x: fx.Node, conv: ConvShape) -> str:
-        """The layout in which a convolution gets x: the first of those it reads in which x is there."""
-        return next((layout for layout in reads(conv) if (x, layout) in self.values), NATURAL)
+    def _given(self, x: fx.Node, node: fx.Node, made: str) -> str:
+        """The layout in which a convolution gets x, of those in which x is there: the fastest, or the first that it
+        reads."""
+        there = [layout for layout in reads(self.convs[node]) if (x, layout) in self.values]
+        if self.seconds is not None and there:
+            own = self.seconds[node.args[2]]  # type: ignore[index]
+            return min(there, key=lambda layout: own.of(layout, made))
+        return there[0] if there else NATURAL
 
     def _natural(self, node: fx.Node) -> fx.Node:
         if (node, NATURAL) not in self.values:

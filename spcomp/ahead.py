@@ -20,6 +20,7 @@ from spcomp.capture import Captured, Example, check_model, from_exported
 from spcomp.codegen.dense_conv import conv_members
 from spcomp.cost.database import TuningDatabase
 from spcomp.errors import InputError, StateError
+from spcomp.laying import time_ahead
 from spcomp.make import analysed
 from spcomp.options import Options
 from spcomp.passes.base import PassContext, Site
@@ -104,7 +105,8 @@ def _at(site: Site, m: int) -> Site:
 
 
 def _pass(captured: Sequence[Captured], options: Options, rows: Sequence[int], say: Say) -> list[Site]:
-    """Everything of a compilation that times layers: merging, planning, and the dense program that guards."""
+    """Everything of a compilation that times layers: merging, planning, layouts of convolutions, and the dense program
+    that guards."""
     ctx, placing = PassContext(devices=options.devices or devices_found), Placing()
     analysed([placing.brought_home(c) for c in captured], options, ctx, placing, say)
     sites = sorted(ctx.sites.values(), key=lambda s: s.slot)
@@ -114,6 +116,10 @@ def _pass(captured: Sequence[Captured], options: Options, rows: Sequence[int], s
     for site, b in zip(sites, built, strict=True):
         if b.decision.sparse or (site.conv is not None and "channels_last" in conv_members(site.dtype)):
             dense_built(planners.of(site), b, site, "timed ahead")
+    home = [(s, b) for s, b in zip(sites, built, strict=True) if s.conv is not None and planners.device(s).host]
+    if home:
+        say("timing convolutions in layouts")
+        time_ahead([b for _, b in home], planners.of(home[0][0]))
     for m in rows:
         fixed = [_at(s, m) for s in sites if s.conv is None]
         say(f"planning {len(fixed)} layers at {m} rows")

@@ -2,7 +2,7 @@
 
 Which layers work on tiles, and with which kernels, is one decision (:mod:`spcomp.passes.joint`): a layer costs what its
 fastest kernel for either layout was measured to take, and a value that is converted costs what packing and unpacking
-cost the kernels that do both themselves.
+cost the kernels that do both themselves. Of convolutions :mod:`spcomp.laying` says so.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ import torch
 from spcomp import ops
 from spcomp.build import Built, compile_rest, rebuilt
 from spcomp.check import relative_error
-from spcomp.conv_shape import ConvShape
 from spcomp.guard import speedup
-from spcomp.kernel import LaidKernel, TilesKernel
+from spcomp.kernel import TilesKernel
+from spcomp.laying import Layable, changed, explained, lay_out, layable
 from spcomp.parts import Program
 from spcomp.passes.base import PassContext, run_passes
 from spcomp.passes.choose import Choice, affordable
 from spcomp.passes.joint import Costs, LayoutCost, fastest
 from spcomp.passes.keep_tiles import KeepTiles
-from spcomp.passes.lay_out import LayOut
 from spcomp.passes.planned import Planned
 from spcomp.passes.tune import SPARE_BYTES, Planner
 from spcomp.plan import RowRange
@@ -72,12 +71,13 @@ def with_tiles(
             for slot, b in enumerate(built)
             if (on := on_tiles(b, planner, change=change and uses[slot] == 1)) is not None
         }
-        laid = _laid(program, built, found, planner, tensors)
+        convs = layable(program.gm, built, planner, change=change)
+        laid = _laid(program, built, found, convs, planner, tensors)
         if laid is not None and _agrees(program, built, laid, tensors, flat):
             gain = speedup(tensors, (laid[0], _table(laid[1])), (program, _table(built)), flat)
             log.info("activations as the kernels want them: %.2fx", gain)
             if gain > WORTH:
-                return laid
+                return laid[0], explained(laid[0].gm, laid[1], convs)
         if laid is None or laid[1] == built:
             return None
     return None
@@ -135,37 +135,40 @@ def _laid(
     program: Program,
     built: list[Built],
     found: Mapping[int, OnTiles],
+    convs: Mapping[int, Layable],
     planner: Planner,
     tensors: Mapping[str, torch.Tensor],
 ) -> Laid | None:
     """The program rewritten and compiled, and its layers; None where nothing changes or it cannot be."""
-    convs = _convolutions(_table(built))
-    gm = run_passes((KeepTiles(frozenset(found), _costs(built, found)), LayOut(convs)), program.gm, PassContext())
+    gm = run_passes((KeepTiles(frozenset(found), _costs(built, found)), lay_out(convs)), program.gm, PassContext())
     if gm is program.gm:
         return None
     layers = list(built)
+    changes = {slot: (kernel, why) for slot, kernel, why in changed(gm, convs)}
     for slot in {n.args[1] for n in gm.graph.nodes if n.target is ops.TILES_LINEAR}:
-        on = found[slot]
-        if on.kernel and on.kernel != _served(built[slot]):
-            changed = _changed(planner, built[slot], on)
-            if changed is None:
-                return None
-            layers[slot] = changed
+        if (on := found[slot]).kernel and on.kernel != _served(built[slot]):
+            changes[slot] = on.kernel, _why(built[slot], on)
+    for slot, (kernel, why) in changes.items():
+        if (other := _changed(planner, built[slot], kernel, why)) is None:
+            return None
+        layers[slot] = other
     made = Program(program.signature, gm, program.lifted, gm, "eager", hints=program.hints)
     compile_rest(made, tensors, "auto")
     return (made, layers) if made.engine == "inductor" else None
 
 
-def _changed(planner: Planner, built: Built, on: OnTiles) -> Built | None:
-    """A layer served by its kernel for tiles; None where that is not exact enough."""
-    planned = built.planned
-    assert planned is not None
-    reason = (
+def _why(built: Built, on: OnTiles) -> str:
+    return (
         f"{1e6 * on.cost.tiles:.0f} us on tiles, between layers that are; "
         f"{_served(built)} takes {1e6 * on.cost.natural:.0f} on rows"
     )
-    candidate = planned.candidates[on.kernel]
-    choice = Choice(((RowRange(0, None), on.kernel),), reason, (candidate.form,))
+
+
+def _changed(planner: Planner, built: Built, kernel: str, why: str) -> Built | None:
+    """A layer served by another kernel, the one for its layout; None where that is not exact enough."""
+    planned = built.planned
+    assert planned is not None
+    choice = Choice(((RowRange(0, None), kernel),), why, (planned.candidates[kernel].form,))
     return rebuilt(planner, replace(planned, choice=choice))
 
 
@@ -192,13 +195,3 @@ def _agrees(
 
 def _table(built: Sequence[Built]) -> ops.KernelTable:
     return tuple(b.slot for b in built)
-
-
-def _convolutions(table: ops.KernelTable) -> dict[int, ConvShape]:
-    """The geometry of the convolutions whose kernels know layouts, by slot."""
-    found = {}
-    for i, slot in enumerate(table):
-        conv = slot.kernels[0].call.conv
-        if conv is not None and all(isinstance(k, LaidKernel) and k.laid_served for k in slot.kernels):
-            found[i] = conv
-    return found

@@ -1,4 +1,5 @@
-"""Layouts of convolutions by the cut of `joint`: against every assignment, by the copies that the graph then makes."""
+"""Layouts of convolutions by the cut of `joint`: against every assignment, by the copies that the graph then makes and
+by the seconds that it then takes."""
 
 from __future__ import annotations
 
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 from torch import fx
 
 from spcomp import ops
-from spcomp.conv_layout import NATURAL, PLANES, TILES, Padded, takes
+from spcomp.conv_layout import LAYOUTS, NATURAL, PLANES, TILES, Padded, reads, takes
 from spcomp.conv_shape import ConvShape
 from spcomp.passes.base import PassContext
-from spcomp.passes.lay_out import LayOut, _layouts
+from spcomp.passes.conv_layouts import LaidSeconds, layouts, seconds_per_element
+from spcomp.passes.lay_out import LayOut
 
 SIDE = 8
 KERNELS = {"1x1": ((1, 1), (1, 1), (0, 0)), "3x3": ((3, 3), (1, 1), (1, 1)), "5x5": ((5, 5), (1, 1), (2, 2))}
@@ -68,7 +70,7 @@ def copies(made: dict[fx.Node, str], convs: dict[fx.Node, ConvShape]) -> float:
 def test_layouts_are_the_least_of_all_assignments(network: tuple[fx.GraphModule, dict[int, ConvShape]]) -> None:
     gm, shapes = network
     convs = {n: shapes[n.args[2]] for n in gm.graph.nodes if n.target is ops.CONV}
-    found = copies({n: layout for n, (layout, _) in _layouts(convs).items()}, convs)
+    found = copies({n: layout for n, (layout, _) in layouts(convs).items()}, convs)
     every = itertools.product((NATURAL, TILES, PLANES), repeat=len(convs))
     assert found == min(copies(dict(zip(convs, some, strict=True)), convs) for some in every)
 
@@ -88,3 +90,75 @@ def test_a_value_that_two_kinds_of_convolutions_read_is_made_as_tiles() -> None:
     made = [n.args[4:6] for n in laid.graph.nodes if n.target is ops.CONV_LAID]
     assert made[0] == (NATURAL, TILES)
     assert made[1][0] == TILES
+
+
+@st.composite
+def timed_networks(draw: st.DrawFn) -> tuple[fx.GraphModule, dict[int, ConvShape], dict[int, LaidSeconds]]:
+    """The same with what every kernel takes; some layers are served by another one on natural planes."""
+    gm, shapes = draw(networks())
+    micros = st.integers(1, 60).map(lambda n: n * 1e-6)
+    seconds = {}
+    for slot, conv in shapes.items():
+        makes = {layout: draw(micros) - 2e-5 for layout in LAYOUTS}
+        own = LaidSeconds({layout: 1e-4 + draw(micros) for layout in reads(conv)}, makes)
+        faster = draw(st.none() | micros)
+        served = math.inf if faster is None else own.knowing(NATURAL, NATURAL) - faster + 1e-5
+        seconds[slot] = LaidSeconds(own.reads, own.makes, served)
+    return gm, shapes, seconds
+
+
+def conversions(made: dict[fx.Node, str], convs: dict[fx.Node, ConvShape]) -> int:
+    """How often a value is converted between two nodes: once, however many want it otherwise; planes cannot be."""
+    count = 0
+    for node in [n for n in next(iter(convs)).graph.nodes if n.op != "output"]:
+        wanted = {made[r] == TILES for r in node.users if r in convs and r.args[1] is node}
+        wanted |= {False for r in node.users if node in convs and r not in convs}
+        count += bool(wanted - {made.get(node) == TILES})
+    return count
+
+
+def takes_seconds(
+    made: dict[fx.Node, str], convs: dict[fx.Node, ConvShape], seconds: dict[int, LaidSeconds], rate: float
+) -> float:
+    """Of a whole graph, kernel by kernel; infinite where planes cannot be."""
+    if math.isinf(copies(made, convs)):
+        return math.inf
+    kernels = [seconds[n.args[2]].of(made.get(n.args[0], NATURAL), made[n]) for n in convs]
+    return math.fsum(kernels) + rate * 4 * SIDE * SIDE * conversions(made, convs)
+
+
+@given(timed_networks())
+@settings(max_examples=150, deadline=None)
+def test_timed_layouts_take_the_least_seconds_of_all_assignments(
+    network: tuple[fx.GraphModule, dict[int, ConvShape], dict[int, LaidSeconds]],
+) -> None:
+    gm, shapes, seconds = network
+    convs = {n: shapes[n.args[2]] for n in gm.graph.nodes if n.target is ops.CONV}
+    rate = seconds_per_element(convs, seconds)
+    found = {n: layout for n, (layout, _) in layouts(convs, seconds).items()}
+    every = itertools.product((NATURAL, TILES, PLANES), repeat=len(convs))
+    least = min(takes_seconds(dict(zip(convs, some, strict=True)), convs, seconds, rate) for some in every)
+    assert takes_seconds(found, convs, seconds, rate) <= least + 1e-9
+
+
+def test_a_kernel_that_loses_alone_serves_between_others() -> None:
+    """Slower than dense on natural planes: tiles from end to end, where that gains more than it loses."""
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    x.meta["val"] = torch.zeros(1, 4, SIDE, SIDE)
+    nodes = [x]
+    for slot in range(3):
+        nodes.append(graph.call_function(ops.CONV, (nodes[-1], None, slot, [4, SIDE, SIDE])))
+        nodes[-1].meta["val"] = torch.zeros(1, 4, SIDE, SIDE)
+    graph.output((nodes[-1],))
+    gm = fx.GraphModule({}, graph)
+    shapes = {i: ConvShape(2, 4, SIDE, SIDE, *KERNELS["1x1"]) for i in range(3)}
+
+    def made(served: float) -> list[object]:
+        kernel = LaidSeconds({TILES: 90e-6, NATURAL: 120e-6}, {NATURAL: 0.0, TILES: 0.0, PLANES: 5e-6}, served)
+        laid = LayOut(shapes, dict.fromkeys(shapes, kernel)).run(gm, PassContext())
+        return [n.args[4:6] for n in laid.graph.nodes if n.target is ops.CONV_LAID]
+
+    assert made(math.inf) == [(NATURAL, TILES), (TILES, TILES), (TILES, NATURAL)]
+    assert made(110e-6) == made(math.inf), "330 us dense, 300 us on tiles"
+    assert made(99e-6) == [], "297 us dense"

@@ -60,6 +60,8 @@ class LayerDecision:
     """What ``error`` may be at most, by arithmetic, where the layer is quantised."""
     device: str = ""
     """What it was planned for, where that is no CPU: ``cuda: NVIDIA H200 (cuda:0)``."""
+    layout: str = ""
+    """In which layouts a convolution reads and makes activations, and why, where the program has layouts."""
 
     @property
     def sparse(self) -> bool:

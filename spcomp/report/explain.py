@@ -68,12 +68,15 @@ class Explanation:
     def reasons(self) -> list[str]:
         """Why each layer is as it is, with the runner-up; equal reasons of different layers on one line."""
         grouped: dict[str, list[str]] = {}
+        laid: dict[str, list[str]] = {}
         for d in self.decisions:
+            if d.layout:
+                laid.setdefault(d.layout, []).append(d.layer)
             runner = d.ranges[-1].runner_up if d.ranges else ""
             what = f"{d.encoding}: {d.reason}" + (f"; runner-up {runner.rsplit(' (', 1)[0]}" if runner else "")
             grouped.setdefault(what, []).append(d.layer)
         return (
-            [f"{_layers(layers)}: {what}" for what, layers in grouped.items()]
+            [f"{_layers(layers)}: {what}" for found in (grouped, laid) for what, layers in found.items()]
             + [
                 f"{d.layer}: {d.quantize} weights and inputs, error {d.error:.1e} of at most {d.error_limit:.1e}"
                 for d in self.decisions

@@ -1,0 +1,166 @@
+"""The convolutions of a program that may be laid out, what their kernels take in each layout, and what came of it.
+
+Kernels that know layouts serve a layer already, or would, faster than best dense, were it not for copies: those count
+too, where the layer may change its kernel. Where any of them cannot be timed, none is, and elements are counted.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from torch import fx
+
+from spcomp import ops
+from spcomp.build import INT8, Built
+from spcomp.conv_layout import NATURAL, TILES
+from spcomp.conv_shape import ConvShape
+from spcomp.cost.records import filed, key_of
+from spcomp.kernel import Kernel, LaidKernel
+from spcomp.passes.choose import affordable, is_dense
+from spcomp.passes.conv_layouts import LaidSeconds
+from spcomp.passes.lay_out import LayOut
+from spcomp.passes.planned import Planned
+from spcomp.passes.propose import Candidate, call_for
+from spcomp.passes.tune import SPARE_BYTES, Planner
+from spcomp.passes.tune_layouts import LONGEST_SECONDS, seconds_in_layouts
+
+
+@dataclass(frozen=True)
+class Layable:
+    """A convolution with a kernel that knows layouts."""
+
+    conv: ConvShape
+    kernel: str = ""
+    """The kernel's name, where it is not the one that serves the layer."""
+    seconds: LaidSeconds | None = None
+
+
+def layable(program: fx.GraphModule, built: Sequence[Built], planner: Planner, *, change: bool) -> dict[int, Layable]:
+    """By slot; with ``change`` also layers that would change their kernel, if everything is timed."""
+    uses = Counter(n.args[2] for n in program.graph.nodes if n.target is ops.CONV)
+    able = {slot: Layable(conv) for slot in uses if (conv := _served(built[slot])) is not None}
+    others = {slot: name for slot in uses if slot not in able and change and uses[slot] == 1
+              and (name := _other(built[slot], planner)) is not None}  # fmt: skip
+    if len(able) + len(others) < 2:
+        return able
+    times = {slot: found for slot in able if (found := _timed(built[slot], planner, "")) is not None}
+    if len(times) < len(able):
+        return able
+    made = {slot: replace(on, seconds=times[slot]) for slot, on in able.items()}
+    for slot, name in others.items():
+        conv = built[slot].record.conv
+        if conv is not None and (seconds := _timed(built[slot], planner, name)) is not None:
+            made[slot] = Layable(conv, name, seconds)
+    return made
+
+
+def time_ahead(built: Sequence[Built], planner: Planner) -> None:
+    """Time what :func:`layable` would ask for."""
+    found = {i: "" if _served(b) is not None else _other(b, planner) for i, b in enumerate(built)}
+    asked = {i: name for i, name in found.items() if name is not None}
+    for i, name in asked.items() if len(asked) > 1 else ():
+        _timed(built[i], planner, name)
+
+
+def lay_out(found: Mapping[int, Layable]) -> LayOut:
+    """The pass for these convolutions."""
+    seconds = {slot: on.seconds for slot, on in found.items() if on.seconds is not None}
+    whole = len(seconds) == len(found)
+    return LayOut({slot: on.conv for slot, on in found.items()}, seconds if whole else None)
+
+
+def changed(gm: fx.GraphModule, found: Mapping[int, Layable]) -> Iterator[tuple[int, str, str]]:
+    """(slot, kernel, why) of the layers that change their kernels for the layouts of a rewritten graph."""
+    for node in gm.graph.nodes:
+        if node.target is ops.CONV_LAID and (on := found[node.args[2]]).kernel and on.seconds is not None:
+            given, made = node.args[4:6]
+            why = f"its neighbours hand on {given} and want {made}: {1e6 * on.seconds.of(given, made):.0f} us"
+            yield node.args[2], on.kernel, f"{why}, best dense takes {1e6 * on.seconds.served:.0f} on natural planes"
+
+
+def explained(gm: fx.GraphModule, built: Sequence[Built], found: Mapping[int, Layable]) -> list[Built]:
+    """The layers, whose decisions say in which layouts the graph has them."""
+    said = {}
+    for node in gm.graph.nodes:
+        if node.target is ops.CONV_LAID:
+            said[node.args[2]] = _said(found[node.args[2]], node.args[4], node.args[5])
+        elif node.target is ops.CONV and node.args[2] in found:
+            said[node.args[2]] = _said(found[node.args[2]], NATURAL, NATURAL)
+    return [
+        replace(b, decision=replace(b.decision, layout=said[slot])) if slot in said else b
+        for slot, b in enumerate(built)
+    ]
+
+
+def _said(on: Layable, given: str, made: str) -> str:
+    text = f"reads {given} and makes {made}"
+    if on.seconds is None:
+        return f"{text}: fewest elements copied, layouts were not timed"
+    other, pair = ("from tiles to tiles", (TILES, TILES))
+    if (given, made) != (NATURAL, NATURAL):
+        other, pair = ("from natural to natural", (NATURAL, NATURAL))
+    return f"{text}: {1e6 * on.seconds.of(given, made):.0f} us, {1e6 * on.seconds.of(*pair):.0f} us {other}"
+
+
+def _served(built: Built) -> ConvShape | None:
+    """The geometry of a convolution whose kernels know layouts."""
+    kernels = built.slot.kernels
+    able = all(isinstance(k, LaidKernel) and k.laid_served for k in kernels)
+    return kernels[0].call.conv if able else None
+
+
+def _other(built: Built, planner: Planner) -> str | None:
+    """The fastest sparse kernel of a dense convolution with one row count, that the budget has room for."""
+    planned = built.planned
+    if planned is None or planned.site.conv is None or len(planned.measured) != 1:
+        return None
+    ((_, served),) = planned.choice.ranges
+    if not is_dense(served) or served in INT8:
+        return None
+    (measured,) = planned.measured.values()
+    nbytes = planned.site.weight.nbytes
+    allowed = [
+        name
+        for name, c in planned.candidates.items()
+        if name in measured
+        and not c.quantize
+        and affordable(c, dense_nbytes=nbytes, budget=planner.budget, spare=SPARE_BYTES)
+    ]
+    return min(allowed, key=measured.__getitem__, default=None)
+
+
+def _timed(built: Built, planner: Planner, other: str) -> LaidSeconds | None:
+    """Seconds in layouts of the kernel that serves a layer, or of the ``other`` beside those of the one that does;
+    None where nothing is timed."""
+    planned = built.planned
+    if planned is None or planned.sources or planner.tune == "off":
+        return None
+    site, name = planned.site, other or planned.choice.ranges[0][1]
+    candidate = planned.candidates.get(name)
+    m, measured = next(iter(planned.measured.items()))
+    image = site.pixels / m
+    if candidate is None or name not in measured or image * measured[name] > LONGEST_SECONDS:
+        return None
+    kernel = functools.partial(_build, planner, planned, candidate) if other else lambda: built.slot.kernels[0]
+    facts = site.facts
+    key = key_of(
+        site.n, site.k, site.pixels, site.dtype, site.epilogue, site.conv, facts.density, site.zero_inputs or 0.0,
+        facts.row_spread, 0,
+    )  # fmt: skip
+    file = filed(name, candidate.stored, facts.elements)
+    found = seconds_in_layouts(planner.tuner, site, key, file, kernel)
+    if found is None:
+        return None
+    as_cold = image * measured[name] - found.knowing(NATURAL, NATURAL)
+    served = image * measured[planned.choice.ranges[0][1]] if other else math.inf
+    return LaidSeconds({g: s + as_cold for g, s in found.reads.items()}, found.makes, served)
+
+
+def _build(planner: Planner, planned: Planned, candidate: Candidate) -> Kernel:
+    site = planned.site
+    packed = planner.pack(site, candidate)
+    return planner.build(site, candidate, call_for(site, candidate, site.domains[0], planner.target, packed.digest))
