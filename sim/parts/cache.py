@@ -18,7 +18,7 @@ from spcomp.errors import InputError
 from spcomp.sim.parts import cache_layout as at
 from spcomp.sim.parts.cache_kernel import run
 from spcomp.sim.parts.cache_level import INCLUSIONS, PREFETCHERS, REPLACEMENTS, CacheLevel, LevelCounts
-from spcomp.sim.parts.cache_lru_state import LruSets
+from spcomp.sim.parts.cache_one_core_state import OneCore
 
 __all__ = ["Accesses", "CacheLevel", "Caches", "LevelCounts"]
 
@@ -109,7 +109,7 @@ class Caches:
         most = max(1, *(level.mshrs for level in levels))
         self._mshrs = np.full((len(levels), cores, 2, most), -1, np.int64)
         fits = cores == 1 and not timed and not whole_accesses
-        self._sets = LruSets.of(levels) if fits else None
+        self._sets = OneCore.of(levels) if fits else None
 
     def access(
         self,
@@ -179,7 +179,7 @@ class Caches:
     def _leave_sets(self) -> None:
         """Go on with the kernel for all hierarchies, which holds any address."""
         assert self._sets is not None
-        self._entries[:] = self._sets.entries()
+        self._entries[:], self._tree[:] = self._sets.entries(), self._sets.trees()
         self._sets = None
 
     def counts(self) -> tuple[LevelCounts, ...]:
