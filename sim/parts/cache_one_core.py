@@ -36,6 +36,7 @@ from spcomp.sim.parts.cache_one_core_steps import (
     F_BITS,
     F_DEGREE,
     F_MASK,
+    F_SHIFT,
     FETCHED,
     X_MARKS,
     X_ORDER,
@@ -58,15 +59,16 @@ def _compiled(stamp: int) -> Any:
     """The entry point, kept on disk under a key of which ``stamp`` is a part."""
 
     @njit(cache=True, _nrt=False)
-    def run(shift, large, table, tags, sets, regs, counts, pending, out, addresses, writes, sizes, had, start):
+    def run(large, table, tags, sets, regs, counts, spare, out, addresses, writes, sizes, had, start):
         """Run accesses from ``start`` on until all are done or ``out`` is nearly full. Returns how many are done.
 
         ``writes`` and ``sizes`` may be empty: all reads, within one line. ``large`` is the first level whose table is
-        beyond the host's nearest caches.
+        beyond the host's nearest caches; ``spare``: room for victims.
         """
         if stamp < 0:
             return start
-        n, room = addresses.size, out.shape[1] - SPARE
+        n, room, shift = addresses.size, out[0].size - SPARE, table[0, F_SHIFT]
+        pending = spare[0]
         origin = regs[R_ACCESS] + 1 - start
         mask, bits, base = table[0, F_MASK], table[0, F_BITS], table[0, F_BASE]
         back, allocate = table[0, F_BACK], table[0, F_ALLOCATE]

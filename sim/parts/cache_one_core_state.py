@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from spcomp.sim.parts import cache_layout as at
 from spcomp.sim.parts import cache_one_core_steps as one
+from spcomp.sim.parts.cache_by_level import PIECE
+from spcomp.sim.parts.cache_by_level import run as run_by_level
 from spcomp.sim.parts.cache_level import CacheLevel
-from spcomp.sim.parts.cache_one_core import run
+from spcomp.sim.parts.cache_one_core import run as run_one_core
+from spcomp.sim.parts.cache_requests import Requests, Rows
 from spcomp.sim.parts.cache_ways import FIRST_ORDER, NO_TAG, WAYS, tree_paths
 
 Array: TypeAlias = NDArray[np.int64]
@@ -23,6 +26,8 @@ LARGEST_STEP = 1 << 20
 LARGE_SETS = 1 << 13
 """Sets of a level whose tags are beyond the host's nearest caches."""
 HOST_LINE_BYTES = 64
+MOST_BY_LEVEL = 6
+"""Levels; room for what one asks of the next doubles with each."""
 
 
 class OneCore:
@@ -30,26 +35,32 @@ class OneCore:
 
     def __init__(self, levels: Sequence[CacheLevel]) -> None:
         self._levels = tuple(levels)
+        self._shift = levels[0].line_bytes.bit_length() - 1
         self._table = np.zeros((len(levels), one.FIELDS), np.int64)
         base = 0
         for row, level in zip(self._table, levels, strict=True):
             tree = level.replacement == "plru"
-            row[: one.F_INCLUSIVE + 1] = (
+            row[: one.F_SHIFT + 1] = (
                 level.sets - 1, level.sets.bit_length() - 1, level.ways, base,
                 level.degree if level.prefetch == "next_line" else 0, tree, level.write_back, level.write_allocate,
-                level.inclusion == "inclusive",
+                level.inclusion == "inclusive", self._shift,
             )  # fmt: skip
             if tree:
                 row[one.F_KEEP : one.F_PUT], row[one.F_PUT :] = tree_paths(level.ways)
             base += level.sets
         self._large = next((k for k, v in enumerate(levels) if v.sets >= LARGE_SETS), len(levels))
-        self._shift = levels[0].line_bytes.bit_length() - 1
         self._tags = _aligned(base * WAYS, np.dtype(np.int32))
         self._tags[:] = NO_TAG
         self._sets = _aligned(base * 2, np.dtype(np.int64)).reshape(base, 2)
         for row, level in zip(self._table, levels, strict=True):
             order = 0 if row[one.F_TREE] else FIRST_ORDER
             self._sets[self._places(row, level), one.X_ORDER] = order
+        self._by_level = len(levels) <= MOST_BY_LEVEL and all(
+            v.prefetch == "none" and v.inclusion == "non_inclusive" for v in levels
+        )
+        events = PIECE + 2 << len(levels) if self._by_level else at.SPARE
+        self._spare = np.zeros((2, 2, events), np.int64)
+        self._requests = Requests(events)
         self._most = min((MOST_TAG << int(bits)) for bits in self._table[:, one.F_BITS]) - LARGEST_STEP
 
     @classmethod
@@ -67,17 +78,23 @@ class OneCore:
 
     def run(
         self,
-        state: tuple[Array, Array, Array, Array],
+        state: tuple[Array, Array],
         addresses: Array,
         writes: NDArray[np.bool_],
         sizes: Array,
         had: NDArray[np.uint8],
-        start: int,
-    ) -> int:
-        """Accesses from ``start`` on; returns how many are done. ``state``: registers, counts, pending, out."""
-        own = (self._shift, self._large, self._table, self._tags, self._sets)
-        done: int = run(*own, *state, addresses, writes, sizes, had, start)
-        return done
+    ) -> Rows:
+        """All accesses. ``state``: registers and counts. Returns requests: byte addresses, accesses, which are writes."""
+        registers = state[0]
+        registers[at.R_OUT] = done = 0
+        loop = run_by_level if self._by_level else run_one_core
+        own = (self._large, self._table, self._tags, self._sets, *state, self._spare)
+        rows = self._requests.room_for(addresses.size)
+        while True:
+            done = loop(*own, rows, addresses, writes, sizes, had, done)
+            if done == addresses.size:
+                return self._requests.take(int(registers[at.R_OUT]))
+            rows = self._requests.grown(int(registers[at.R_OUT]))
 
     def entries(self) -> Array:
         """As :mod:`cache_kernel` keeps them: of each set its lines, with their marks; with LRU the one used last first."""

@@ -23,10 +23,6 @@ from spcomp.sim.parts.cache_layout import (
     K_WRITE_HITS,
     K_WRITE_MISSES,
     K_WRITEBACKS,
-    O_ACCESS,
-    O_CYCLE,
-    O_LINE,
-    O_WRITE,
     R_ACCESS,
     R_MARKED,
     R_OUT,
@@ -47,9 +43,9 @@ from spcomp.sim.parts.cache_ways import (
 )  # fmt: skip
 
 # Columns of ``table``: sets less one, their logarithm, ways, the first set, lines to fetch ahead (0: none), and whether
-# replacement is a tree, stores stay, missing stores allocate, and evicted lines leave the levels above; for trees the
-# bits that a use of each way keeps and sets.
-(F_MASK, F_BITS, F_WAYS, F_BASE, F_DEGREE, F_TREE, F_BACK, F_ALLOCATE, F_INCLUSIVE) = range(9)
+# replacement is a tree, stores stay, missing stores allocate, and evicted lines leave the levels above; the logarithm of
+# a line's bytes; for trees the bits that a use of each way keeps and sets.
+(F_MASK, F_BITS, F_WAYS, F_BASE, F_DEGREE, F_TREE, F_BACK, F_ALLOCATE, F_INCLUSIVE, F_SHIFT) = range(10)
 F_KEEP = 16
 F_PUT = F_KEEP + WAYS
 FIELDS = F_PUT + WAYS
@@ -73,6 +69,16 @@ def order_after(table, lv, order, way):
     if table[lv, F_TREE]:
         return (order & table[lv, u(F_KEEP + way)]) | table[lv, u(F_PUT + way)]
     return used(order, way)
+
+
+@njit(forceinline=True, _nrt=False)
+def victim(table, tags, lv, place, order):
+    """The way of a set that gives room."""
+    ways = table[lv, F_WAYS]
+    if table[lv, F_TREE]:
+        room = matches(tags, u(place * WAYS), np.int32(NO_TAG)) & ((1 << ways) - 1)
+        return trailing_zeros(room) if room else pointed_to(order, ways)
+    return oldest(order, ways)
 
 
 @njit(forceinline=True, _nrt=False)
@@ -104,12 +110,8 @@ def put(table, tags, sets, regs, counts, pending, lv, line, dirty, ahead):
     """Put a line into a level, which may push another out."""
     index = line & table[lv, F_MASK]
     place = table[lv, F_BASE] + index
-    order, ways = sets[u(place), X_ORDER], table[lv, F_WAYS]
-    if table[lv, F_TREE]:
-        room = matches(tags, u(place * WAYS), np.int32(NO_TAG)) & ((1 << ways) - 1)
-        way = trailing_zeros(room) if room else pointed_to(order, ways)
-    else:
-        way = oldest(order, ways)
+    order = sets[u(place), X_ORDER]
+    way = victim(table, tags, lv, place, order)
     at = u(place * WAYS + way)
     old, marks = np.int64(tags[at]), sets[u(place), X_MARKS]
     if old != NO_TAG:
@@ -131,12 +133,12 @@ def put(table, tags, sets, regs, counts, pending, lv, line, dirty, ahead):
 
 
 @njit(forceinline=True, _nrt=False)
-def to_memory(regs, out, line, is_write):
+def to_memory(table, regs, out, line, is_write):
+    address, access, writes = out
     n = u(regs[R_OUT])
-    out[O_LINE, n] = line
-    out[O_WRITE, n] = is_write
-    out[O_ACCESS, n] = regs[R_ACCESS]
-    out[O_CYCLE, n] = -1
+    address[n] = line << table[0, F_SHIFT]
+    access[n] = regs[R_ACCESS]
+    writes[n] = is_write
     regs[R_OUT] += 1
 
 
@@ -156,7 +158,7 @@ def fetch(table, tags, sets, regs, counts, pending, out, top, line):
         counts[lv, K_READ_MISSES] += 1
         lv += 1
     if lv == depth:
-        to_memory(regs, out, line, 0)
+        to_memory(table, regs, out, line, 0)
     for k in range(lv - 1, top - 1, -1):
         put(table, tags, sets, regs, counts, pending, k, line, 0, 0)
     return lv
@@ -182,7 +184,7 @@ def store_below(table, tags, sets, regs, counts, pending, out, line):
                 put(table, tags, sets, regs, counts, pending, lv, line, table[lv, F_BACK], 0)
         if table[lv, F_BACK] and (way >= 0 or table[lv, F_ALLOCATE]):
             return had
-    to_memory(regs, out, line, 1)
+    to_memory(table, regs, out, line, 1)
     return had
 
 
@@ -204,7 +206,7 @@ def settle(table, tags, sets, regs, counts, pending, out):
             stays = table[lv, F_BACK] > 0 and (way >= 0 or table[lv, F_ALLOCATE] > 0)
             lv += 1
         if not stays:
-            to_memory(regs, out, line, 1)
+            to_memory(table, regs, out, line, 1)
         k += 1
     regs[R_PENDING] = 0
 
