@@ -29,9 +29,15 @@ def stream(n: int, seed: int, span: int = 1 << 16) -> tuple[np.ndarray, np.ndarr
     return np.where(g.random(n) < 0.5, near, g.integers(0, span, n)), g.random(n) < 0.35
 
 
-def level(sets_log: int, ways: int, write_back: bool, allocate: bool, inclusion: str) -> CacheLevel:
+def level(
+    sets_log: int, ways: int, write_back: bool, allocate: bool, inclusion: str, replacement: str, **fetched: Any
+) -> CacheLevel:
+    if replacement == "plru":
+        ways = 1 << (ways.bit_length() - 1)
     size = (1 << sets_log) * ways * 64
-    return CacheLevel(size, ways, write_back=write_back, write_allocate=allocate, inclusion=inclusion)
+    return CacheLevel(
+        size, ways, 64, replacement, write_back=write_back, write_allocate=allocate, inclusion=inclusion, **fetched
+    )
 
 
 one_level = st.builds(
@@ -40,7 +46,8 @@ one_level = st.builds(
     st.integers(1, 5),
     st.booleans(),
     st.booleans(),
-    st.sampled_from(["non_inclusive", "inclusive", "exclusive"]),
+    st.sampled_from(["non_inclusive", "non_inclusive", "inclusive", "exclusive"]),
+    st.sampled_from(["lru", "plru"]),
 )
 
 
@@ -52,7 +59,9 @@ def test_agrees_with_the_slow_model(levels: list[CacheLevel], seed: int, n: int)
     addresses, writes = stream(n, seed, 1 << 14)
     fast = Caches(levels)
     block = fast.access(addresses, writes)
-    slow = SlowCaches([SlowLevel(v.sets, v.ways, v.write_back, v.write_allocate, v.inclusion) for v in levels])
+    slow = SlowCaches(
+        [SlowLevel(v.sets, v.ways, v.write_back, v.write_allocate, v.inclusion, v.replacement) for v in levels]
+    )
     lines = (addresses >> 6).tolist()
     had = [slow.write(a) if w else slow.read(a) for a, w in zip(lines, writes.tolist(), strict=True)]
     assert block.level.tolist() == had
@@ -84,24 +93,28 @@ def test_pieces_are_the_whole_and_runs_repeat(extra: str, timed: str) -> None:
     assert (whole.cycles, whole.stalled_cycles) == (pieces.cycles, pieces.stalled_cycles)
 
 
-fast_levels = st.lists(
-    st.builds(
-        lambda sets_log, ways, prefetch, degree: CacheLevel(
-            (1 << sets_log) * ways * 64, ways, prefetch=prefetch, degree=degree
-        ),
+def levels_of(inclusions: list[str], prefetchers: list[str]) -> st.SearchStrategy[list[CacheLevel]]:
+    one = st.builds(
+        level,
         st.integers(0, 5),
         st.integers(1, 16),
-        st.sampled_from(["none", "next_line"]),
-        st.integers(1, 5),
-    ),
-    min_size=1,
-    max_size=4,
-)
+        st.booleans(),
+        st.booleans(),
+        st.sampled_from(inclusions),
+        st.sampled_from(["lru", "plru"]),
+        prefetch=st.sampled_from(prefetchers),
+        degree=st.integers(1, 5),
+    )
+    return st.lists(one, min_size=1, max_size=4)
 
 
-@given(fast_levels, st.integers(0, 10**6), st.integers(1, 900), st.sampled_from([None, 1 << 20, 1 << 46]))
-@settings(max_examples=150, deadline=None)
-def test_the_fast_loop_gives_what_the_general_one_gives(
+by_level = levels_of(["non_inclusive"], ["none"])
+one_core = levels_of(["non_inclusive", "inclusive"], ["none", "next_line"])
+
+
+@given(by_level | one_core, st.integers(0, 10**6), st.integers(1, 900), st.sampled_from([None, 1 << 20, 1 << 46]))
+@settings(max_examples=250, deadline=None)
+def test_the_fast_loops_give_what_the_general_one_gives(
     levels: list[CacheLevel], seed: int, n: int, far: int | None
 ) -> None:
     """Also where an address comes that is too far for its tags: it hands over what it holds."""
@@ -120,6 +133,37 @@ def test_the_fast_loop_gives_what_the_general_one_gives(
     assert (fast._sets is None) == (far == 1 << 46)
     assert fast.flush().tolist() == general.flush().tolist()
     assert fast.access(addresses).level.tolist() == general.access(addresses).level.tolist()
+
+
+@pytest.mark.parametrize("extra", ["", ",plru,inclusive", ",exclusive"])
+@pytest.mark.parametrize("writes", [False, True])
+def test_one_access_over_more_lines_than_there_is_room_for_requests(extra: str, writes: bool) -> None:
+    """Of each of the three loops; an access of a byte a line is the same."""
+    made = [CacheLevel.parse("1k,2,64"), CacheLevel.parse("4k,4,64" + extra)]
+    one, many = Caches(made), Caches(made)
+    lines = 150_000
+    block = one.access([64, 0], [writes, writes], [64 * lines, 1])
+    single = many.access(64 * np.append(np.arange(1, lines + 1), 0), np.full(lines + 1, writes))
+    assert block.level.tolist() == [2, 2]
+    assert block.address.tolist() == single.address.tolist()
+    assert block.is_write.tolist() == single.is_write.tolist()
+    assert block.access.tolist() == (single.access == lines).tolist()
+    assert one.counts() == many.counts()
+    assert one.flush().tolist() == many.flush().tolist()
+
+
+@pytest.mark.parametrize("extra", ["", ",plru", ",write_through", ",inclusive"])
+def test_long_blocks_of_each_loop_are_their_pieces_in_the_general_one(extra: str) -> None:
+    """Many events at each level at once, and more requests than there is room for at first."""
+    made = [CacheLevel.parse(text + extra) for text in ("4k,8,64", "32k,16,64", "512k,16,64")]
+    addresses, writes = stream(200_000, 4, 1 << 21)
+    fast, general = Caches(made), Caches(made)
+    general._sets = None
+    whole = fast.access(addresses, writes)
+    parts = [general.access(addresses[i : i + 65_536], writes[i : i + 65_536]) for i in range(0, 200_000, 65_536)]
+    assert joined([whole]) == joined(parts)
+    assert fast.counts() == general.counts()
+    assert fast.flush().tolist() == general.flush().tolist()
 
 
 def test_random_replacement_follows_its_seed() -> None:
@@ -304,5 +348,7 @@ def test_errors_of_hierarchies_and_accesses() -> None:
         caches.access([0], [True, False])
     with pytest.raises(InputError, match=r"cores 0 to 1\. Try: cores 0 to 0"):
         caches.access([0, 0], core=[0, 1])
+    with pytest.raises(InputError, match=r"an access of 1048576 bytes, whole\. Try: at most 131072 bytes"):
+        Caches([parse("1k,2,64")], whole_accesses=True).access([0], sizes=[1 << 20])
     with pytest.raises(InputError, match="writes, with whole_accesses"):
         Caches([parse("1k,2,64")], whole_accesses=True).access([0], [True])

@@ -215,6 +215,9 @@ class Caches:
             raise InputError(asked, f"an access of {int(lengths.min())} bytes", "at least 1 byte")
         if cores.size and not 0 <= int(cores.min()) <= int(cores.max()) < self.cores:
             raise InputError(asked, f"cores {int(cores.min())} to {int(cores.max())}", f"cores 0 to {self.cores - 1}")
+        if self._common[at.G_WHOLE] and lengths.size and int(lengths.max()) > at.SPARE // 2 * self.line_bytes:
+            most = at.SPARE // 2 * self.line_bytes
+            raise InputError(asked, f"an access of {int(lengths.max())} bytes, whole", f"at most {most} bytes")
         if self._common[at.G_WHOLE] and writes.any():
             raise InputError(
                 asked, "writes, with whole_accesses", "is_write=None: cachegrind's caches take all as reads"

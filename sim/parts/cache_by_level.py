@@ -1,6 +1,6 @@
-"""The hierarchies whose levels do not look back, level by level: :mod:`cache_one_core` without prefetchers and inclusion.
+"""Hierarchies of one core without prefetchers and inclusion, level by level; results are those of :mod:`cache_kernel`.
 
-Such a level never changes one above it. So a piece of the accesses passes the first level, what that asks of the next
+Such a level never changes one above it, so a piece of the accesses passes the first level, what that asks of the next
 (reads, stores that go on, dirty victims, in their order) passes the next, and so on to memory. Each level sees what it
 sees when every access goes all the way before the next begins: of one access, what a level hands down while lines are
 filled comes before the victims, and a level that has dirty victims takes every line that was just filled.

@@ -84,7 +84,7 @@ class OneCore:
         sizes: Array,
         had: NDArray[np.uint8],
     ) -> Rows:
-        """All accesses. ``state``: registers and counts. Returns requests: byte addresses, accesses, which are writes."""
+        """All accesses. ``state``: registers and counts. Returns requests: addresses, accesses, which are writes."""
         registers = state[0]
         registers[at.R_OUT] = done = 0
         loop = run_by_level if self._by_level else run_one_core
@@ -97,7 +97,7 @@ class OneCore:
             rows = self._requests.grown(int(registers[at.R_OUT]))
 
     def entries(self) -> Array:
-        """As :mod:`cache_kernel` keeps them: of each set its lines, with their marks; with LRU the one used last first."""
+        """As :mod:`cache_kernel` keeps them: of each set its lines with marks; with LRU the latest first."""
         found = []
         for level, row in zip(self._levels, self._table, strict=True):
             places = self._places(row, level)

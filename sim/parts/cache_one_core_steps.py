@@ -43,8 +43,8 @@ from spcomp.sim.parts.cache_ways import (
 )  # fmt: skip
 
 # Columns of ``table``: sets less one, their logarithm, ways, the first set, lines to fetch ahead (0: none), and whether
-# replacement is a tree, stores stay, missing stores allocate, and evicted lines leave the levels above; the logarithm of
-# a line's bytes; for trees the bits that a use of each way keeps and sets.
+# replacement is a tree, stores stay, missing stores allocate, and evicted lines leave the levels above; the
+# logarithm of a line's bytes; for trees the bits that a use of each way keeps and sets.
 (F_MASK, F_BITS, F_WAYS, F_BASE, F_DEGREE, F_TREE, F_BACK, F_ALLOCATE, F_INCLUSIVE, F_SHIFT) = range(10)
 F_KEEP = 16
 F_PUT = F_KEEP + WAYS

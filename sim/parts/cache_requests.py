@@ -14,7 +14,7 @@ FIRST_MOST = 1 << 22
 
 
 class Requests:
-    """Byte addresses, the accesses that caused them, and which are writes. Kept from call to call while there is room."""
+    """Byte addresses, the accesses that caused them, and which are writes. Room is kept from call to call."""
 
     def __init__(self, spare: int) -> None:
         self._spare = max(spare, LEAST)
