@@ -30,18 +30,18 @@ class Requests:
     def grown(self, used: int) -> Rows:
         """Arrays twice as long; the first ``used`` elements stay."""
         larger = _rows(2 * self._rows[0].size)
-        for old, new in zip(self._rows, larger, strict=True):
-            new[:used] = old[:used]
+        for k in range(3):
+            larger[k][:used] = self._rows[k][:used]
         self._rows = larger
         return larger
 
     def take(self, used: int) -> Rows:
         """The first ``used`` elements: a copy if that is little of what there is."""
-        address, access, is_write = (row[:used] for row in self._rows)
-        if 2 * used < self._rows[0].size:
-            return address.copy(), access.copy(), is_write.copy()
+        address, access, is_write = self._rows
+        if 2 * used < address.size:
+            return address[:used].copy(), access[:used].copy(), is_write[:used].copy()
         self._rows = _rows(2 * self._spare)
-        return address, access, is_write
+        return address[:used], access[:used], is_write[:used]
 
 
 def _rows(size: int) -> Rows:
