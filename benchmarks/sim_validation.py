@@ -42,9 +42,16 @@ RESNET18_WS_32X32 = (
     164735, 274175, 20223, 274175, 274175, 48639,
 )  # fmt: skip
 """Total cycles, as SCALE-Sim 3.0.0 reports them."""
-OTHERS = ("32k,8,64,plru,write_through", "1m,16,64,plru", "32m,16,64,inclusive")
-"""Levels that only the general loop takes."""
 THREE_LEVELS = ("32k,8,64", "1m,16,64", "32m,16,64")
+HIERARCHIES = {
+    "": THREE_LEVELS,
+    "plru_": tuple(f"{level},plru" for level in THREE_LEVELS),
+    "write_through_": (f"{THREE_LEVELS[0]},write_through", *THREE_LEVELS[1:]),
+    "inclusive_": (*THREE_LEVELS[:2], f"{THREE_LEVELS[2]},inclusive"),
+    "general_": ("32k,8,64,plru,write_through", "1m,16,64,plru", "32m,16,64,inclusive"),
+}
+"""What is timed, by its part of the figure's name. All but the first have a fifth of writes."""
+CACHE_TRACES = ("stream", "gather", "random")
 TARGETS = {
     "dram_cycles_error_reads": Target(1e-3, "<="),
     "dram_cycles_error_writes": Target(1e-2, "<="),
@@ -54,8 +61,7 @@ TARGETS = {
     **sim_ramulator.TARGETS,
     "cachegrind_error": Target(0, "<="),
     "pycachesim_error": Target(0, "<="),
-    "cache_stream_maccess_s": Target(20),
-    "cache_gather_maccess_s": Target(20),
+    **{f"cache_{kind}{trace}_maccess_s": Target(20) for kind in HIERARCHIES for trace in CACHE_TRACES},
     **sim_accelerators.TARGETS,
     "systolic_cycles_error": Target(0, "<="),
     "systolic_resnet18_s": Target(2, "<="),
@@ -199,16 +205,14 @@ def cache_speed(bench: Benchmark, options: Any) -> None:
         "gather": (g.zipf(1.2, n) % (8 << 20)) * 8,
         "random": g.integers(0, 64 << 20, n) & ~7,
     }
-    for name, addresses in traces.items():
-        seconds = best(lambda a=addresses: Caches([CacheLevel.parse(t) for t in THREE_LEVELS]).access(a), options.quick)
-        bench.report(f"cache_{name}_maccess_s", n / seconds / 1e6, f"{' '.join(THREE_LEVELS)}, {n} reads of 8 bytes")
-        few = addresses[: n // 5]
-        writes = g.random(len(few)) < 0.2
-        seconds = best(
-            lambda a=few, w=writes: Caches([CacheLevel.parse(t) for t in OTHERS]).access(a, w), options.quick
-        )
-        note = f"{' '.join(OTHERS)}, {len(few)} accesses, a fifth writes"
-        bench.report(f"cache_general_{name}_maccess_s", len(few) / seconds / 1e6, note)
+    for name in CACHE_TRACES:
+        for kind, texts in HIERARCHIES.items():
+            levels = [CacheLevel.parse(text) for text in texts]
+            few = traces[name][: n // 5] if kind else traces[name]
+            writes = g.random(len(few)) < 0.2 if kind else None
+            seconds = best(lambda a=few, w=writes, v=levels: Caches(v).access(a, w), options.quick)
+            note = f"{' '.join(texts)}, {len(few)} {'accesses, a fifth writes' if kind else 'reads of 8 bytes'}"
+            bench.report(f"cache_{kind}{name}_maccess_s", len(few) / seconds / 1e6, note)
 
 
 def systolic(bench: Benchmark, options: Any) -> None:

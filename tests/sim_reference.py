@@ -41,11 +41,52 @@ def dram_trace(kind: str, n: int, seed: int, write_fraction: float) -> tuple[NDA
     return a, g.random(n) < write_fraction
 
 
-class SlowLevel:
-    """A set-associative LRU level: a dictionary a set, the latest used last; line -> dirty."""
+class SlowTree(OrderedDict[int, bool]):
+    """A set replaced by a tree: lines keep their place; each half of places knows whether its other half goes next."""
 
-    def __init__(self, sets: int, ways: int, write_back: bool, allocate: bool, inclusion: str) -> None:
-        self.sets: list[OrderedDict[int, bool]] = [OrderedDict() for _ in range(sets)]
+    def __init__(self, ways: int) -> None:
+        super().__init__()
+        self.places: list[int | None] = [None] * ways
+        self.right_goes: dict[tuple[int, int], bool] = {}
+
+    def __setitem__(self, line: int, dirty: bool) -> None:
+        if line not in self:
+            self.places[self.places.index(None)] = line
+            super().__setitem__(line, dirty)
+            self.move_to_end(line)
+        super().__setitem__(line, dirty)
+
+    def move_to_end(self, line: int, last: bool = True) -> None:
+        low, high, place = 0, len(self.places), self.places.index(line)
+        while high - low > 1:
+            middle = (low + high) // 2
+            self.right_goes[low, high] = place < middle
+            low, high = (low, middle) if place < middle else (middle, high)
+
+    def pop(self, line: int, *default: bool) -> bool:  # type: ignore[override]
+        if line in self:
+            self.places[self.places.index(line)] = None
+        return super().pop(line, *default)
+
+    def popitem(self, last: bool = True) -> tuple[int, bool]:
+        low, high = 0, len(self.places)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.right_goes.get((low, high), False) else (low, middle)
+        line = self.places[low]
+        assert line is not None
+        return line, self.pop(line)
+
+
+class SlowLevel:
+    """A set-associative level: a dictionary a set, with LRU the latest used last; line -> dirty."""
+
+    def __init__(
+        self, sets: int, ways: int, write_back: bool, allocate: bool, inclusion: str, replacement: str = "lru"
+    ) -> None:
+        self.sets: list[OrderedDict[int, bool]] = [
+            SlowTree(ways) if replacement == "plru" else OrderedDict() for _ in range(sets)
+        ]
         self.ways = ways
         self.write_back, self.allocate, self.inclusion = write_back, allocate, inclusion
         self.counts = dict.fromkeys(("read_hits", "read_misses", "write_hits", "write_misses", "writebacks"), 0)

@@ -29,9 +29,15 @@ def stream(n: int, seed: int, span: int = 1 << 16) -> tuple[np.ndarray, np.ndarr
     return np.where(g.random(n) < 0.5, near, g.integers(0, span, n)), g.random(n) < 0.35
 
 
-def level(sets_log: int, ways: int, write_back: bool, allocate: bool, inclusion: str) -> CacheLevel:
+def level(
+    sets_log: int, ways: int, write_back: bool, allocate: bool, inclusion: str, replacement: str, **fetched: Any
+) -> CacheLevel:
+    if replacement == "plru":
+        ways = 1 << (ways.bit_length() - 1)
     size = (1 << sets_log) * ways * 64
-    return CacheLevel(size, ways, write_back=write_back, write_allocate=allocate, inclusion=inclusion)
+    return CacheLevel(
+        size, ways, 64, replacement, write_back=write_back, write_allocate=allocate, inclusion=inclusion, **fetched
+    )
 
 
 one_level = st.builds(
@@ -40,7 +46,8 @@ one_level = st.builds(
     st.integers(1, 5),
     st.booleans(),
     st.booleans(),
-    st.sampled_from(["non_inclusive", "inclusive", "exclusive"]),
+    st.sampled_from(["non_inclusive", "non_inclusive", "inclusive", "exclusive"]),
+    st.sampled_from(["lru", "plru"]),
 )
 
 
@@ -52,7 +59,9 @@ def test_agrees_with_the_slow_model(levels: list[CacheLevel], seed: int, n: int)
     addresses, writes = stream(n, seed, 1 << 14)
     fast = Caches(levels)
     block = fast.access(addresses, writes)
-    slow = SlowCaches([SlowLevel(v.sets, v.ways, v.write_back, v.write_allocate, v.inclusion) for v in levels])
+    slow = SlowCaches(
+        [SlowLevel(v.sets, v.ways, v.write_back, v.write_allocate, v.inclusion, v.replacement) for v in levels]
+    )
     lines = (addresses >> 6).tolist()
     had = [slow.write(a) if w else slow.read(a) for a, w in zip(lines, writes.tolist(), strict=True)]
     assert block.level.tolist() == had
@@ -82,44 +91,6 @@ def test_pieces_are_the_whole_and_runs_repeat(extra: str, timed: str) -> None:
     assert joined([first]) == joined(parts) == joined([again.access(addresses, writes)])
     assert whole.counts() == pieces.counts() == again.counts()
     assert (whole.cycles, whole.stalled_cycles) == (pieces.cycles, pieces.stalled_cycles)
-
-
-fast_levels = st.lists(
-    st.builds(
-        lambda sets_log, ways, prefetch, degree: CacheLevel(
-            (1 << sets_log) * ways * 64, ways, prefetch=prefetch, degree=degree
-        ),
-        st.integers(0, 5),
-        st.integers(1, 16),
-        st.sampled_from(["none", "next_line"]),
-        st.integers(1, 5),
-    ),
-    min_size=1,
-    max_size=4,
-)
-
-
-@given(fast_levels, st.integers(0, 10**6), st.integers(1, 900), st.sampled_from([None, 1 << 20, 1 << 46]))
-@settings(max_examples=150, deadline=None)
-def test_the_fast_loop_gives_what_the_general_one_gives(
-    levels: list[CacheLevel], seed: int, n: int, far: int | None
-) -> None:
-    """Also where an address comes that is too far for its tags: it hands over what it holds."""
-    addresses, writes = stream(3 * n, seed, 1 << 15)
-    sizes = np.random.default_rng(seed).integers(1, 100, 3 * n)
-    if far is not None:
-        addresses[2 * n :] += far
-    fast, general = Caches(levels), Caches(levels)
-    assert fast._sets is not None
-    general._sets = None
-    for part in (slice(0, n), slice(n, 3 * n)):
-        blocks = [c.access(addresses[part], writes[part], sizes[part]) for c in (fast, general)]
-        for name in ("level", "fetched_ahead", "address", "is_write", "access", "cycle"):
-            assert getattr(blocks[0], name).tolist() == getattr(blocks[1], name).tolist(), name
-    assert fast.counts() == general.counts()
-    assert (fast._sets is None) == (far == 1 << 46)
-    assert fast.flush().tolist() == general.flush().tolist()
-    assert fast.access(addresses).level.tolist() == general.access(addresses).level.tolist()
 
 
 def test_random_replacement_follows_its_seed() -> None:
@@ -304,5 +275,7 @@ def test_errors_of_hierarchies_and_accesses() -> None:
         caches.access([0], [True, False])
     with pytest.raises(InputError, match=r"cores 0 to 1\. Try: cores 0 to 0"):
         caches.access([0, 0], core=[0, 1])
+    with pytest.raises(InputError, match=r"an access of 1048576 bytes, whole\. Try: at most 131072 bytes"):
+        Caches([parse("1k,2,64")], whole_accesses=True).access([0], sizes=[1 << 20])
     with pytest.raises(InputError, match="writes, with whole_accesses"):
         Caches([parse("1k,2,64")], whole_accesses=True).access([0], [True])

@@ -18,7 +18,7 @@ from spcomp.errors import InputError
 from spcomp.sim.parts import cache_layout as at
 from spcomp.sim.parts.cache_kernel import run
 from spcomp.sim.parts.cache_level import INCLUSIONS, PREFETCHERS, REPLACEMENTS, CacheLevel, LevelCounts
-from spcomp.sim.parts.cache_lru_state import LruSets
+from spcomp.sim.parts.cache_one_core_state import OneCore
 
 __all__ = ["Accesses", "CacheLevel", "Caches", "LevelCounts"]
 
@@ -109,7 +109,7 @@ class Caches:
         most = max(1, *(level.mshrs for level in levels))
         self._mshrs = np.full((len(levels), cores, 2, most), -1, np.int64)
         fits = cores == 1 and not timed and not whole_accesses
-        self._sets = LruSets.of(levels) if fits else None
+        self._sets = OneCore.of(levels) if fits else None
 
     def access(
         self,
@@ -141,32 +141,33 @@ class Caches:
         ):
             self._leave_sets()
         had = np.zeros(where.size, np.uint8)
+        if self._sets is not None:
+            address, access, written = self._sets.run((self._registers, self._counts), where, writes, lengths, had)
+            cycle = np.zeros(address.size, np.int64)
+        else:
+            address, access, written, cycle = self._run_general(where, writes, lengths, cores, had)
+        ahead = had >= at.FIRST_USE
+        had &= at.FIRST_USE - 1
+        return Accesses(had, ahead, address, written, access, cycle)
+
+    def _run_general(
+        self, where: Array, writes: NDArray[np.bool_], lengths: Array, cores: Array, had: NDArray[np.uint8]
+    ) -> tuple[Array, Array, NDArray[np.bool_], Array]:
+        """Requests: byte addresses, the accesses that caused them, which are writes, and cycles."""
         if self._out.shape[1] < min(where.size, BLOCK) + at.SPARE:
             self._out = np.zeros((4, min(where.size, BLOCK) + 2 * at.SPARE), np.int64)
         pieces: list[Array] = []
         done = 0
         while done < where.size:
             self._registers[at.R_OUT] = 0
-            state = (self._registers, self._counts, self._pending, self._out)
-            if self._sets is not None:
-                done = self._sets.run(state, where, writes, lengths, had, done)
-            else:
-                done = run(
-                    self._common, self._table, self._entries, self._tree, *state, self._streams, self._mshrs, where,
-                    writes, lengths, cores, had, done,
-                )  # fmt: skip
+            done = run(
+                self._common, self._table, self._entries, self._tree, self._registers, self._counts, self._pending,
+                self._out, self._streams, self._mshrs, where, writes, lengths, cores, had, done,
+            )  # fmt: skip
             pieces.append(self._out[:, : self._registers[at.R_OUT]].copy())
         out = np.concatenate(pieces, axis=1) if pieces else np.zeros((4, 0), np.int64)
-        ahead = had >= at.FIRST_USE
-        had &= at.FIRST_USE - 1
-        return Accesses(
-            had,
-            ahead,
-            out[at.O_LINE] * self.line_bytes,
-            out[at.O_WRITE] > 0,
-            out[at.O_ACCESS],
-            np.maximum(out[at.O_CYCLE], 0),
-        )
+        cycle = np.maximum(out[at.O_CYCLE], 0)
+        return out[at.O_LINE] * self.line_bytes, out[at.O_ACCESS], out[at.O_WRITE] > 0, cycle
 
     def flush(self) -> Array:
         """Empty all levels; returns the byte addresses of the lines that were dirty, sorted: they go to memory."""
@@ -179,7 +180,7 @@ class Caches:
     def _leave_sets(self) -> None:
         """Go on with the kernel for all hierarchies, which holds any address."""
         assert self._sets is not None
-        self._entries[:] = self._sets.entries()
+        self._entries[:], self._tree[:] = self._sets.entries(), self._sets.trees()
         self._sets = None
 
     def counts(self) -> tuple[LevelCounts, ...]:
@@ -214,6 +215,9 @@ class Caches:
             raise InputError(asked, f"an access of {int(lengths.min())} bytes", "at least 1 byte")
         if cores.size and not 0 <= int(cores.min()) <= int(cores.max()) < self.cores:
             raise InputError(asked, f"cores {int(cores.min())} to {int(cores.max())}", f"cores 0 to {self.cores - 1}")
+        if self._common[at.G_WHOLE] and lengths.size and int(lengths.max()) > at.SPARE // 2 * self.line_bytes:
+            most = at.SPARE // 2 * self.line_bytes
+            raise InputError(asked, f"an access of {int(lengths.max())} bytes, whole", f"at most {most} bytes")
         if self._common[at.G_WHOLE] and writes.any():
             raise InputError(
                 asked, "writes, with whole_accesses", "is_write=None: cachegrind's caches take all as reads"

@@ -56,6 +56,7 @@ from spcomp.sim.parts.cache_layout import (
     R_MARKED,
     R_OUT,
     R_PENDING,
+    R_RESUME,
     R_SINK,
     S_LINE,
     S_PAGE,
@@ -259,7 +260,8 @@ def _compiled(stamp: int) -> Any:
             if common[G_WHOLE] and last > first:
                 worst = access_whole(levels, entries, tree, regs, counts, pending, out, core, first, last)
                 last = first - 1
-            for line in range(first, last + 1):
+            line = first + regs[R_RESUME]
+            while line <= last and regs[R_OUT] <= room:
                 mine = core if levels[0, L_COPIES] > 1 else 0
                 regs[R_MARKED] = 0
                 level = 0
@@ -285,7 +287,12 @@ def _compiled(stamp: int) -> Any:
                 if common[G_TIMED]:
                     keep_time(levels, regs, mshrs, common[G_MEMORY], mine, line, level)
                 worst = max(worst, level)
-            had[i] = worst | marks
+                line += 1
+            had[i] = max(had[i] & (FIRST_USE - 1), worst) | (had[i] & FIRST_USE) | marks
+            if line <= last:
+                regs[R_RESUME] = line - first
+                break
+            regs[R_RESUME] = 0
             k += 1
         counts[0, K_READ_HITS] += hits - stores
         counts[0, K_WRITE_HITS] += stores

@@ -35,8 +35,9 @@ COUNTS = 10
     R_CARRIED,
     R_MARKED,
     R_SINK,
-) = range(10)
-REGISTERS = 10
+    R_RESUME,
+) = range(11)
+REGISTERS = 11
 
 # Columns of the global parameters: whether accesses over two lines go down whole; lines in a page; whether there are
 # prefetchers; whether time is kept; and how long memory takes.
