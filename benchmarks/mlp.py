@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import statistics
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -56,19 +55,60 @@ def weights_of(model: nn.Sequential) -> list[torch.Tensor]:
     return [layer.weight for layer in model if isinstance(layer, nn.Linear)]
 
 
-def deepsparse(python: str, model: Path, x: torch.Tensor, threads: int, seconds: float) -> dict[str, Any]:
-    """Seconds of DeepSparse's runs, in a process of its own environment, and its version; ``error`` if there is one."""
-    raw = model.with_suffix(".f32")
-    raw.write_bytes(x.numpy().tobytes())
-    done = subprocess.run(
-        [python, str(SCRIPT), str(model), str(raw), *map(str, x.shape), str(threads), str(seconds)],
-        env={**os.environ, "NM_DISABLE_ANALYTICS": "1"}, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode or not lines:
-        return {"error": (done.stderr.strip().splitlines() or ["no output"])[-1][:200]}
-    found: dict[str, Any] = json.loads(lines[-1])
-    return found
+class DeepSparse:
+    """DeepSparse on an ONNX model, in a process of its own environment that runs when it is told to."""
+
+    def __init__(self, python: str, model: Path, x: torch.Tensor, threads: int) -> None:
+        """Raises OSError with what it said last, where it does not start."""
+        raw = model.with_suffix(".f32")
+        raw.write_bytes(x.numpy().tobytes())
+        self.said = model.with_suffix(".log")
+        with self.said.open("w") as said:
+            self.process = subprocess.Popen(
+                [python, str(SCRIPT), str(model), str(raw), *map(str, x.shape), str(threads)],
+                env={**os.environ, "NM_DISABLE_ANALYTICS": "1"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=said, text=True,
+            )  # fmt: skip
+        self.version: str = json.loads(self._line(start="{"))["version"]
+
+    def _line(self, start: str = "") -> str:
+        """The next line that it prints, of those that begin so."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith(start):
+                return line
+        raise OSError((self.said.read_text().strip().splitlines() or ["no output"])[-1][:200])
+
+    def seconds(self, count: int) -> float:
+        """Of one run, the mean of ``count`` after an untimed one."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{count}\n")
+        self.process.stdin.flush()
+        return float(self._line())
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.wait()
+
+
+def alternate(ours: Callable[[], object], theirs: DeepSparse, seconds: float) -> tuple[Timing, Timing]:
+    """Both in turns for about so long, a few milliseconds at a time, each after an untimed run."""
+
+    def run(count: int) -> float:
+        ours()
+        start = time.perf_counter()
+        for _ in range(count):
+            ours()
+        return (time.perf_counter() - start) / count
+
+    count = max(1, int(3e-3 / max(run(1), theirs.seconds(1))))
+    times: tuple[list[float], list[float]] = ([], [])
+    end = time.perf_counter() + seconds
+    while len(times[0]) < 9 or (time.perf_counter() < end and len(times[0]) < 401):
+        for side in (0, 1) if len(times[0]) % 2 else (1, 0):
+            times[side].append((theirs.seconds if side else run)(count))
+    return Timing(tuple(times[0])), Timing(tuple(times[1]))
 
 
 def race_mlp(
@@ -82,8 +122,8 @@ def race_mlp(
 ) -> None:
     """Report every cell: milliseconds, and the peers' times over ours.
 
-    ONNX Runtime, eager torch and our dense program are interleaved with ours; DeepSparse runs alone, and ours is timed
-    right before and after it: their median is what it is compared with.
+    ONNX Runtime, eager torch and our dense program are interleaved with ours in one process; DeepSparse has
+    its own, and takes turns with ours.
     """
     if python is None:
         bench.notes["deepsparse"] = "absent: --deepsparse names an interpreter that has it"
@@ -124,14 +164,17 @@ def one_cell(bench: Benchmark, python: str | None, off: nn.Module, m: int, zeros
             bench.report(f"{key}_over_{name}", gain.value, note, {"ms": 1e3 * times[name].median, "lower": gain.lower})
         if python is None or not path.exists():
             return
-        before = interleave_for({"ours": work["ours"]}, SECONDS / 4)["ours"]
-        found = deepsparse(python, path, x, threads, SECONDS)
-        after = interleave_for({"ours": work["ours"]}, SECONDS / 4)["ours"]
-    if "error" in found:
-        bench.notes[f"{key}_over_deepsparse"] = f"DeepSparse failed: {found['error']}"
-        print(f"    {bench.notes[f'{key}_over_deepsparse']}")
-        return
-    mine = statistics.median(before.seconds + after.seconds)
-    theirs = Timing(tuple(found["seconds"])).median
-    note = f"{1e3 * theirs:.2f} ms against {1e3 * mine:.2f} ms, DeepSparse {found['version']}, not interleaved"
-    bench.report(f"{key}_over_deepsparse", theirs / mine, note, {"ms": 1e3 * theirs, "ours_ms": 1e3 * mine})
+        try:
+            peer = DeepSparse(python, path, x, threads)
+        except OSError as error:
+            bench.notes[f"{key}_over_deepsparse"] = f"DeepSparse failed: {error}"
+            print(f"    {bench.notes[f'{key}_over_deepsparse']}")
+            return
+        try:
+            mine, theirs = alternate(work["ours"], peer, 2 * SECONDS)
+        finally:
+            peer.close()
+    gain = ratio(theirs, mine)
+    details = {"ms": 1e3 * theirs.median, "ours_ms": 1e3 * mine.median, "lower": gain.lower}
+    note = f"{details['ms']:.2f} ms against {details['ours_ms']:.2f}, lower {gain.lower:.2f}, DeepSparse {peer.version}"
+    bench.report(f"{key}_over_deepsparse", gain.value, note, details)

@@ -17,10 +17,12 @@ from spcomp.codegen.mlir_cpu.scratch import touch
 from spcomp.codegen.mlir_cpu.tokens import TokensKernel
 from spcomp.codegen.table import BACKENDS
 from spcomp.conv_layout import PLANES, TILES, Padded, laid, takes
+from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import PackedTensor, pack
 from spcomp.encodings.spec import Encoding
 from spcomp.kernel import Kernel, LaidKernel, LastKernel
 from spcomp.passes.base import Site
+from spcomp.passes.permute_hidden import USED
 from spcomp.passes.propose import Candidate, call_for
 from spcomp.passes.tune import dense_call
 from spcomp.passes.worth import encodings_for
@@ -89,11 +91,14 @@ def dense_members(site: Site) -> dict[str, Kernel]:
 
 
 def candidates(site: Site) -> list[Candidate]:
-    """Every encoding, backend and schedule for the site's row count, however many bytes it takes."""
+    """Every encoding, backend and schedule for the site's row count, however many bytes it takes; N:M only where its
+    slots are mostly used, for others may hold by chance in one layer of a chain and not in the next."""
     target, m = host_cpu().target, site.domains[0].lo
     rows = RowRange(m, m)
     found: dict[str, Candidate] = {}
     for encoding in encodings_for(site.facts):
+        if isinstance(encoding, Nm) and site.facts.density < USED * encoding.n / encoding.m:
+            continue
         key = KernelKey(site.op, encoding.name, site.dtype, target)
         for name, backend in BACKENDS.items():
             if name == "reference" or key not in backend.capabilities():

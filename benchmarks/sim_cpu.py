@@ -42,8 +42,8 @@ MODELLED = (
 )  # fmt: skip
 ROUNDS, CONTEST_ROUNDS, PASSES = 40, 10, 2
 """Of all cases; of the rivals of a contest in a pass; passes over all contests, minutes apart."""
-SEED = 11
-"""Of the cases; residuals of those of seed 6 showed what was missing from the model."""
+SEED = 29
+"""Of the cases, which nobody had looked at; residuals of those of 6 and 11 showed what was missing from the model."""
 BURST_SECONDS = 1e-3
 LARGEST = 2048 * 2048 * 256
 """N x K x M: longer runs are never left alone by their neighbours."""

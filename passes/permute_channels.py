@@ -24,16 +24,16 @@ import torch
 from torch import Tensor, fx
 
 from spcomp.encodings.matrix import matrix_of
-from spcomp.passes.base import PassContext, recompile
+from spcomp.passes.base import PassContext
 from spcomp.passes.conv import is_conv
 from spcomp.passes.dataflow import Constants, arguments, is_static, same_size, shape_of
 from spcomp.passes.infer_sparsity import MEASURABLE, facts_of
 from spcomp.passes.known_rules import conv_groups
 from spcomp.passes.origins import identity
-from spcomp.passes.permute_hidden import DENSEST, FEWEST, LOOKS, PermuteHidden, reorder
+from spcomp.passes.permute_hidden import DENSEST, FEWEST, LOOKS, PermuteHidden
 from spcomp.passes.pointwise import is_pointwise
-from spcomp.passes.rewrite import remove_dead_code
 from spcomp.passes.slices import taken
+from spcomp.passes.together import Together, in_graph_order, put_in_order, uses_of
 from spcomp.sparsity.bits import weight_bits
 from spcomp.sparsity.measure import measure
 from spcomp.sparsity.order import row_order, support
@@ -44,15 +44,6 @@ POOLS = (
     aten.adaptive_avg_pool1d.default, aten.adaptive_avg_pool2d.default,
 )  # fmt: skip
 NORM = ("weight", "bias", "running_mean", "running_var")
-
-
-@dataclass(frozen=True, eq=False)
-class Channels:
-    """What makes some channels, what reads them, and (node, argument) of constants that have them in between."""
-
-    makers: tuple[fx.Node, ...]
-    readers: tuple[fx.Node, ...]
-    between: tuple[tuple[fx.Node, str], ...]
 
 
 @dataclass(frozen=True)
@@ -68,30 +59,7 @@ class PermuteChannels:
         if not any(is_conv(n) and (self.everywhere or _on_gpu(n)) for n in gm.graph.nodes):
             return gm
         constants = Constants.of(gm)
-        changed = False
-        for channels in channel_groups(gm, constants):
-            rows = [_tensor(constants, n) for n in channels.makers]
-            columns = [_tensor(constants, n) for n in channels.readers]
-            key = (*map(identity, rows), "channels read by", *map(identity, columns))
-            if key not in ctx.orders:
-                ctx.orders[key] = (*rows, *columns), self.order(rows, columns, ctx)
-            order = ctx.orders[key][1]
-            if order is None:
-                continue
-            changed = True
-            for node in channels.makers:
-                reorder(gm, node, 1, 0, order, constants, ctx)
-                if arguments(node)["bias"] is not None:
-                    reorder(gm, node, 2, 0, order, constants, ctx)
-            for node, name in channels.between:
-                names = [a.name for a in node.target._schema.arguments]  # type: ignore[union-attr]
-                reorder(gm, node, names.index(name), 0, order, constants, ctx)
-            for node in channels.readers:
-                reorder(gm, node, 1, 1, order, constants, ctx)
-        if changed:
-            remove_dead_code(gm)
-            recompile(gm, ctx)
-        return gm
+        return put_in_order(gm, channel_groups(gm, constants), constants, ctx, "channels read by", self.order)
 
     def order(self, rows: Sequence[Tensor], columns: Sequence[Tensor], ctx: PassContext) -> Tensor | None:
         """The order, if it pays; weights [channels, ...] that make them and [n, channels, ...] that read them."""
@@ -114,20 +82,10 @@ def _on_gpu(node: fx.Node) -> bool:
     return isinstance(value, Tensor) and value.device.type == "cuda"
 
 
-def _tensor(constants: Constants, node: fx.Node) -> Tensor:
-    found = constants(node.args[1])
-    assert found is not None
-    return found
-
-
-def channel_groups(gm: fx.GraphModule, constants: Constants) -> list[Channels]:
+def channel_groups(gm: fx.GraphModule, constants: Constants) -> list[Together]:
     """Channels that convolutions make and that convolutions and linear layers read, and nothing mixes in between."""
-    place = {node: i for i, node in enumerate(gm.graph.nodes)}
-    uses: Counter[tuple[object, ...]] = Counter()
-    for node in gm.graph.nodes:
-        if (tensor := constants(node)) is not None:
-            uses[identity(tensor)] += len(node.users)
-    found: list[Channels] = []
+    place, uses = in_graph_order(gm), uses_of(gm, constants)
+    found: list[Together] = []
     seen: set[fx.Node] = set()
     for node in gm.graph.nodes:
         if not _is_layer(node, constants) or not is_conv(node) or node in seen:
@@ -135,8 +93,8 @@ def channel_groups(gm: fx.GraphModule, constants: Constants) -> list[Channels]:
         walk = _Walk(constants, uses, _channels(node))
         if walk.run(node):
             seen |= walk.makers
-            ordered = [tuple(sorted(some, key=place.__getitem__)) for some in (walk.makers, walk.readers)]
-            found.append(Channels(ordered[0], ordered[1], tuple(walk.between)))
+            ordered = [tuple(sorted(some, key=place)) for some in (walk.makers, walk.readers)]
+            found.append(Together(ordered[0], ordered[1], tuple(walk.between)))
     return found
 
 

@@ -19,21 +19,19 @@ from typing import ClassVar
 import torch
 from torch import Tensor, fx
 
-from spcomp.passes.base import PassContext, recompile
+from spcomp.passes.base import PassContext
 from spcomp.passes.dataflow import Constants, arguments, is_static, same_size, shape_of
 from spcomp.passes.infer_sparsity import MEASURABLE, facts_of
-from spcomp.passes.origins import Step, identity, pick
+from spcomp.passes.origins import identity
 from spcomp.passes.pointwise import is_pointwise
-from spcomp.passes.rewrite import add_constant, remove_dead_code
 from spcomp.passes.slices import taken
+from spcomp.passes.together import Together, in_graph_order, put_in_order, uses_of
 from spcomp.sparsity.bits import weight_bits
 from spcomp.sparsity.facts import BLOCK_SHAPES, NM_GROUPS, SparsityFacts
 from spcomp.sparsity.measure import measure_all
 from spcomp.sparsity.order import row_order, support
 
 aten = torch.ops.aten
-WORD = "permuted"
-"""Constants in another order lie below a module of this name."""
 SHAPES = tuple((rows, cols) for rows, cols in BLOCK_SHAPES if 1 < rows <= 16)
 RESHAPES = (aten.view.default, aten.reshape.default, aten._unsafe_view.default)
 LOOKS = (aten._assert_tensor_metadata.default, aten.sym_size.int)
@@ -46,14 +44,6 @@ FEWEST = 32
 """Features; with fewer there is nothing to gain."""
 
 
-@dataclass(frozen=True, eq=False)
-class Hidden:
-    """The linear layers that make some features, and those that read them, in graph order."""
-
-    makers: tuple[fx.Node, ...]
-    readers: tuple[fx.Node, ...]
-
-
 @dataclass(frozen=True)
 class PermuteHidden:
     """Reorder hidden features where blocks get fuller. ``group``: features that are brought together."""
@@ -64,27 +54,7 @@ class PermuteHidden:
 
     def run(self, gm: fx.GraphModule, ctx: PassContext) -> fx.GraphModule:
         constants = Constants.of(gm)
-        changed = False
-        for hidden in hidden_dimensions(gm, constants):
-            rows = [_constant(constants, n, 1) for n in hidden.makers]
-            columns = [_constant(constants, n, 1) for n in hidden.readers]
-            key = (*map(identity, rows), "read by", *map(identity, columns))
-            if key not in ctx.orders:
-                ctx.orders[key] = (*rows, *columns), self.order(rows, columns, ctx)
-            order = ctx.orders[key][1]
-            if order is None:
-                continue
-            changed = True
-            for node in hidden.makers:
-                reorder(gm, node, 1, 0, order, constants, ctx)
-                if len(node.args) > 2 and node.args[2] is not None:
-                    reorder(gm, node, 2, 0, order, constants, ctx)
-            for node in hidden.readers:
-                reorder(gm, node, 1, 1, order, constants, ctx)
-        if changed:
-            remove_dead_code(gm)
-            recompile(gm, ctx)
-        return gm
+        return put_in_order(gm, hidden_dimensions(gm, constants), constants, ctx, "read by", self.order)
 
     def order(self, rows: Sequence[Tensor], columns: Sequence[Tensor], ctx: PassContext) -> Tensor | None:
         """The order, if it pays; weights [hidden, k] that make the features and [n, hidden] that read them."""
@@ -122,14 +92,10 @@ def _stored(facts: SparsityFacts) -> int:
     return min(facts.block_counts[rows, cols] * rows * cols for rows, cols in SHAPES)
 
 
-def hidden_dimensions(gm: fx.GraphModule, constants: Constants) -> list[Hidden]:
+def hidden_dimensions(gm: fx.GraphModule, constants: Constants) -> list[Together]:
     """Features that linear layers make and linear layers read, and nothing mixes or looks at in between."""
-    found: list[Hidden] = []
-    place = {node: i for i, node in enumerate(gm.graph.nodes)}
-    uses: Counter[tuple[object, ...]] = Counter()
-    for node in gm.graph.nodes:
-        if (tensor := constants(node)) is not None:
-            uses[identity(tensor)] += len(node.users)
+    found: list[Together] = []
+    place, uses = in_graph_order(gm), uses_of(gm, constants)
     seen: set[fx.Node] = set()
     for node in gm.graph.nodes:
         if node.target is not aten.linear.default or node in seen:
@@ -137,8 +103,8 @@ def hidden_dimensions(gm: fx.GraphModule, constants: Constants) -> list[Hidden]:
         around = _around(node, constants)
         if around is not None and all(_is_own(n, constants, uses) for n in (*around[0], *around[1])):
             seen |= around[0]
-            makers, readers = (tuple(sorted(some, key=place.__getitem__)) for some in around)
-            found.append(Hidden(makers, readers))
+            makers, readers = (tuple(sorted(some, key=place)) for some in around)
+            found.append(Together(makers, readers))
     return found
 
 
@@ -193,24 +159,3 @@ def _is_own(node: fx.Node, constants: Constants, uses: Counter[tuple[object, ...
     tensors = [constants(a) for a in node.args[1:] if a is not None]
     own = all(t is not None and uses[identity(t)] == 1 for t in tensors)
     return own and not node.kwargs and tensors[0] is not None and tensors[0].dtype in MEASURABLE
-
-
-def _constant(constants: Constants, node: fx.Node, position: int) -> Tensor:
-    found = constants(node.args[position])
-    assert found is not None
-    return found
-
-
-def reorder(
-    gm: fx.GraphModule, node: fx.Node, position: int, dim: int, order: Tensor, constants: Constants, ctx: PassContext
-) -> None:
-    """Read a constant argument of a layer with ``dim`` in the order."""
-    constant, held = _constant(constants, node, position), node.args[position]
-    assert isinstance(held, fx.Node)
-    what = (WORD, dim, order.numpy().tobytes())
-    made = ctx.origins.get(constant, what)
-    if made is None:
-        select = (Step("keep", ((dim,),), order),)
-        made = ctx.origins.put(constant, what, pick(select, constant), select)
-    first = next(iter(gm.graph.nodes))
-    node.update_arg(position, add_constant(gm, str(held.target), made, WORD, first, ctx.origins))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -124,8 +126,28 @@ def test_an_absent_peer_is_said(bench: Benchmark, capsys: pytest.CaptureFixture[
 
 
 def test_a_peer_that_fails_is_said(tmp_path: Path) -> None:
-    found = mlp.deepsparse("false", tmp_path / "no.onnx", torch.zeros(1, 2), 1, 0.1)
-    assert found == {"error": "no output"}
+    with pytest.raises(OSError, match="no output"):
+        mlp.DeepSparse("false", tmp_path / "no.onnx", torch.zeros(1, 2), 1)
+
+
+def test_a_peer_in_another_process_takes_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = """import sys
+print("hello")
+print('{"version": "9"}', flush=True)
+for line in sys.stdin:
+    print(0.001 * int(line), flush=True)
+"""
+    monkeypatch.setattr(mlp, "SCRIPT", tmp_path / "peer.py")
+    (tmp_path / "peer.py").write_text(peer)
+    other = mlp.DeepSparse(sys.executable, tmp_path / "no.onnx", torch.zeros(1, 2), 1)
+    try:
+        assert other.version == "9"
+        mine, theirs = mlp.alternate(lambda: time.sleep(0.002), other, 0.05)
+    finally:
+        other.close()
+    assert len(mine.seconds) == len(theirs.seconds) >= 9
+    assert theirs.median == 0.001
+    assert mine.median >= 0.002
 
 
 def test_targets_are_those_of_the_design() -> None:

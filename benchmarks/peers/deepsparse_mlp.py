@@ -1,6 +1,9 @@
-"""Stands alone, for an environment with DeepSparse: times it on an ONNX model and prints one JSON line.
+"""Stands alone, for an environment with DeepSparse: serves timed runs of an ONNX model over its standard streams.
 
-python deepsparse_mlp.py MODEL INPUT.f32 ROWS COLUMNS THREADS SECONDS
+python deepsparse_mlp.py MODEL INPUT.f32 ROWS COLUMNS THREADS
+
+A line of JSON with the version, once the model is ready; then, for each line with a number N on standard input, one
+untimed run, N timed ones, and a line with their seconds a run. Ends with its input.
 """
 
 from __future__ import annotations
@@ -12,15 +15,16 @@ import time
 import deepsparse
 import numpy as np
 
-model, raw, rows, columns, threads, seconds = sys.argv[1:]
+model, raw, rows, columns, threads = sys.argv[1:]
 x = np.fromfile(raw, np.float32).reshape(int(rows), int(columns))
 engine = deepsparse.Engine(model=model, batch_size=int(rows), num_cores=int(threads))
-end = time.perf_counter() + float(seconds)
-times: list[float] = []
 for _ in range(5):
     engine.run([x])
-while len(times) < 5 or (time.perf_counter() < end and len(times) < 2000):
-    start = time.perf_counter()
+print(json.dumps({"version": deepsparse.__version__}), flush=True)
+for line in sys.stdin:
+    count = int(line)
     engine.run([x])
-    times.append(time.perf_counter() - start)
-print(json.dumps({"version": deepsparse.__version__, "seconds": times}))
+    start = time.perf_counter()
+    for _ in range(count):
+        engine.run([x])
+    print((time.perf_counter() - start) / count, flush=True)
