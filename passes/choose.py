@@ -155,7 +155,7 @@ def doubtful(choice: Choice, measured: Mapping[int, Mapping[str, float]], candid
     }
     if choice.sparse:
         return [m for m, r in ratios.items() if r < CONVINCING]
-    return [m for m, r in ratios.items() if r < NEVER_SLOWER] if min(ratios.values()) >= DOUBTFUL else []
+    return [m for m, r in ratios.items() if r < WORTH] if min(ratios.values()) >= DOUBTFUL else []
 
 
 def dense_choice(measured: Mapping[int, Mapping[str, float]], reason: str) -> Choice:

@@ -234,6 +234,8 @@ class _SitePlan:
         if (mine := self.p.tuner.remembered(self.known.key(m), frozenset(names.values()))) is not None:
             return mine, ""
         if (found := self.known.exact(m, names)) is not None:
+            if not found[1]:
+                self.p.tuner.remember(self.known.key(m), found[0])
             return found[0], f"measured on such a machine ({found[1]})" if found[1] else ""
         if self.p.tune == "reuse" and (near := self.known.reused(m, usable, dense)) is not None:
             return {names[name]: s for name, s in near[0].items()}, near[1]

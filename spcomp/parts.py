@@ -81,8 +81,10 @@ class Parts:
 
     @functools.cached_property
     def quick(self) -> Quick | None:
-        """The short way to the one layer that the model consists of, for inputs of the captured shape."""
+        """The short way to the one layer that the model consists of, from one tensor of the captured shape to one."""
         program = self.programs[0]
-        kernels = () if program.lone is None else self.table[program.lone].kernels
-        plain = program.signature.plain
-        return quick_call(kernels[0], *plain[:2]) if len(kernels) == 1 and plain is not None else None
+        signature = program.signature
+        plain = signature.plain if signature.takes_one_tensor and signature.gives_one_tensor else None
+        if program.lone is None or plain is None or len(self.table[program.lone].kernels) != 1:
+            return None
+        return quick_call(self.table[program.lone].kernels[0], *plain[:2])

@@ -104,12 +104,13 @@ class Signature:
         return self.in_tree == pytree.tree_structure(((torch.empty(0),), {}))
 
     @cached_property
-    def _gives_one_tensor(self) -> bool:
+    def gives_one_tensor(self) -> bool:
+        """Whether the result is a tensor by itself, and not a tuple of one."""
         return self.out_tree == pytree.tree_structure(torch.empty(0))
 
     def result(self, flat: Sequence[Any]) -> Any:
         """The program's flat results as the model returns them."""
-        return flat[0] if self._gives_one_tensor else pytree.tree_unflatten(flat, self.out_tree)
+        return flat[0] if self.gives_one_tensor else pytree.tree_unflatten(flat, self.out_tree)
 
     @cached_property
     def plain(self) -> tuple[torch.Size, torch.dtype, bool, torch.layout] | None:

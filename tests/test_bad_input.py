@@ -330,18 +330,6 @@ def test_an_unwritable_cache_is_a_warning(tmp_path: Path, caplog: pytest.LogCapt
     assert f"cannot write the tuning cache in {blocked}" in caplog.text
 
 
-def test_a_damaged_cache_is_measured_again(tmp_path: Path) -> None:
-    model = mlp(16, 8)
-    spcomp.compile(model, X, engine="eager", guard=False, cache_dir=tmp_path)
-    files = list(tmp_path.rglob("*.json"))
-    assert files
-    for path in files:
-        path.write_text("{")
-    compiled = spcomp.compile(model, X, engine="eager", guard=False, cache_dir=tmp_path)
-    assert torch.allclose(compiled(X), model(X), atol=1e-6)
-    assert all(p.read_text() != "{" for p in files if p.parent.parent.name == "tune")
-
-
 def test_a_debug_dir_that_is_a_file(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")

@@ -77,6 +77,25 @@ def test_the_usual_call_of_one_layer_is_short(tmp_path: Path, monkeypatch: pytes
     assert rows(torch.randn(7, 24)).shape == (7, 16)
 
 
+def test_one_layer_in_a_tuple_stays_in_it(tmp_path: Path) -> None:
+    class Tuple(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(24, 16)
+
+        def forward(self, x: list[torch.Tensor]) -> tuple[torch.Tensor]:
+            return (self.layer(x[0]),)
+
+    model, x = Tuple().eval(), torch.randn(3, 24)
+    compiled = spcomp.compile(model, ([x],), engine="eager", policy="off", cache_dir=tmp_path)
+    assert compiled.parts.programs[0].lone is not None
+    with torch.no_grad():
+        (y,) = compiled([x])
+        assert torch.equal(y, model([x])[0])
+        with pytest.raises(InputError):
+            compiled(x)
+
+
 def test_a_dense_1x1_weight_has_the_strides_of_planes() -> None:
     conv = nn.Conv2d(12, 8, 1)
     call = replace(dense_call(8, 12), op="conv", conv=ConvShape(2, 12, 5, 5, (1, 1)))

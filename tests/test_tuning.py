@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+import spcomp
 from spcomp.codegen.mlir_cpu.backend import MlirCpu
 from spcomp.codegen.reference.backend import Reference
 from spcomp.cost.analytic import CostModel
@@ -33,6 +34,7 @@ from spcomp.sparsity.measure import measure
 from spcomp.targets.host import HostCpu, host_cpu
 from spcomp.targets.peaks import Peaks
 from tests.kernels import dense_call, fitting
+from tests.models import mlp
 
 HOST = HostCpu("a test", ("avx2", "fma", "avx512f", "avx512bw", "avx512vl"), 2, 32768, 1 << 20, 1 << 25)
 MODEL = CostModel(HOST, Peaks(gflops=128.0, stream_gb_s=20.0, cache_gb_s=80.0))
@@ -267,3 +269,21 @@ def test_caches_are_cooled_with_the_other_weights(tmp_path: Path) -> None:
     tuner.time(work, cold_bytes=own.nbytes + other.nbytes + (1 << 20), own=own)
     assert tuner._flush is not None
     assert tuner._flush.nbytes == own.nbytes + (1 << 20), "what the others do not fill"
+
+
+def test_a_damaged_cache_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spcomp.passes.tune.doubtful", lambda *_: [])  # one look, whatever it comes to
+    model, x = mlp(16, 8), torch.zeros(4, 16)
+    spcomp.compile(model, x, engine="eager", guard=False, cache_dir=tmp_path)
+    files = list(tmp_path.rglob("*.json"))
+    assert files
+    for path in files:
+        path.write_text("{")
+    compiled = spcomp.compile(model, x, engine="eager", guard=False, cache_dir=tmp_path)
+    assert torch.allclose(compiled(x), model(x), atol=1e-6)
+    times = [p for p in files if p.parent.parent.name == "tune"]
+    assert all(p.read_text() != "{" for p in times), "the records beside them knew"
+    for path in [*times, *tmp_path.rglob("*.jsonl")]:
+        path.write_text("{")
+    spcomp.compile(model, x, engine="eager", guard=False, cache_dir=tmp_path)
+    assert all(p.read_text() != "{" for p in times), "timed anew"
