@@ -42,7 +42,7 @@ def test_the_fast_loops_give_what_the_general_one_gives(
         addresses[2 * n :] += far
     fast, general = Caches(levels), Caches(levels)
     assert fast._sets is not None
-    general._sets = None
+    general._leave_sets()
     for part in (slice(0, n), slice(n, 3 * n)):
         blocks = [c.access(addresses[part], writes[part], sizes[part]) for c in (fast, general)]
         for name in ("level", "fetched_ahead", "address", "is_write", "access", "cycle"):
@@ -76,7 +76,7 @@ def test_long_blocks_of_each_loop_are_their_pieces_in_the_general_one(extra: str
     made = [CacheLevel.parse(text + extra) for text in ("4k,8,64", "32k,16,64", "512k,16,64")]
     addresses, writes = stream(200_000, 4, 1 << 21)
     fast, general = Caches(made), Caches(made)
-    general._sets = None
+    general._leave_sets()
     whole = fast.access(addresses, writes)
     parts = [general.access(addresses[i : i + 65_536], writes[i : i + 65_536]) for i in range(0, 200_000, 65_536)]
     assert joined([whole]) == joined(parts)

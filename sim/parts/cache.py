@@ -97,8 +97,6 @@ class Caches:
             [whole_accesses, pages, prefetching, timed, memory_latency_cycles, shift, large], np.int64
         )
         self._table = table
-        self._entries = np.full(size, at.EMPTY, np.int64)
-        self._tree = np.zeros(trees, np.int64)
         self._registers = np.zeros(at.REGISTERS, np.int64)
         self._registers[at.R_RANDOM] = np.int64((seed * 0x9E3779B97F4A7C15 + 0x2545F4914F6CDD1D) & ((1 << 63) - 1)) | 1
         self._registers[at.R_ACCESS] = self._registers[at.R_CYCLE] = -1
@@ -110,6 +108,8 @@ class Caches:
         self._mshrs = np.full((len(levels), cores, 2, most), -1, np.int64)
         fits = cores == 1 and not timed and not whole_accesses
         self._sets = OneCore.of(levels) if fits else None
+        if self._sets is None:
+            self._entries, self._tree = np.full(size, at.EMPTY, np.int64), np.zeros(trees, np.int64)
 
     def access(
         self,
@@ -180,7 +180,7 @@ class Caches:
     def _leave_sets(self) -> None:
         """Go on with the kernel for all hierarchies, which holds any address."""
         assert self._sets is not None
-        self._entries[:], self._tree[:] = self._sets.entries(), self._sets.trees()
+        self._entries, self._tree = self._sets.entries(), self._sets.trees()
         self._sets = None
 
     def counts(self) -> tuple[LevelCounts, ...]:

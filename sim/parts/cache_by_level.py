@@ -18,6 +18,7 @@ from numba.cpython.unsafe.numbers import trailing_zeros
 from numpy import uint64 as u
 
 from spcomp.sim.parts.cache_layout import (
+    DIRTY,
     K_EVICTIONS,
     K_READ_HITS,
     K_READ_MISSES,
@@ -34,14 +35,16 @@ from spcomp.sim.parts.cache_one_core_steps import (
     F_BACK,
     F_BASE,
     F_BITS,
+    F_KEEP,
     F_MASK,
+    F_PATHS,
+    F_PUT,
     F_SHIFT,
-    X_MARKS,
-    X_ORDER,
-    order_after,
-    victim,
+    F_TREE,
+    F_WAYS,
+    FIELDS,
 )  # fmt: skip
-from spcomp.sim.parts.cache_ways import NO_TAG, WAYS, matches, prefetch_at
+from spcomp.sim.parts.cache_ways import MARKS, NOTHING, WAYS, led_to, matches, prefetch_at, put_first
 from spcomp.sim.parts.stamp import source_stamp
 
 # What one level asks of the next: a line times eight, what is asked, and SILENT where another event of its access says
@@ -52,73 +55,123 @@ PIECE = 2048
 """Events that the first level gathers before the next one takes them; no event causes more than two."""
 AHEAD = 24
 """How many events ahead the host is asked for a set of a large level."""
+FIELD = 20
+"""Bits for what a level counts of one kind of event in a piece."""
 
 
 @njit(forceinline=True, _nrt=False)
-def fill(table, tags, sets, lv, place, tag, dirty):
-    """Put a line into a set. Returns (the tag that was there, whether it was dirty)."""
-    order, marks = sets[u(place), X_ORDER], sets[u(place), X_MARKS]
-    way = victim(table, tags, lv, place, order)
-    at = u(place * WAYS + way)
-    old = np.int64(tags[at])
-    tags[at] = tag
-    sets[u(place), X_ORDER] = order_after(table, lv, order, way)
-    sets[u(place), X_MARKS] = (marks & ~(1 << way)) | dirty << way
-    return old, 0 if old == NO_TAG else (marks >> way) & 1
+def use(table, entries, trees, lv, ways, tree, place, tag, keep, fills):
+    """Use the line of a tag, filled if it misses and ``fills``.
+
+    Nothing branches on whether it hits, which the host could not foresee.
+
+    Returns: 1 if it hit; the entry that it had or whose room it took; the way that it has now.
+    """
+    at = place * WAYS
+    found = matches(entries, u(at), np.int32(tag << 2 | MARKS))
+    hit = np.int64(found != 0)
+    stays = hit | fills
+    if tree:
+        bits = np.int64(trees[u(place)])
+        room = matches(entries, u(at), np.int32(NOTHING)) & ((1 << ways) - 1)
+        last = led_to(table, u(lv * FIELDS + F_PATHS), trees[u(place)])
+        way = trailing_zeros(found | room << WAYS | last << 2 * WAYS) & (WAYS - 1)
+        entry = np.int64(entries[u(at + way)])
+        new = tag << 2 | keep | (entry & hit)
+        entries[u(at + way)] = new if stays else entry
+        trees[u(place)] = (bits & table[lv, u(F_KEEP + way)]) | table[lv, u(F_PUT + way)] if stays else bits
+    else:
+        chosen = found | 1 << (ways - 1)
+        entry = np.int64(entries[u(at + trailing_zeros(chosen))])
+        put_first(entries, u(at), (chosen ^ (chosen - 1)) & -stays, np.int32(tag << 2 | keep | (entry & hit)))
+        way = 0
+    return hit, entry, way
 
 
 @njit(_nrt=False)
-def pass_level(table, tags, sets, counts, had, large, lv, events, access, n, asked, asker):
+def pass_level(table, entries, trees, counts, had, large, lv, events, access, n, asked, asker):
     """Take ``n`` events of level ``lv``; what it asks of the next goes to ``asked``. Returns how many that are."""
     mask, bits, base = table[lv, F_MASK], table[lv, F_BITS], table[lv, F_BASE]
     back, allocate = table[lv, F_BACK], table[lv, F_ALLOCATE]
-    read_hits, read_misses, write_hits, write_misses, victims, evictions, writebacks = 0, 0, 0, 0, 0, 0, 0
+    ways, tree = table[lv, F_WAYS], table[lv, F_TREE]
+    seen, hits, evictions, writebacks = 0, 0, 0, 0
     m = 0
     for j in range(n):
         if large:
-            soon = base + ((events[u(min(j + AHEAD, n - 1))] >> 3) & mask)
-            prefetch_at(tags, u(soon * WAYS))
-            prefetch_at(sets, u(2 * soon))
+            prefetch_at(entries, u((base + ((events[u(min(j + AHEAD, n - 1))] >> 3) & mask)) * WAYS))
         event, who = events[u(j)], access[u(j)]
-        line, kind, silent = event >> 3, event & 3, event & SILENT
+        line, kind = event >> 3, event & 3
+        index, is_read, is_victim = line & mask, np.int64(kind == READ), kind >> 1
+        fills = is_read | allocate
+        hit, entry, _ = use(
+            table, entries, trees, lv, ways, tree, base + index, line >> bits, back & ~is_read, fills
+        )  # fmt: skip
+        one = 1 << kind * FIELD
+        seen += one
+        hits += one * hit
+        known = np.int64(event & (SILENT | VICTIM) == 0) & hit
+        had[u(who)] = max(had[u(who)], lv * known)
+        # a store that is handed on says itself who had its line
+        asked[u(m)], asker[u(m)] = line << 3 | event & SILENT | (kind & ~back & 1) * SILENT, who
+        m += fills & ~hit & ~is_victim & 1
+        out = fills & ~hit & np.int64(entry != NOTHING)
+        asked[u(m)], asker[u(m)] = (entry >> 2 << bits | index) << 3 | VICTIM, who
+        evictions += out
+        writebacks += out & entry & DIRTY
+        m += out & entry & DIRTY
+        if not (back and allocate):
+            asked[u(m)], asker[u(m)] = event | hit * SILENT, who
+            m += ~is_read & ~(back & (allocate | hit)) & 1
+    of_kind = (1 << FIELD) - 1
+    counts[lv, K_READ_HITS] += hits & of_kind
+    counts[lv, K_WRITE_HITS] += (hits >> FIELD) & of_kind
+    counts[lv, K_READ_MISSES] += (seen - hits) & of_kind
+    counts[lv, K_WRITE_MISSES] += ((seen - hits) >> FIELD) & of_kind
+    counts[lv, K_VICTIMS] += seen >> 2 * FIELD
+    counts[lv, K_EVICTIONS] += evictions
+    counts[lv, K_WRITEBACKS] += writebacks
+    return m
+
+
+@njit(forceinline=True, _nrt=False)
+def pass_plain(table, entries, trees, tree, counts, had, large, lv, events, access, n, asked, asker):
+    """:func:`pass_level` where nothing but reads and victims come, and both stay."""
+    mask, bits, base, ways = table[lv, F_MASK], table[lv, F_BITS], table[lv, F_BASE], table[lv, F_WAYS]
+    read_hits, misses, victims, evictions, writebacks, m = 0, 0, 0, 0, 0, 0
+    for j in range(n):
+        if large:
+            prefetch_at(entries, u((base + ((events[u(min(j + AHEAD, n - 1))] >> 3) & mask)) * WAYS))
+        event, who = events[u(j)], access[u(j)]
+        line, is_victim = event >> 3, event >> 1 & 1
         index = line & mask
-        place, tag = base + index, np.int32(line >> bits)
-        keep = back if kind != READ else 0
-        victims += kind == VICTIM
-        found = matches(tags, u(place * WAYS), tag)
-        if found:
-            way = trailing_zeros(found)
-            sets[u(place), X_ORDER] = order_after(table, lv, sets[u(place), X_ORDER], way)
-            sets[u(place), X_MARKS] |= keep << way
-            read_hits += kind == READ
-            write_hits += kind == STORE
-            if kind != VICTIM and not silent:
-                had[u(who)] = max(had[u(who)], lv)
-            asked[u(m)], asker[u(m)] = event | SILENT, who
-            m += kind != READ and not back
-        else:
-            read_misses += kind == READ
-            write_misses += kind == STORE
-            fills = kind == READ or allocate
-            # a store that is handed on says itself who had its line
-            asked[u(m)], asker[u(m)] = (line << 3) | silent | (SILENT if kind == STORE and not back else 0), who
-            m += fills and kind != VICTIM
-            if fills:
-                old, dirty = fill(table, tags, sets, lv, place, tag, keep)
-                evictions += old != NO_TAG
-                writebacks += dirty
-                asked[u(m)], asker[u(m)] = (((old << bits) | index) << 3) | VICTIM, who
-                m += dirty
-            asked[u(m)], asker[u(m)] = event, who
-            m += kind != READ and not (back and allocate)
+        hit, entry, _ = use(table, entries, trees, lv, ways, tree, base + index, line >> bits, is_victim, 1)
+        victims += is_victim
+        read_hits += hit & ~is_victim
+        had[u(who)] = max(had[u(who)], lv * (hit & np.int64(event & (SILENT | VICTIM) == 0)))
+        asked[u(m)], asker[u(m)] = event, who
+        m += 1 & ~(hit | is_victim)
+        misses += 1 & ~(hit | is_victim)
+        gone = ~hit & np.int64(entry != NOTHING)
+        asked[u(m)], asker[u(m)] = (entry >> 2 << bits | index) << 3 | VICTIM, who
+        evictions += gone
+        writebacks += gone & entry & DIRTY
+        m += gone & entry & DIRTY
     counts[lv, K_READ_HITS] += read_hits
-    counts[lv, K_READ_MISSES] += read_misses
-    counts[lv, K_WRITE_HITS] += write_hits
-    counts[lv, K_WRITE_MISSES] += write_misses
+    counts[lv, K_READ_MISSES] += misses
     counts[lv, K_VICTIMS] += victims
     counts[lv, K_EVICTIONS] += evictions
     counts[lv, K_WRITEBACKS] += writebacks
     return m
+
+
+@njit(_nrt=False)
+def pass_kind(table, entries, trees, plain, counts, had, large, lv, events, access, n, asked, asker):
+    """The loop for a level; ``plain``: whether :func:`pass_plain` serves."""
+    if not plain:
+        return pass_level(table, entries, trees, counts, had, large, lv, events, access, n, asked, asker)
+    if table[lv, F_TREE]:
+        return pass_plain(table, entries, trees, 1, counts, had, large, lv, events, access, n, asked, asker)
+    return pass_plain(table, entries, trees, 0, counts, had, large, lv, events, access, n, asked, asker)
 
 
 @njit(forceinline=True, _nrt=False)
@@ -127,8 +180,7 @@ def to_memory(shift, depth, origin, out, had, done, events, access, n):
     address, by, is_write = out
     for j in range(n):
         event, who = events[u(j)], access[u(j)]
-        if not event & (SILENT | VICTIM):
-            had[u(who)] = depth
+        had[u(who)] = max(had[u(who)], depth * np.int64(event & (SILENT | VICTIM) == 0))
         address[u(done + j)] = (event >> 3) << shift
         by[u(done + j)] = origin + who
         is_write[u(done + j)] = event & (SILENT - 1) != READ
@@ -139,7 +191,7 @@ def _compiled(stamp: int) -> Any:
     """The entry point, kept on disk under a key of which ``stamp`` is a part."""
 
     @njit(cache=True, _nrt=False)
-    def run(large, table, tags, sets, regs, counts, spare, out, addresses, writes, sizes, had, start):
+    def run(large, table, entries, trees, regs, counts, spare, out, addresses, writes, sizes, had, start):
         """Run accesses from ``start`` on until all are done or ``out`` is nearly full. Returns how many are done.
 
         ``writes`` and ``sizes`` may be empty: all reads, within one line. ``large`` is the first level whose table is
@@ -152,76 +204,75 @@ def _compiled(stamp: int) -> Any:
         origin = regs[R_ACCESS] + 1 - start
         mask, bits, base = table[0, F_MASK], table[0, F_BITS], table[0, F_BASE]
         back, allocate = table[0, F_BACK], table[0, F_ALLOCATE]
-        k = start
+        ways, tree = table[0, F_WAYS], table[0, F_TREE]
+        k, resume = start, regs[R_RESUME]
         while k < n and regs[R_OUT] <= room:
-            m, hits, stores, misses, store_misses, evictions, writebacks = 0, 0, 0, 0, 0, 0, 0
+            m, lines, stores, hits, store_hits, evictions, writebacks = 0, 0, 0, 0, 0, 0, 0
             asked, asker = spare[0, 0], spare[0, 1]
-            recent, recent_place, recent_way = -1, 0, 0
+            recent, recent_at = -1, 0
             while k < n and m < PIECE:
                 i = u(k)
-                is_write = 1 if writes.size > 0 and writes[i] else 0
+                is_write = np.int64(writes[i]) if writes.size > 0 else 0
                 first = addresses[i] >> shift
                 last = (addresses[i] + sizes[i] - 1) >> shift if sizes.size > 0 else first
                 if first == recent and first == last and is_write <= back:
-                    # nothing has happened since but hits: it is the latest of its set
+                    # it is the latest of its set
+                    lines += 1
                     hits += 1
                     stores += is_write
-                    sets[u(recent_place), X_MARKS] |= is_write << recent_way
+                    store_hits += is_write
+                    entries[u(recent_at)] |= is_write
                     k += 1
                     continue
                 if large == 0:
-                    soon = base + ((addresses[u(min(k + AHEAD, n - 1))] >> shift) & mask)
-                    prefetch_at(tags, u(soon * WAYS))
-                    prefetch_at(sets, u(2 * soon))
-                line = first + regs[R_RESUME]
+                    prefetch_at(entries, u((base + ((addresses[u(min(k + AHEAD, n - 1))] >> shift) & mask)) * WAYS))
+                line = first + resume
                 while line <= last and m < PIECE:
                     index = line & mask
-                    place, tag = base + index, np.int32(line >> bits)
-                    found = matches(tags, u(place * WAYS), tag)
-                    if found:
-                        way = trailing_zeros(found)
-                        hits += 1
-                        stores += is_write
-                        sets[u(place), X_ORDER] = order_after(table, 0, sets[u(place), X_ORDER], way)
-                        sets[u(place), X_MARKS] |= (is_write & back) << way
-                        recent, recent_place, recent_way = line, place, way
-                        asked[u(m)], asker[u(m)] = (line << 3) | STORE | SILENT, k
-                        m += is_write > back
-                    else:
-                        recent = -1
-                        misses += 1
-                        store_misses += is_write
-                        fills = not is_write or allocate
-                        asked[u(m)], asker[u(m)] = (line << 3) | (SILENT if is_write > back else 0), k
-                        m += fills
-                        if fills:
-                            old, dirty = fill(table, tags, sets, 0, place, tag, is_write & back)
-                            evictions += old != NO_TAG
-                            writebacks += dirty
-                            asked[u(m)], asker[u(m)] = (((old << bits) | index) << 3) | VICTIM, k
-                            m += dirty
-                        asked[u(m)], asker[u(m)] = (line << 3) | STORE, k
-                        m += is_write > (back & allocate)
+                    fills = (1 - is_write) | allocate
+                    hit, entry, way = use(
+                        table, entries, trees, 0, ways, tree, base + index, line >> bits, is_write & back, fills
+                    )  # fmt: skip
+                    lines += 1
+                    stores += is_write
+                    hits += hit
+                    store_hits += hit & is_write
+                    recent = line if hit | fills else -1
+                    recent_at = (base + index) * WAYS + way
+                    asked[u(m)], asker[u(m)] = line << 3 | (is_write & ~back) * SILENT, k
+                    m += fills & ~hit
+                    gone = fills & ~hit & np.int64(entry != NOTHING)
+                    asked[u(m)], asker[u(m)] = (entry >> 2 << bits | index) << 3 | VICTIM, k
+                    evictions += gone
+                    writebacks += gone & entry & DIRTY
+                    m += gone & entry & DIRTY
+                    if not (back and allocate):
+                        asked[u(m)], asker[u(m)] = line << 3 | STORE | hit * SILENT, k
+                        m += is_write & ~(back & (allocate | hit))
                     line += 1
                 if line <= last:
-                    regs[R_RESUME] = line - first
+                    resume = line - first
                     break
-                regs[R_RESUME] = 0
+                resume = 0
                 k += 1
-            counts[0, K_READ_HITS] += hits - stores
-            counts[0, K_WRITE_HITS] += stores
-            counts[0, K_READ_MISSES] += misses - store_misses
-            counts[0, K_WRITE_MISSES] += store_misses
+            counts[0, K_READ_HITS] += hits - store_hits
+            counts[0, K_WRITE_HITS] += store_hits
+            counts[0, K_READ_MISSES] += lines - stores - (hits - store_hits)
+            counts[0, K_WRITE_MISSES] += stores - store_hits
             counts[0, K_EVICTIONS] += evictions
             counts[0, K_WRITEBACKS] += writebacks
+            handed = 1 - (back & allocate)
             for lv in range(1, depth):
                 here, below = (lv - 1) & 1, lv & 1
-                m = pass_level(
-                    table, tags, sets, counts, had, lv >= large, lv, spare[here, 0], spare[here, 1], m, spare[below, 0],
-                    spare[below, 1],
+                stay = table[lv, F_BACK] & table[lv, F_ALLOCATE]
+                m = pass_kind(
+                    table, entries, trees, stay & ~handed, counts, had, lv >= large, lv, spare[here, 0], spare[here, 1],
+                    m, spare[below, 0], spare[below, 1],
                 )  # fmt: skip
+                handed &= ~stay
             here = (depth - 1) & 1
             regs[R_OUT] = to_memory(shift, depth, origin, out, had, regs[R_OUT], spare[here, 0], spare[here, 1], m)
+        regs[R_RESUME] = resume
         regs[R_ACCESS] = origin + k - 1
         return k
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from numba.cpython.unsafe.numbers import trailing_zeros
 from numpy import uint64 as u
 
 from spcomp.sim.parts.cache_layout import (
@@ -37,18 +38,16 @@ from spcomp.sim.parts.cache_one_core_steps import (
     F_DEGREE,
     F_MASK,
     F_SHIFT,
-    FETCHED,
-    X_MARKS,
-    X_ORDER,
+    F_TREE,
     fetch,
     look,
-    order_after,
     prefetch,
     put,
     settle,
     store_below,
-)
-from spcomp.sim.parts.cache_ways import way_of
+    touch,
+)  # fmt: skip
+from spcomp.sim.parts.cache_ways import MARKS, WAYS, matches
 from spcomp.sim.parts.stamp import source_stamp
 
 AHEAD = 16
@@ -59,7 +58,7 @@ def _compiled(stamp: int) -> Any:
     """The entry point, kept on disk under a key of which ``stamp`` is a part."""
 
     @njit(cache=True, _nrt=False)
-    def run(large, table, tags, sets, regs, counts, spare, out, addresses, writes, sizes, had, start):
+    def run(large, table, entries, trees, regs, counts, spare, out, addresses, writes, sizes, had, start):
         """Run accesses from ``start`` on until all are done or ``out`` is nearly full. Returns how many are done.
 
         ``writes`` and ``sizes`` may be empty: all reads, within one line. ``large`` is the first level whose table is
@@ -78,7 +77,7 @@ def _compiled(stamp: int) -> Any:
         looks = large < table.shape[0]
         hits, stores = 0, 0
         k, looked = start, start
-        recent, recent_place, recent_way = -1, 0, 0
+        recent, recent_at = -1, 0
         while k < n and regs[R_OUT] <= room:
             i = u(k)
             is_write = 1 if writes.size > 0 and writes[i] else 0
@@ -88,7 +87,7 @@ def _compiled(stamp: int) -> Any:
                 # nothing has happened since but hits: it is the latest of its set
                 hits += 1
                 stores += is_write
-                sets[u(recent_place), X_MARKS] |= is_write << recent_way
+                entries[u(recent_at)] |= is_write
                 k += 1
                 continue
             first = line
@@ -97,42 +96,40 @@ def _compiled(stamp: int) -> Any:
             worst, marks = 0, 0
             while line <= last and regs[R_OUT] <= room:
                 place = base + (line & mask)
-                way = way_of(tags, place, np.int32(line >> bits))
+                found = matches(entries, u(place * WAYS), np.int32((line >> bits) << 2 | MARKS))
                 level, onward = 0, is_write > back
-                if way >= 0:
+                if found:
                     hits += 1
                     stores += is_write
-                    sets[u(place), X_ORDER] = order_after(table, 0, sets[u(place), X_ORDER], way)
-                    was = sets[u(place), X_MARKS]
-                    marked = (was >> FETCHED >> way) & 1
-                    sets[u(place), X_MARKS] = (was | (is_write & back) << way) & ~(1 << FETCHED << way)
+                    marked = touch(table, entries, trees, 0, place, found, is_write & back)
                     if not marked and not onward:
-                        recent, recent_place, recent_way = line, place, way
+                        recent = line
+                        recent_at = place * WAYS + (trailing_zeros(found) if table[0, F_TREE] else 0)
                         line += 1
                         continue
-                    counts[0, K_USEFUL] += marked
+                    counts[0, K_USEFUL] += marked > 0
                     regs[R_MARKED], regs[R_ACCESS] = marked, origin + k
                 else:
                     regs[R_MARKED], regs[R_ACCESS] = 0, origin + k
                     if looks:
                         looked = max(looked, k + 1)
                         while looked < min(k + AHEAD, n):
-                            look(table, tags, sets, large, addresses[u(looked)] >> shift)
+                            look(table, entries, large, addresses[u(looked)] >> shift)
                             looked += 1
                     counts[0, K_WRITE_MISSES if is_write else K_READ_MISSES] += 1
                     level = table.shape[0]
                     if not is_write or allocate:
-                        level = fetch(table, tags, sets, regs, counts, pending, out, 1, line)
-                        put(table, tags, sets, regs, counts, pending, 0, line, is_write & back, 0)
+                        level = fetch(table, entries, trees, regs, counts, pending, out, 1, line)
+                        put(table, entries, trees, regs, counts, pending, 0, line, is_write & back)
                     onward = onward or (is_write and not allocate)
                 if onward:
-                    level = min(level, store_below(table, tags, sets, regs, counts, pending, out, line))
+                    level = min(level, store_below(table, entries, trees, regs, counts, pending, out, line))
                 if regs[R_PENDING]:
-                    settle(table, tags, sets, regs, counts, pending, out)
+                    settle(table, entries, trees, regs, counts, pending, out)
                 if regs[R_MARKED]:
                     marks = FIRST_USE
                 if prefetching:
-                    prefetch(table, tags, sets, regs, counts, pending, out, line, level)
+                    prefetch(table, entries, trees, regs, counts, pending, out, line, level)
                 recent = -1
                 worst = max(worst, level)
                 line += 1

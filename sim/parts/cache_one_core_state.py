@@ -15,23 +15,23 @@ from spcomp.sim.parts.cache_by_level import run as run_by_level
 from spcomp.sim.parts.cache_level import CacheLevel
 from spcomp.sim.parts.cache_one_core import run as run_one_core
 from spcomp.sim.parts.cache_requests import Requests, Rows
-from spcomp.sim.parts.cache_ways import FIRST_ORDER, NO_TAG, WAYS, tree_paths
+from spcomp.sim.parts.cache_ways import MARKS, NOTHING, WAYS, tree_paths
 
 Array: TypeAlias = NDArray[np.int64]
-MOST_TAG = (1 << 31) - 1
+MOST_TAG = (1 << 29) - 1
 MOST_SETS = 1 << 21
-"""Of all levels: sixteen tags of four bytes each, however few ways a level has."""
+"""Of all levels: sixteen entries of four bytes each, however few ways a level has."""
 LARGEST_STEP = 1 << 20
 """Lines that prefetchers may reach past an address; its tag must still fit."""
 LARGE_SETS = 1 << 13
-"""Sets of a level whose tags are beyond the host's nearest caches."""
+"""Sets of a level whose entries are beyond the host's nearest caches."""
 HOST_LINE_BYTES = 64
 MOST_BY_LEVEL = 6
 """Levels; room for what one asks of the next doubles with each."""
 
 
 class OneCore:
-    """Tags, orders and marks of every set, one level after the other."""
+    """Entries and trees of every set, one level after the other."""
 
     def __init__(self, levels: Sequence[CacheLevel]) -> None:
         self._levels = tuple(levels)
@@ -46,15 +46,12 @@ class OneCore:
                 level.inclusion == "inclusive", self._shift,
             )  # fmt: skip
             if tree:
-                row[one.F_KEEP : one.F_PUT], row[one.F_PUT :] = tree_paths(level.ways)
+                row[one.F_PATHS : one.F_KEEP], row[one.F_KEEP : one.F_PUT], row[one.F_PUT :] = tree_paths(level.ways)
             base += level.sets
         self._large = next((k for k, v in enumerate(levels) if v.sets >= LARGE_SETS), len(levels))
-        self._tags = _aligned(base * WAYS, np.dtype(np.int32))
-        self._tags[:] = NO_TAG
-        self._sets = _aligned(base * 2, np.dtype(np.int64)).reshape(base, 2)
-        for row, level in zip(self._table, levels, strict=True):
-            order = 0 if row[one.F_TREE] else FIRST_ORDER
-            self._sets[self._places(row, level), one.X_ORDER] = order
+        self._entries = _aligned(base * WAYS)
+        self._entries[:] = NOTHING
+        self._trees = np.zeros(base, np.uint16)
         self._by_level = len(levels) <= MOST_BY_LEVEL and all(
             v.prefetch == "none" and v.inclusion == "non_inclusive" for v in levels
         )
@@ -88,7 +85,7 @@ class OneCore:
         registers = state[0]
         registers[at.R_OUT] = done = 0
         loop = run_by_level if self._by_level else run_one_core
-        own = (self._large, self._table, self._tags, self._sets, *state, self._spare)
+        own = (self._large, self._table, self._entries, self._trees, *state, self._spare)
         rows = self._requests.room_for(addresses.size)
         while True:
             done = loop(*own, rows, addresses, writes, sizes, had, done)
@@ -100,35 +97,23 @@ class OneCore:
         """As :mod:`cache_kernel` keeps them: of each set its lines with marks; with LRU the latest first."""
         found = []
         for level, row in zip(self._levels, self._table, strict=True):
-            places = self._places(row, level)
-            sets = self._sets[places]
-            order = np.broadcast_to(np.arange(level.ways), (level.sets, level.ways))
-            if not row[one.F_TREE]:
-                order = (sets[:, one.X_ORDER, None] >> 4 * order) & (WAYS - 1)
-            tags = np.take_along_axis(self._tags.reshape(-1, WAYS)[places], order, 1).astype(np.int64)
-            marks = sets[:, one.X_MARKS, None] >> order
-            dirty, ahead = marks & 1, (marks >> one.FETCHED) & 1
-            lines = (tags << int(row[one.F_BITS])) | np.arange(level.sets)[:, None]
-            kept = lines * 4 | dirty * at.DIRTY | ahead * at.PREFETCHED
-            found.append(np.where(tags == NO_TAG, at.EMPTY, kept).ravel())
+            held = self._entries.reshape(-1, WAYS)[self._places(row, level), : level.ways].astype(np.int64)
+            lines = (held >> 2 << int(row[one.F_BITS])) | np.arange(level.sets)[:, None]
+            found.append(np.where(held == NOTHING, at.EMPTY, lines * 4 | held & MARKS).ravel())
         return np.concatenate(found)
 
     def trees(self) -> Array:
         """As :mod:`cache_kernel` keeps them: of each set the bits of its tree; 0 with LRU."""
-        found = [
-            self._sets[self._places(row, level), one.X_ORDER] * row[one.F_TREE]
-            for level, row in zip(self._levels, self._table, strict=True)
-        ]
-        return np.concatenate(found)
+        return self._trees.astype(np.int64)
 
     @staticmethod
     def _places(row: Array, level: CacheLevel) -> slice:
         return slice(int(row[one.F_BASE]), int(row[one.F_BASE]) + level.sets)
 
 
-def _aligned(count: int, dtype: np.dtype[np.int32] | np.dtype[np.int64]) -> NDArray[np.int64]:
-    """Zeros that begin at a line of the host, so that the sixteen tags of a set lie in one."""
-    spare = HOST_LINE_BYTES // dtype.itemsize
-    made = np.zeros(count + spare, dtype)
-    skip = -made.ctypes.data % HOST_LINE_BYTES // dtype.itemsize
+def _aligned(count: int) -> NDArray[np.int32]:
+    """Words that begin at a line of the host, so that the sixteen entries of a set lie in one."""
+    spare = HOST_LINE_BYTES // 4
+    made = np.empty(count + spare, np.int32)
+    skip = -made.ctypes.data % HOST_LINE_BYTES // 4
     return made[skip : skip + count]
