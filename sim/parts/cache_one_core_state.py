@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 from collections.abc import Sequence
 from typing import Self, TypeAlias
 
@@ -26,6 +28,7 @@ LARGEST_STEP = 1 << 20
 LARGE_SETS = 1 << 13
 """Sets of a level whose entries are beyond the host's nearest caches."""
 HOST_LINE_BYTES = 64
+LARGE_PAGE_BYTES = 1 << 21
 MOST_BY_LEVEL = 6
 """Levels; room for what one asks of the next doubles with each."""
 
@@ -112,8 +115,18 @@ class OneCore:
 
 
 def _aligned(count: int) -> NDArray[np.int32]:
-    """Words that begin at a line of the host, so that the sixteen entries of a set lie in one."""
-    spare = HOST_LINE_BYTES // 4
-    made = np.empty(count + spare, np.int32)
-    skip = -made.ctypes.data % HOST_LINE_BYTES // 4
-    return made[skip : skip + count]
+    """Words that begin at a line of the host, so that the sixteen entries of a set lie in one; many in large pages."""
+    nbytes = 4 * count + HOST_LINE_BYTES
+    if nbytes < LARGE_PAGE_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return _from(np.empty(nbytes // 4, np.int32), HOST_LINE_BYTES, count)
+    whole = -(-nbytes // LARGE_PAGE_BYTES) * LARGE_PAGE_BYTES
+    room = mmap.mmap(-1, whole + LARGE_PAGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # a kernel without them
+        room.madvise(mmap.MADV_HUGEPAGE)
+    return _from(np.frombuffer(room, np.int32), LARGE_PAGE_BYTES, count)
+
+
+def _from(words: NDArray[np.int32], unit: int, count: int) -> NDArray[np.int32]:
+    """``count`` of them, from the first whose address is a multiple of ``unit`` on."""
+    skip = -words.ctypes.data % unit // 4
+    return words[skip : skip + count]

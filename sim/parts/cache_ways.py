@@ -10,6 +10,8 @@ goes next.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -50,7 +52,7 @@ def matches(context, entries, at, wanted):
     return types.int64(entries, types.uint64, types.int32), emit
 
 
-def _shifted(order):
+def _shifted(order: list[int]) -> Any:
     """An intrinsic that replaces the entries whose bits are set by elements ``order`` of (a word, the row)."""
 
     @intrinsic
