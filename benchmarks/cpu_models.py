@@ -6,7 +6,8 @@ python -m benchmarks.cpu_models [--quick] [--only bert,mlp] [--memory-budget X] 
 ``bert_u90``: 12 layers at 128 tokens; ``bert_b8x1_90``: 90 % of 8x1 blocks are zero. ``resnet_u90``: batch 1.
 ``gpt2_nm24``: one token with a full cache, 2:4 everywhere, the tied head too; ``_densehead``: all but the head.
 ``mlp_m64_u90_...``: 768-3072-768-3072-768 with ReLU; peers are optional and the notes say which are absent.
-``--threads 2`` reports ``threads2_...`` instead: how much faster two threads are than one.
+``--threads 2`` reports ``threads2_...`` instead: how much faster two threads are than one; ``..._dense``, of the
+dense program: on two threads of one core there is little to gain.
 """
 
 from __future__ import annotations
@@ -148,27 +149,30 @@ def race_model(
 
 
 def race_threads(bench: Benchmark, key: str, case: Case, *, rounds: int, quick: bool) -> None:
-    """Two threads against one, each compiled for as many as it has."""
+    """Two threads against one, each compiled for as many as it has; the dense program's gain says what there is."""
     model, inputs = made(case.model, quick=quick)
     prune_(model, case.zeros, case.pattern, skip=case.skip)
-    compiled = {}
+    runs: Runs = {}
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        compiled[threads] = spcomp.compile(model, inputs)
+        runs[str(threads)] = spcomp.compile(model, inputs)
+        runs[f"dense {threads}"] = spcomp.compile(model, inputs, policy="off")
 
-    def work(threads: int) -> Callable[[], object]:
+    def work(name: str) -> Callable[[], object]:
         def run() -> object:
-            torch.set_num_threads(threads)
-            return compiled[threads](*inputs)
+            torch.set_num_threads(int(name[-1]))
+            return runs[name](*inputs)
 
         return run
 
-    times = interleave({str(t): work(t) for t in compiled}, rounds=rounds, warmup=2, flush=cold_flusher())
-    gain = ratio(times["1"], times["2"])
+    times = interleave({name: work(name) for name in runs}, rounds=rounds, warmup=2, flush=cold_flusher())
+    gain, dense = ratio(times["1"], times["2"]), ratio(times["dense 1"], times["dense 2"])
     note = (
-        f"{1e3 * times['1'].median:.2f} ms with one, {1e3 * times['2'].median:.2f} ms with two, lower {gain.lower:.2f}"
+        f"{1e3 * times['1'].median:.2f} ms with one, {1e3 * times['2'].median:.2f} ms with two, "
+        f"lower {gain.lower:.2f}; the dense program {dense.value:.2f}"
     )
     bench.report(f"threads2_{key}", gain.value, note)
+    bench.report(f"threads2_{key}_dense", dense.value)
 
 
 def run_models(bench: Benchmark, options: argparse.Namespace, names: set[str]) -> None:
