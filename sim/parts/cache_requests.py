@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 Rows: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
 LEAST = 1 << 15
-FIRST_MOST = 1 << 22
-"""Requests that there is room for at first, however many accesses there are."""
+FIRST_MOST = 1 << 25
+"""Requests that there is room for at first, however many accesses there are; pages that nobody writes cost nothing."""
 
 
 class Requests:
