@@ -37,6 +37,9 @@ SUMS_BYTES = 512 * 1024
 """Of sums that wait to be finished, at most, where there is more than one unit of rows."""
 PANEL_BYTES = 384 * 1024
 """Of x in a panel of a 1x1 convolution, about: it is read by every unit of rows."""
+import os
+BAND_BYTES = int(os.environ.get("BAND", 512)) * 1024
+"""Of planes that one panel of a strided convolution reads, about, where all would take more."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class _Target:
     finish: jit.Compiled | None
     around: tuple[jit.Compiled, torch.Tensor, torch.Tensor] | None = None
     planes: Padded | None = None
-    prepared: dict[int, parallel.Prepared] = field(default_factory=dict)
+    prepared: dict[tuple[int, str], parallel.Prepared] = field(default_factory=dict)
     """By threads."""
 
 
@@ -85,12 +88,19 @@ class BakedConv:
         """How far behind the input's own planes a last tile reads, into lanes that are dropped."""
         if self.pointwise:
             panel = min(panel, PANEL_BYTES // (ZMM_BYTES * conv.channels))
+            if conv.stride != (1, 1):
+                panel = -(-self.tiles // -(-self.tiles // max(FEWEST_TILES, panel)))
             self.columns = conv.channels
             baked = bake(packed, *sizes)
         else:
-            offsets = planes.offsets().transpose(2, 0, 1).reshape(-1)
             order = torch.arange(call.k).reshape(call.k // conv.channels, -1).t().reshape(-1).numpy()
             self.columns = 1
+            if conv.stride != (1, 1):
+                most = _most_tiles(planes, panel)
+                if most < self.tiles:
+                    panel = -(-self.tiles // -(-self.tiles // most))
+                    self.planes = planes = Planes(conv, panel)
+            offsets = planes.offsets().transpose(2, 0, 1).reshape(-1)
             self.over_bytes = max(0, int(offsets.max(initial=0)) + self.tiles * LANES - conv.inputs) * FLOAT_BYTES
             baked = bake(packed, *sizes, order=order, offsets=offsets * FLOAT_BYTES)
         self.panel = min(self.tiles, max(FEWEST_TILES, panel))
@@ -99,7 +109,7 @@ class BakedConv:
         self.stride = rows if self.units == 1 else min(-(-call.n // LANES) * LANES, self.units * self.unit)
         self.stride += 8
         dtype = MLIR_DTYPES[call.dtype]
-        jobs = [] if self.pointwise and conv.stride == (1, 1) else [("planes", planes_text(planes, dtype), 2, 2)]
+        jobs = [] if self.pointwise and conv.stride == (1, 1) else [("planes", planes_text(planes, dtype), 2, 4)]
         after = "f32" if jobs else dtype
         jobs += [("tiles", seg.tiles_text(after), 2, 4)] if self.pointwise else []
         jobs += [("finish", seg.finish_text(call.epilogue, dtype, by_rows=True), 8, 5)]
@@ -184,6 +194,12 @@ class BakedConv:
     def __call__(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
         return self._run(x, residual, NATURAL, self._natural)
 
+    def _bands(self, given: str) -> bool:
+        """Whether x is copied for one panel after the other, where it is multiplied."""
+        if self.pointwise:
+            return given == TILES and self.panel < self.tiles and self.planes.conv.stride != (1, 1)
+        return self.planes.at_once > 0
+
     def ready(self, given: str, made: str, planes: tuple[int, ...]) -> None:
         """Compile what :meth:`on_layout` will need."""
         self._target(made, planes)
@@ -220,13 +236,16 @@ class BakedConv:
         steps = (x.numel() // len(x) * item, y.numel() // len(y) * item)
         for image in range(x.shape[0]):
             xs = x.data_ptr() + image * steps[0]
-            if given == NATURAL:
+            if self._bands(given):
+                pass
+            elif given == NATURAL:
                 xs = self._prepared(xs, rooms, threads)
             elif given == TILES and self._from_tiles is not None:
-                self._from_tiles(xs, rooms[0], threads)
+                shares = parallel.even(self.planes.conv.channels, threads)
+                parallel.run([[self._from_tiles.step(xs, rooms[0], (0, self.tiles), share)] for share in shares])
                 xs = rooms[0]
             out = (other.data_ptr() + image * steps[1], y.data_ptr() + image * steps[1])
-            self._image(xs, *out, rooms[2], threads, target)
+            self._image(xs, *out, rooms[0], rooms[2], threads, target, given)
         return y
 
     def _rooms(self, given: str, threads: int) -> list[int]:
@@ -234,15 +253,21 @@ class BakedConv:
         pages = self._pages.get((given, threads))
         if pages is None:
             needs = [0, 0, threads * self.panel * ZMM_BYTES * self.stride]
-            if given == NATURAL:
-                needs[0] = (self.planes.total + LANES) * FLOAT_BYTES if self.prepare is not None else 0
+            if self._bands(given):
+                needs[0] = threads * self._band_bytes
+            elif given == NATURAL:
+                needs[0] = self.planes.room * FLOAT_BYTES if self.prepare is not None else 0
                 needs[1] = self.tiles * self.columns * ZMM_BYTES if self.pointwise else 0
             elif given == TILES and self._from_tiles is not None:
-                tiles = self.tiles * self.columns * LANES if self.pointwise else self.planes.total + LANES
+                tiles = self.tiles * self.columns * LANES if self.pointwise else self.planes.room
                 needs[0] = tiles * FLOAT_BYTES
             pages = self._pages[given, threads] = [-(-n // PAGE_BYTES) * PAGE_BYTES for n in needs]
         start = scratch(sum(pages))
         return [start, start + pages[0], start + pages[0] + pages[1]]
+
+    @property
+    def _band_bytes(self) -> int:
+        return -(-(self.panel * self.columns * LANES if self.pointwise else self.planes.room) * FLOAT_BYTES // 4096) * 4096
 
     def _prepared(self, x: int, rooms: list[int], threads: int) -> int:
         """Address of the tiles or padded planes of one natural image."""
@@ -253,7 +278,7 @@ class BakedConv:
                 return x
         shares = parallel.even(conv.channels, threads)
         if self.prepare is not None:
-            parallel.run([[(self.prepare, (x, rooms[0], lo, hi))] for lo, hi in shares])
+            parallel.run([[(self.prepare, (x, rooms[0], lo, hi, 0, planes.height))] for lo, hi in shares])
             x = rooms[0]
         if self.to_tiles is not None:
             sizes = (conv.channels, conv.pixels)
@@ -261,45 +286,52 @@ class BakedConv:
             x = rooms[1]
         return x
 
-    def _image(self, xs: int, residual: int, y: int, sums: int, threads: int, target: _Target) -> None:
+    def _image(self, xs: int, residual: int, y: int, room: int, sums: int, threads: int, target: _Target, given: str) -> None:
         n = self.call.n
         if target.planes is not None:
             used = n * target.planes.plane
             ctypes.memset(y + used * FLOAT_BYTES, 0, (target.planes.total(n) - used) * FLOAT_BYTES)
         elif target.layout == TILES and self.planes.conv.pixels % LANES and not self.pointwise:
             ctypes.memset(y + (self.tiles_out - 1) * n * ZMM_BYTES, 0, n * ZMM_BYTES)
-        prepared = target.prepared.get(threads)
+        key = threads, given if self._bands(given) else ""
+        prepared = target.prepared.get(key)
         if prepared is None:
-            steps = functools.partial(self._steps, threads, target)
-            prepared = target.prepared[threads] = parallel.Prepared(steps, 4)
-        prepared(xs, residual, y, sums)
+            steps = functools.partial(self._steps, threads, target, given)
+            prepared = target.prepared[key] = parallel.Prepared(steps, 5)
+        prepared(xs, residual, y, room, sums)
 
     def _steps(
-        self, threads: int, target: _Target, xs: int, residual: int, y: int, sums: int
+        self, threads: int, target: _Target, given: str, xs: int, residual: int, y: int, room: int, sums: int
     ) -> list[list[parallel.Step]]:
         """The calls of each thread for one image."""
         table = target.segments
         before = LANES * (FLOAT_BYTES if self.call.dtype == "float32" else FLOAT_BYTES // 2)
         vectors = (self.scale.data_ptr(), self.bias.data_ptr(), residual - before, y - before, *table.tables())
         straight = self.pointwise and target.layout == TILES
-        parts = self._parts(threads)
-        work: list[list[parallel.Step]] = [[] for _ in parts]
+        bands = self._bands(given)
+        shares = self._shares(threads, bands)
+        work: list[list[parallel.Step]] = [[] for _ in shares]
         if target.around is not None:
             clear, at, masks = target.around
             assert target.planes is not None
             sizes = (len(at), target.planes.plane, 0, self.call.n)
             work[0].append((clear, (y, at.data_ptr(), masks.data_ptr(), *sizes)))
-        for first in range(0, self.tiles, self.panel):
-            stop = min(first + self.panel, self.tiles)
-            lo, hi = int(table.first[first]), int(table.first[stop])
-            for i, part in enumerate(parts):
-                mine = sums + i * self.panel * ZMM_BYTES * self.stride
+        for i, (panels, part) in enumerate(shares):
+            mine = sums + i * self.panel * ZMM_BYTES * self.stride
+            band = room + i * self._band_bytes
+            for first, stop in panels:
+                lo, hi = int(table.first[first]), int(table.first[stop])
+                from_ = xs + first * self.columns * ZMM_BYTES
+                if bands:
+                    step, skipped = self._copy(given, xs, band, first, stop)
+                    work[i].append(step)
+                    from_ = band + skipped
                 for c in part:
                     if straight:
-                        base, multiply = y, (self.straight, (xs, y, *c.table, first, stop, 0, 0))
+                        at = from_ - first * self.columns * ZMM_BYTES
+                        base, multiply = y, (self.straight, (at, y, *c.table, first, stop, 0, 0))
                     else:
                         base = mine - c.row_lo * ZMM_BYTES
-                        from_ = xs + first * self.columns * ZMM_BYTES
                         multiply = (self.code, (from_, base, *c.table, 0, stop - first, 0, 0))
                         base -= first * self.stride * ZMM_BYTES
                     work[i].append(multiply)
@@ -307,6 +339,42 @@ class BakedConv:
                         work[i].append((target.finish, (base, *vectors, lo, hi, table.step, c.row_lo, c.row_hi)))
         return work
 
+    def _shares(self, threads: int, bands: bool) -> list[tuple[list[tuple[int, int]], list[_Chunk]]]:
+        """For each thread its panels, and its chunks of rows."""
+        if not bands:
+            return [(_panels(0, self.tiles, self.panel), part) for part in self._parts(threads)]
+        ranges = min(threads, -(-self.tiles // self.panel))
+        return [
+            (_panels(lo, hi, self.panel), part)
+            for lo, hi in parallel.even(self.tiles, ranges)
+            for part in self._parts(threads // ranges)
+        ]
+
+    def _copy(self, given: str, x: int, band: int, first: int, stop: int) -> tuple[parallel.Step, int]:
+        """The call that brings what a panel reads to ``band``, and where in it the first tile begins, in bytes."""
+        channels = (0, self.planes.conv.channels)
+        lo, hi = self.planes.rows(first, stop)
+        skipped = 0 if self.pointwise else (first * LANES - lo * self.planes.width) * FLOAT_BYTES
+        if given == TILES:
+            assert self._from_tiles is not None
+            return self._from_tiles.step(x, band, (first, stop), channels), skipped
+        assert self.prepare is not None
+        return (self.prepare, (x, band, *channels, lo, hi)), skipped
+
     @functools.cached_property
     def tiles_out(self) -> int:
         return -(-self.planes.conv.pixels // LANES)
+
+
+def _panels(lo: int, hi: int, most: int) -> list[tuple[int, int]]:
+    """Tiles ``lo`` to ``hi`` in as few panels as may be, of about the same size."""
+    return [(lo + a, lo + b) for a, b in parallel.even(hi - lo, -(-(hi - lo) // most))]
+
+
+def _most_tiles(planes: Planes, panel: int) -> int:
+    """Of a panel of at most so many, how many keep what they read within :data:`BAND_BYTES`."""
+    if planes.total * FLOAT_BYTES <= BAND_BYTES:
+        return planes.tiles
+    fitting = (t for t in range(min(panel, planes.tiles), FEWEST_TILES, -1)
+               if Planes(planes.conv, t).total * FLOAT_BYTES <= BAND_BYTES)
+    return next(fitting, min(planes.tiles, FEWEST_TILES))

@@ -3,25 +3,27 @@
 before: x [tiles, C, 16]: tile 0 holds pixels (0, 0), (0, 1), ... of a plane
 after:  the plane of each phase, zeros around it; or, of a 1x1 convolution, tiles of every other pixel
 
-A piece is those lanes of a tile that become neighbours: one load, a compression of lanes and a masked store a channel.
+A piece is neighbours in the result, at most sixteen, that two neighbouring tiles have, and zeros among them: for each
+channel two loads, one permutation of their lanes and one masked store.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spcomp.codegen.mlir_cpu import jit, parallel
+from spcomp.codegen.mlir_cpu.epilogue import IVEC
 from spcomp.codegen.mlir_cpu.layout import store_row
 from spcomp.codegen.mlir_cpu.planes import Planes
-from spcomp.codegen.mlir_cpu.segments import Ints, border_text, load_mask, tiles_destination, uncovered
-from spcomp.codegen.mlir_cpu.text import LANES, MASK, VEC, Function
+from spcomp.codegen.mlir_cpu.segments import Ints, load_mask
+from spcomp.codegen.mlir_cpu.text import LANES, MASK, VEC, Function, vector
+from spcomp.codegen.mlir_cpu.window import PERMUTE
 from spcomp.conv_layout import pointwise
-
-COMPRESS = "llvm.experimental.vector.compress.v16f32"
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,116 +31,140 @@ class Pieces:
     """Where the lanes of one image go. Offsets in elements, of channel 0."""
 
     source: Ints
-    """A tile's first lane."""
+    """First lane of a tile, ..."""
+    other: Ints
+    """... and of the one after it, or of the same where that has none of the piece."""
+    lanes: NDArray[np.uint8]
+    """[pieces, 16]: of those 32, which becomes each lane of the piece, ..."""
     taken: NDArray[np.uint16]
-    """Its lanes that go to ``to`` and the elements after it."""
+    """... in these lanes; the others of ``stored`` become zero."""
+    stored: NDArray[np.uint16]
     to: Ints
     step: int
     """From a channel to the next in the result."""
-    around: Ints
-    """Where zeros go, sixteen elements at a time, ..."""
-    zeros: NDArray[np.uint16]
-    """... of which these."""
 
     @property
     def nbytes(self) -> int:
-        return sum(a.nbytes for a in (self.source, self.taken, self.to, self.around, self.zeros))
+        return sum(a.nbytes for a in self._arrays())
 
-    def tables(self) -> tuple[int, int, int, int, int]:
-        """The first arguments of ``regroup`` after x and out."""
-        return self.source.ctypes.data, self.taken.ctypes.data, self.to.ctypes.data, len(self.to), self.step
+    def tables(self) -> tuple[int, ...]:
+        """The arguments of ``regroup`` between out and the channels."""
+        return *(a.ctypes.data for a in self._arrays()), len(self.to), self.step
+
+    def _arrays(self) -> tuple[NDArray[np.generic], ...]:
+        return self.source, self.other, self.lanes, self.taken, self.stored, self.to
 
 
-def into_planes(planes: Planes) -> Pieces:
-    """From tiles of the input's pixels to the planes that :class:`Planes` says."""
+def into_planes(planes: Planes, lo: int, hi: int) -> Pieces:
+    """From tiles of the input's pixels to rows ``lo`` to ``hi`` of the planes, the first of them at the beginning."""
     conv = planes.conv
     (sy, sx), (down, across) = conv.stride, planes.phases
-    height = planes.plane // planes.width
-    y, x = np.divmod(np.arange(conv.height * conv.width), conv.width)
-    y, x = y + conv.padding[0], x + conv.padding[1]
-    phase = y % sy * across + x % sx
-    read = (y % sy < down) & (x % sx < across) & (y // sy < height) & (x // sx < planes.width)
-    inside = y // sy * planes.width + x // sx
-    apart = conv.channels * planes.plane
-    to = np.where(read, phase * apart + inside, -1)
-    filled = np.zeros((down * across, planes.plane), np.bool_)
-    filled[phase[read], inside[read]] = True
-    around = [(number * apart, *uncovered(plane)) for number, plane in enumerate(filled)]
-    return _pieces(
-        conv.channels, to, planes.plane,
-        np.concatenate([first + at for first, at, _ in around]), np.concatenate([masks for *_, masks in around]),
-    )  # fmt: skip
+    phase, i, j = (v.reshape(-1) for v in np.indices((down * across, hi - lo, planes.width)))
+    y = (lo + i) * sy + phase // across - conv.padding[0]
+    x = j * sx + phase % across - conv.padding[1]
+    inside = (y >= 0) & (y < conv.height) & (x >= 0) & (x < conv.width)
+    to = phase * (conv.channels * planes.plane) + i * planes.width + j
+    row = phase * (hi - lo) + i
+    chunk = row * -(-planes.width // LANES) + j // LANES
+    return _pieces(conv.channels, np.where(inside, y * conv.width + x, -1), to, chunk, planes.plane)
 
 
-def into_tiles(planes: Planes) -> Pieces:
-    """From tiles of the input's pixels to tiles of those that a 1x1 convolution reads, zeros in the last one's rest."""
+def into_tiles(planes: Planes, first: int, stop: int) -> Pieces:
+    """From tiles of the input's pixels to tiles of those that a 1x1 convolution reads, zeros in the last one's rest.
+
+    Tiles ``first`` to ``stop`` of them, the first of them at the beginning.
+    """
     conv = planes.conv
-    y, x = np.divmod(np.arange(conv.height * conv.width), conv.width)
-    (sy, sx), (height, width) = conv.stride, conv.output
-    read = (y % sy == 0) & (x % sx == 0) & (y // sy < height) & (x // sx < width)
-    where = tiles_destination(conv.pixels, conv.channels)
-    to = np.full(y.size, -1)
-    to[read] = where[(y // sy * width + x // sx)[read]]
-    last, used = divmod(conv.pixels, LANES)
-    around = np.array([last * conv.channels * LANES] if used else [], np.int64)
-    return _pieces(conv.channels, to, LANES, around, np.full(around.shape, (1 << LANES) - (1 << used), np.uint16))
+    pixel = np.arange(first * LANES, stop * LANES)
+    y, x = np.divmod(pixel, conv.output[1])
+    source = y * conv.stride[0] * conv.width + x * conv.stride[1]
+    tile, lane = np.divmod(np.arange(pixel.size), LANES)
+    to = tile * (conv.channels * LANES) + lane
+    return _pieces(conv.channels, np.where(pixel < conv.pixels, source, -1), to, tile, LANES)
 
 
-def _pieces(channels: int, to: Ints, step: int, around: Ints, zeros: NDArray[np.uint16]) -> Pieces:
-    """``to``: of each pixel of the input, where it goes in channel 0, or -1."""
-    pixel = np.flatnonzero(to >= 0)
-    pixel = pixel[np.lexsort((to[pixel], pixel // LANES))]
-    goal, tile = to[pixel], pixel // LANES
+def _pieces(channels: int, pixel: Ints, to: Ints, chunk: Ints, step: int) -> Pieces:
+    """``pixel``: of each element of the result in channel 0, the input's pixel, or -1 for zero; ``to``: its offset.
+
+    ``chunk``: the same number for at most sixteen neighbours, whose pixels only ascend.
+    """
     starts = np.ones(pixel.size, np.bool_)
-    starts[1:] = (np.diff(goal) != 1) | (np.diff(tile) != 0)
-    masks = np.zeros(int(starts.sum()), np.int64)
-    np.add.at(masks, np.cumsum(starts) - 1, 1 << (pixel % LANES))
-    source = (tile[starts] * (channels * LANES)).astype(np.int64)
-    return Pieces(source, masks.astype(np.uint16), goal[starts].astype(np.int64), step, around, zeros)
+    starts[1:] = np.diff(chunk) != 0
+    number = np.cumsum(starts) - 1
+    tile = np.where(pixel >= 0, pixel // LANES, 0)
+    low = np.full(int(starts.sum()), pixel.max(initial=0) // LANES)
+    np.minimum.at(low, number[pixel >= 0], tile[pixel >= 0])
+    pair = np.where(pixel >= 0, (tile - low[number]) // 2, 0)
+    latest = np.maximum.accumulate(number * (pair.max(initial=0) + 1) + pair)  # a zero goes with what is before it
+    starts[1:] = np.diff(latest) != 0
+    number, begin = np.cumsum(starts) - 1, np.flatnonzero(starts)
+    source = np.full(begin.size, pixel.max(initial=0) // LANES)
+    np.minimum.at(source, number[pixel >= 0], tile[pixel >= 0])
+    other = source.copy()
+    np.maximum.at(other, number[pixel >= 0], tile[pixel >= 0])
+    lane = np.arange(pixel.size) - begin[number]
+    lanes = np.zeros((begin.size, LANES), np.uint8)
+    lanes[number, lane] = np.where(pixel >= 0, pixel % LANES + LANES * (tile != source[number]), 0)
+    bits = np.int64(1) << lane
+    taken = np.bincount(number, np.where(pixel >= 0, bits, 0), begin.size).astype(np.uint16)
+    stored = np.bincount(number, bits, begin.size).astype(np.uint16)
+    order = np.argsort(source, kind="stable")
+    size = channels * LANES
+    return Pieces(
+        source[order] * size, other[order] * size, lanes[order], taken[order], stored[order], to[begin][order], step
+    )
 
 
 def regroup_text() -> str:
-    """``regroup(x, out, source, taken, to, count, step, c_lo, c_hi)``: the pieces of some channels. Needs AVX-512."""
-    pointers = (("x", "f32"), ("out", "f32"), ("source", "i64"), ("taken", "i16"), ("to", "i64"))
-    f = Function("regroup", pointers, ("count", "step", "c_lo", "c_hi"))
+    """``regroup(x, out, source, other, lanes, taken, stored, to, count, step, c_lo, c_hi)``: pieces of some channels.
+
+    Needs AVX-512.
+    """
+    tables = (("source", "i64"), ("other", "i64"), ("lanes", "i8"), ("taken", "i16"), ("stored", "i16"), ("to", "i64"))
+    f = Function("regroup", (("x", "f32"), ("out", "f32"), *tables), ("count", "step", "c_lo", "c_hi"))
     with f.loop(f.idx(0), "%count", hint="p") as p:
-        source, to = f.load_index("%source", p.index, "i64"), f.load_index("%to", p.index, "i64")
-        taken = load_mask(f, "%taken", p.index)
-        lanes = f.val(f"math.ctpop {f.load('%taken', p.index, 'i16')} : i16", "n")
-        stored = f.mask(f.val(f"arith.index_castui {lanes} : i16 to index", "n"))
+        source, other, to = (f.load_index(f"%{name}", p.index, "i64") for name in ("source", "other", "to"))
+        narrow = f.vload("%lanes", f.mul(p.index, f.idx(LANES)), vector("i8"), "i8")
+        lanes = f.val(f"arith.extui {narrow} : {vector('i8')} to {IVEC}", "v")
+        taken, stored = load_mask(f, "%taken", p.index), load_mask(f, "%stored", p.index)
         with f.loop("%c_lo", "%c_hi", hint="c") as c:
-            value = f.vload("%x", f.add(source, f.mul(c.index, f.idx(LANES))))
-            call = f'llvm.call_intrinsic "{COMPRESS}"({value}, {taken}, {f.splat("0.0")})'
-            value = f.val(f"{call} : ({VEC}, {MASK}, {VEC}) -> {VEC}", "x")
+            at = f.mul(c.index, f.idx(LANES))
+            pair = [f.vload("%x", f.add(start, at)) for start in (source, other)]
+            call = f'llvm.call_intrinsic "{PERMUTE}"({pair[0]}, {lanes}, {pair[1]})'
+            value = f.val(f"{call} : ({VEC}, {IVEC}, {VEC}) -> {VEC}", "x")
+            value = f.val(f"arith.select {taken}, {value}, {f.splat('0.0')} : {MASK}, {VEC}", "x")
             store_row(f, value, "%out", f.add(to, f.mul(c.index, "%step")), "f32", stored)
     return f.text()
 
 
 @dataclass(frozen=True, eq=False)
 class Regrouping:
-    """Pieces, and the functions that move them."""
+    """What moves the tiles of an image, or what some tiles of the result need of it."""
 
-    pieces: Pieces
-    channels: int
+    planes: Planes
     move: jit.Compiled
-    clear: jit.Compiled
+    _known: dict[tuple[int, int], Pieces] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def of(cls, planes: Planes) -> Self:
         """For the convolution of these planes; compiled once for all."""
-        pieces = into_tiles(planes) if pointwise(planes.conv) else into_planes(planes)
-        move, clear = jit.compile_all([("regroup", regroup_text(), 5, 4), ("border", border_text(), 3, 4)])
-        return cls(pieces, planes.conv.channels, move, clear)
+        return cls(planes, jit.compile_text("regroup", regroup_text(), 8, 4))
 
     @property
     def nbytes(self) -> int:
-        return self.pieces.nbytes
+        with self._lock:
+            return sum(pieces.nbytes for pieces in self._known.values())
 
-    def __call__(self, x: int, out: int, threads: int) -> None:
-        """Addresses of one image in tiles, and of room for what it becomes."""
-        p = self.pieces
-        work: list[list[parallel.Step]] = []
-        for lo, hi in parallel.even(self.channels, threads):
-            clear = (out, p.around.ctypes.data, p.zeros.ctypes.data, len(p.around), p.step, lo, hi)
-            work.append([(self.clear, clear), (self.move, (x, out, *p.tables(), lo, hi))])
-        parallel.run(work)
+    def pieces(self, first: int, stop: int) -> Pieces:
+        """What tiles ``first`` to ``stop`` of the sums read."""
+        with self._lock:
+            if (first, stop) not in self._known:
+                planes = self.planes
+                made = into_tiles(planes, first, stop) if pointwise(planes.conv) else into_planes(planes, *planes.rows(first, stop))
+                self._known[first, stop] = made
+            return self._known[first, stop]
+
+    def step(self, x: int, out: int, tiles: tuple[int, int], channels: tuple[int, int]) -> parallel.Step:
+        """The call that moves what these tiles of the sums need, of some channels, from ``x`` to ``out``."""
+        return self.move, (x, out, *self.pieces(*tiles).tables(), *channels)
