@@ -114,28 +114,25 @@ def planes_text(planes: Planes, dtype: str = "f32") -> str:
     conv, (down, across) = planes.conv, planes.phases
     f = Function("planes", (("x", dtype), ("out", "f32")), ("c_lo", "c_hi", "row_lo", "row_hi"))
     apart = f.idx(conv.channels * planes.plane)
-    with (
-        f.loop("%c_lo", "%c_hi", hint="c") as c,
-        f.loop(f.idx(0), f.idx(down), hint="a") as a,
-        f.loop("%row_lo", "%row_hi", hint="i") as i,
-    ):
-        line = f.sub(f.add(f.mul(i.index, f.idx(conv.stride[0])), a.index), f.idx(conv.padding[0]))
-        inside = f.val(f"arith.cmpi ult, {line}, {f.idx(conv.height)} : index", "p")  # a negative row wraps around
-        row = f.add(f.mul(c.index, f.idx(conv.height * conv.width)), f.mul(line, f.idx(conv.width)))
+    with f.loop("%c_lo", "%c_hi", hint="c") as c, f.loop(f.idx(0), f.idx(down), hint="a") as a:
+        top = f.sub(a.index, f.idx(conv.padding[0]))
         phase = f.add(f.mul(a.index, f.mul(f.idx(across), apart)), f.mul(c.index, f.idx(planes.plane)))
-        at = f.add(phase, f.mul(f.sub(i.index, "%row_lo"), f.idx(planes.width)))
-        each = [f.add(at, f.mul(f.idx(b), apart)) for b in range(across)]
-        f.do(f"scf.if {inside} {{")
-        f.depth += 1
         for b in range(across):
-            _line(f, planes, row, b, each[b], dtype)
-        f.depth -= 1
-        f.do("} else {")
-        f.depth += 1
-        for b in range(across):
-            _zeros(f, each[b], 0, planes.width)
-        f.depth -= 1
-        f.do("}")
+            to = f.add(phase, f.mul(f.idx(b), apart))
+            with f.loop("%row_lo", "%row_hi", hint="i") as i:
+                line = f.add(f.mul(i.index, f.idx(conv.stride[0])), top)
+                inside = f.val(f"arith.cmpi ult, {line}, {f.idx(conv.height)} : index", "p")  # a negative row wraps
+                row = f.add(f.mul(c.index, f.idx(conv.height * conv.width)), f.mul(line, f.idx(conv.width)))
+                at = f.add(to, f.mul(f.sub(i.index, "%row_lo"), f.idx(planes.width)))
+                f.do(f"scf.if {inside} {{")
+                f.depth += 1
+                _line(f, planes, row, b, at, dtype)
+                f.depth -= 1
+                f.do("} else {")
+                f.depth += 1
+                _zeros(f, at, 0, planes.width)
+                f.depth -= 1
+                f.do("}")
     return f.text()
 
 
@@ -149,9 +146,9 @@ def _line(f: Function, planes: Planes, row: str, b: int, at: str, dtype: str) ->
         for j in vectors:
             if j not in whole:
                 _columns(f, planes, row, f.idx(j), at, dtype, _inside(planes, left, j), planes.width - j)
-        if whole:
-            with f.loop(f.idx(whole[0]), f.idx(whole[-1] + 1), f.idx(LANES), hint="j") as j_:
-                _columns(f, planes, row, j_.index, at, dtype, [None] * step, LANES)
+            elif j == whole[0]:
+                with f.loop(f.idx(j), f.idx(whole[-1] + 1), f.idx(LANES), hint="j") as j_:
+                    _columns(f, planes, row, j_.index, at, dtype, [None] * step, LANES)
         return
     lo = min(planes.width, max(0, -(-left // step)))
     hi = max(lo, min(planes.width, (planes.conv.width - 1 + left) // step + 1))
