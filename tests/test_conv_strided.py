@@ -80,15 +80,13 @@ def moved(pieces: Pieces, x: np.ndarray, room: int, channels: int) -> np.ndarray
 
 
 @settings(max_examples=60, deadline=None)
-@given(shape=conv_shapes(), layout=st.sampled_from([TILES, NATURAL]), at_once=st.integers(0, 3), data=st.data())
+@given(shape=conv_shapes(), layout=st.sampled_from([TILES, NATURAL]), rows=st.integers(0, 5), data=st.data())
 def test_pieces_put_every_pixel_where_the_planes_have_it(
-    shape: ConvShape, layout: str, at_once: int, data: st.DataObject
+    shape: ConvShape, layout: str, rows: int, data: st.DataObject
 ) -> None:
-    """Moved lane by lane in numpy, against planes cut by slices; all rows, or those that some tiles read."""
-    planes = Planes(shape, at_once)
-    first = data.draw(st.integers(0, planes.tiles - 1)) if at_once else 0
-    stop = min(planes.tiles, first + at_once) if at_once else planes.tiles
-    lo, hi = planes.rows(first, stop)
+    """Moved lane by lane in numpy, against planes cut by slices: those of all rows, or of a band."""
+    planes = Planes(shape, rows)
+    lo, hi = planes.rows(*planes.band_tiles(data.draw(st.integers(0, planes.bands - 1))))
     assert hi - lo <= planes.held <= planes.height
     x = torch.arange(1, shape.inputs + 1).float().reshape(1, shape.channels, shape.height, shape.width)
     out = moved(into_planes(planes, lo, hi, layout), laid(x, layout).flatten().numpy(), planes.total, shape.channels)
@@ -135,7 +133,9 @@ def test_bands_give_what_the_dense_op_gives(
         patch.setattr(conv, "PANEL_BYTES", 0)
         patch.setattr(parallel, "threads_for", lambda _: threads)
         kernel = kernel_of(Csr(64), shape, weight, Epilogue(False, "relu"), None, None, 2)
-        assert kernel.feed.by_bands == (kernel.tiles > 2 and (small or kernel.pointwise))
+        able = kernel.tiles > 2 if kernel.pointwise else small and shape.output[0] > 1
+        assert able or not kernel.feed.by_bands
+        assert kernel.feed.by_bands or not able or not kernel.pointwise
         x = planes_of(shape, 2, dtype)
         kernel.ready(layout, made, ())
         found = [kernel.on_layout(laid(x, layout), None, layout, made, ()) for _ in range(2)]
@@ -174,10 +174,8 @@ def test_copies_touch_nothing_past_their_buffers(monkeypatch: pytest.MonkeyPatch
         size = kernel.planes.total if kernel_size > 1 else tiles * shape.channels * 16
         x = Guarded(laid(planes_of(shape, 1, "float32"), layout).numpy(), at_end=at_end)
         out = Guarded(np.full(size, np.nan, np.float32), at_end=at_end)
-        for panel in fed.panels(1)[0]:
-            step, at = fed.band(layout, x.address, out.address, panel)
-            parallel.run([[step]])
-            assert 0 <= at - out.address < 4 * size
+        for panel in fed.panels() if fed.by_bands else [(0, fed.tiles)]:
+            parallel.run([[fed.band(layout, x.address, out.address, panel)]])
         assert fed.by_bands or not np.isnan(out.view.view(np.float32)).any(), "all of it is written"
 
 
@@ -191,20 +189,51 @@ def test_the_text(golden: Golden) -> None:
     width=st.integers(60, 160),
     stride=st.sampled_from([1, 2, 3]),
     left=st.integers(0, 3),
-    at_once=st.sampled_from([0, 4]),
+    rows=st.sampled_from([0, 1, 2]),
 )
-def test_wide_rows_are_cut_into_phases(width: int, stride: int, left: int, at_once: int) -> None:
+def test_wide_rows_are_cut_into_phases(width: int, stride: int, left: int, rows: int) -> None:
     """Registers whose lanes are all inside, between some that are not: compiled copies against slices."""
     shape = ConvShape(2, 3, 9, width, (3, 5), (stride, stride), (1, left))
-    planes = Planes(shape, at_once)
+    planes = Planes(shape, rows)
     x = planes_of(shape, 1, "float32")
     (copy,) = jit.compile_all([("planes", planes_text(planes), 2, 4)])
     wide = F.pad(x, (left, left + planes.width * stride, 1, 1 + planes.height * stride))[0]
-    for first in range(0, planes.tiles, at_once or planes.tiles):
-        lo, hi = planes.rows(first, min(planes.tiles, first + (at_once or planes.tiles)))
+    for lo, hi in (planes.rows(*planes.band_tiles(band)) for band in range(planes.bands)):
         out = torch.full((planes.phases[0], planes.phases[1], 3, planes.held, planes.width), torch.nan)
         copy.call(x.data_ptr(), out.data_ptr(), 0, 3, lo, hi)
         for a, b in itertools.product(range(planes.phases[0]), range(planes.phases[1])):
             cut = wide[:, a::stride, b::stride][:, lo:hi, : planes.width]
             assert torch.equal(out[a, b, :, : hi - lo], cut)
         assert bool(out[:, :, :, hi - lo :].isnan().all()), "nothing else is written"
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=conv_shapes(), rows=st.integers(0, 5))
+def test_bands_make_every_pixel_once_and_find_what_all_planes_hold(shape: ConvShape, rows: int) -> None:
+    """Lane by lane and column by column of the weight: the element of a band's plane is that of the whole one."""
+    planes, whole = Planes(shape, rows), Planes(shape)
+    pixel = planes.pixel()
+    assert sorted(pixel[pixel >= 0]) == list(range(shape.pixels))
+    phases = planes.phases[0] * planes.phases[1]
+    every = np.arange(whole.total).reshape(phases, shape.channels, whole.height, whole.width)
+    lanes = whole.pixel()
+    at = {p: lane for lane, p in enumerate(lanes) if p >= 0}
+    for band in range(planes.bands):
+        first, stop = planes.band_tiles(band)
+        lo, hi = planes.rows(first, stop)
+        held = np.zeros((phases, shape.channels, planes.held, planes.width), np.int64)
+        held[:, :, : hi - lo] = every[:, :, lo:hi]
+        for lane in range(first * 16, stop * 16):
+            if pixel[lane] >= 0:
+                found = held.reshape(-1)[planes.offsets().reshape(-1) + lane - first * 16]
+                assert np.array_equal(found, whole.offsets().reshape(-1) + at[pixel[lane]])
+
+
+def test_a_large_layer_is_cut_into_an_even_number_of_bands_that_fit() -> None:
+    """ResNet-50's first strided 3x3: seven rows of the result at a time; its last one is small and stays whole."""
+    large = ConvShape(2, 128, 56, 56, (3, 3), (2, 2), (1, 1))
+    cut = feed.banded(Planes(large), 51, 8)
+    assert (cut.bands, cut.band_rows, cut.held) == (4, 7, 8)
+    assert cut.total * 4 <= feed.BAND_BYTES < Planes(large).total * 4
+    small = Planes(ConvShape(2, 512, 14, 14, (3, 3), (2, 2), (1, 1)))
+    assert feed.banded(small, 51, 8) is small

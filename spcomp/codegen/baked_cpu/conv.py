@@ -90,7 +90,8 @@ class BakedConv:
             offsets = planes.offsets().transpose(2, 0, 1).reshape(-1)
             order = torch.arange(call.k).reshape(call.k // conv.channels, -1).t().reshape(-1).numpy()
             baked = bake(packed, *sizes, order=order, offsets=offsets * FLOAT_BYTES)
-        self.planes, self.panel = planes, min(self.tiles, planes.at_once or max(FEWEST_TILES, panel))
+        panel = max(FEWEST_TILES, panel) if planes.bands == 1 else planes.band_tiles(0)[1]
+        self.planes, self.panel = planes, min(self.tiles, panel)
         self.units = max(1, SUMS_BYTES // (ZMM_BYTES * self.panel * self.unit))
         """Units of rows that are computed, then finished, together."""
         self.stride = rows if self.units == 1 else min(-(-call.n // LANES) * LANES, self.units * self.unit)
@@ -118,10 +119,9 @@ class BakedConv:
 
     @property
     def extra_nbytes(self) -> int:
-        counts = {1, torch.get_num_threads()}
-        for threads in counts:
+        for threads in {1, torch.get_num_threads()}:
             self._parts(threads)
-        vectors = self.bias.nbytes + self.scale.nbytes + max(self.feed.nbytes(threads) for threads in counts)
+        vectors = self.bias.nbytes + self.scale.nbytes + self.feed.nbytes
         return vectors + sum(t.segments.nbytes for t in self._targets.values()) + self.baked.nbytes
 
     @property
@@ -248,8 +248,8 @@ class BakedConv:
                 skipped = first * self.columns * ZMM_BYTES
                 from_ = xs + skipped
                 if self.feed.by_bands:
-                    copy, from_ = self.feed.band(given, xs, room + i * used, (first, stop))
-                    work[i].append(copy)
+                    from_ = room + i * used
+                    work[i].append(self.feed.band(given, xs, from_, (first, stop)))
                 for c in part:
                     if straight:
                         base, multiply = y, (self.straight, (from_ - skipped, y, *c.table, first, stop, 0, 0))
@@ -264,9 +264,9 @@ class BakedConv:
 
     def _shares(self, threads: int) -> list[tuple[list[tuple[int, int]], list[_Chunk]]]:
         """For each thread its panels and its chunks of rows: where there are enough, threads share bands, not rows."""
-        ranges = self.feed.panels(threads)
-        parts = self._parts(threads // len(ranges) if self.feed.by_bands else threads)
-        return [(panels, part) for panels in ranges for part in parts]
+        shared = self.feed.shared(threads)
+        parts = self._parts(threads // len(shared))
+        return [(panels, part) for panels in shared for part in parts]
 
     @functools.cached_property
     def tiles_out(self) -> int:

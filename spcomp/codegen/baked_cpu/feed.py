@@ -9,6 +9,7 @@ come back; a band stays, and only x comes from afar.
 
 from __future__ import annotations
 
+import math
 import threading
 
 from spcomp.codegen.mlir_cpu import jit, parallel
@@ -26,22 +27,30 @@ BAND_BYTES = 640 * 1024
 Range = tuple[int, int]
 
 
-def banded(planes: Planes, panel: int, fewest: int) -> Planes:
-    """The planes of a strided convolution, of which as little is in memory as a panel reads.
+def banded(planes: Planes, most: int, fewest: int) -> Planes:
+    """The planes of a strided convolution in bands, if all would take more memory than they should.
 
-    ``panel``: most tiles, ``fewest``: least tiles of one.
+    Of the numbers of bands whose panels have ``fewest`` to ``most`` tiles, the one with the least that is computed or
+    copied in vain; an even one, which two threads share evenly.
     """
-    conv = planes.conv
+    conv, high = planes.conv, planes.conv.output[0]
     if pointwise(conv) or conv.stride == (1, 1) or planes.total * FLOAT_BYTES <= BAND_BYTES:
         return planes
-    sizes = range(min(panel, planes.tiles), fewest, -1)
-    most = next((t for t in sizes if Planes(conv, t).total * FLOAT_BYTES <= BAND_BYTES), fewest)
-    return planes if most >= planes.tiles else Planes(conv, even_panel(planes.tiles, most))
+    offered = dict.fromkeys(Planes(conv, -(-high // count)) for count in range(2, high + 1, 2))
+    able = [p for p in offered if p.bands % 2 == 0 and fewest <= p.band_tiles(0)[1] <= most]
+    fitting = [p for p in able if p.total * FLOAT_BYTES <= BAND_BYTES] or able[-1:]
+
+    def vain(p: Planes) -> tuple[float, int]:
+        copied = high + p.bands * p.reach[0]
+        return p.tiles / planes.tiles + copied / planes.height, p.bands
+
+    return min(fitting, key=vain, default=planes)
 
 
 def even_panel(tiles: int, most: int) -> int:
-    """Tiles of a panel, if there are as few panels as may be and all are of about the same size."""
-    return -(-tiles // -(-tiles // most))
+    """Tiles of a panel where all are of about the same size, and as few as may be, an even number of them."""
+    count = -(-tiles // most)
+    return -(-tiles // (count + count % 2 if count > 1 else 1))
 
 
 class Feed:
@@ -52,7 +61,7 @@ class Feed:
         conv = planes.conv
         self.planes, self.tiles, self.panel, self.dtype = planes, tiles, panel, dtype
         self.pointwise, self.strided = pointwise(conv), conv.stride != (1, 1)
-        self.by_bands = self.strided and panel < tiles and (self.pointwise or planes.at_once > 0)
+        self.by_bands = self.strided and (panel < tiles if self.pointwise else planes.bands > 1)
         """Whether x is copied for each panel alone."""
         self.job: jit.Job = ("planes", planes_text(planes, dtype), 2, 4)
         """What natural planes are copied with."""
@@ -77,19 +86,27 @@ class Feed:
         """Whether a layout is copied, or may be."""
         return given == NATURAL or (given == TILES and (self.strided or not self.pointwise))
 
-    def nbytes(self, threads: int) -> int:
-        """Of the tables of all copies, made for so many threads."""
+    @property
+    def nbytes(self) -> int:
+        """Of the tables of all copies."""
         with self._lock:
             known = list(self._regroupings.values())
         for regrouping in known:
-            for first, stop in [p for panels in self.panels(threads) for p in panels]:
+            for first, stop in self.panels() if self.by_bands else [(0, self.tiles)]:
                 regrouping.pieces(first, stop)
         return sum(regrouping.nbytes for regrouping in known)
 
-    def panels(self, ranges: int) -> list[list[Range]]:
-        """For each of at most so many threads its panels; with no bands, all of them for all."""
-        ranges = min(ranges, -(-self.tiles // self.panel)) if self.by_bands else 1
-        return [_cut(lo, hi, self.panel) for lo, hi in parallel.even(self.tiles, ranges)]
+    def panels(self) -> list[Range]:
+        """Tiles that are made at a time: bands, or as many as may be."""
+        if self.by_bands and not self.pointwise:
+            return [self.planes.band_tiles(i) for i in range(self.planes.bands)]
+        return [(lo, min(lo + self.panel, self.tiles)) for lo in range(0, self.tiles, self.panel)]
+
+    def shared(self, threads: int) -> list[list[Range]]:
+        """The panels in equal shares, as many as a divisor of the number of threads; one share without bands."""
+        panels = self.panels()
+        shares = math.gcd(threads, len(panels)) if self.by_bands else 1
+        return [panels[lo:hi] for lo, hi in parallel.even(len(panels), shares)]
 
     def room_bytes(self, given: str) -> int:
         """Of scratch memory for a copy of an image, or with bands of a band: whole pages."""
@@ -107,13 +124,9 @@ class Feed:
         parallel.run([[self._step(given, x, room, whole, share)] for share in shares])
         return room
 
-    def band(self, given: str, x: int, room: int, tiles: Range) -> tuple[parallel.Step, int]:
-        """The call that copies what some tiles read to ``room``, and the address where the first of them reads."""
-        step = self._step(given, x, room, tiles, (0, self.planes.conv.channels))
-        if self.pointwise:
-            return step, room
-        lo, _ = self.planes.rows(*tiles)
-        return step, room + (tiles[0] * LANES - lo * self.planes.width) * FLOAT_BYTES
+    def band(self, given: str, x: int, room: int, tiles: Range) -> parallel.Step:
+        """The call that copies what the tiles of a panel read to ``room``."""
+        return self._step(given, x, room, tiles, (0, self.planes.conv.channels))
 
     def _own(self, x: int) -> bool:
         """Whether natural planes at this address are read as they are."""
@@ -135,8 +148,3 @@ class Feed:
             if given not in self._regroupings:
                 self._regroupings[given] = Regrouping.of(self.planes, given, self.dtype)
             return self._regroupings[given]
-
-
-def _cut(lo: int, hi: int, most: int) -> list[Range]:
-    """Tiles ``lo`` to ``hi`` in as few panels as may be, of about the same size."""
-    return [(lo + a, lo + b) for a, b in parallel.even(hi - lo, -(-(hi - lo) // most))]

@@ -1,9 +1,9 @@
 """Planes for direct convolution: pad and split by phase.
 
-A convolution runs along flattened output planes whose rows are as wide as the taps reach: lane q of a register is
-output pixel (q // width, q % width), and what hangs over the right edge is dropped when it is stored
-(:mod:`~spcomp.codegen.mlir_cpu.segments`). With a stride,
-input pixels (i * stride + a, j * stride + b) form the plane of phase (a, b), where the convolution has stride 1.
+A convolution runs along flattened output planes, or bands of their rows, as wide as the taps reach: lane q of a
+register is output pixel (q // width, q % width), and what hangs over the right edge is dropped when it is stored
+(:mod:`~spcomp.codegen.mlir_cpu.segments`). With a stride, input pixels (i * stride + a, j * stride + b) form the plane
+of phase (a, b), where the convolution has stride 1.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Planes:
 
     conv: ConvShape
     at_once: int = 0
-    """Tiles of sums that are made while their rows of the planes, a band, are in memory; 0: all are, all the time."""
+    """Rows of the result that are made while their rows of the planes, a band, are in memory; 0: all."""
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -50,11 +50,13 @@ class Planes:
 
     @property
     def held(self) -> int:
-        """Rows of a plane that are in memory: as many as so many tiles can reach, wherever they begin."""
-        if not self.at_once:
-            return self.height
-        lanes = self.at_once * LANES
-        return min(self.height, (lanes + self.width - 2) // self.width + 1 + self.reach[0])
+        """Rows of a plane that are in memory."""
+        return self.band_rows + self.reach[0]
+
+    @property
+    def band_rows(self) -> int:
+        """Rows of the result that a band makes; the last one may make fewer."""
+        return min(self.at_once or self.conv.output[0], self.conv.output[0])
 
     @property
     def plane(self) -> int:
@@ -77,18 +79,27 @@ class Planes:
         return self.conv.stride == (1, 1) and self.conv.padding == (0, 0)
 
     @property
-    def span(self) -> int:
-        """Lanes from the first output pixel to the last."""
-        return (self.conv.output[0] - 1) * self.width + self.conv.output[1]
+    def bands(self) -> int:
+        return -(-self.conv.output[0] // self.band_rows)
 
     @property
     def tiles(self) -> int:
-        return -(-self.span // LANES)
+        return self.band_tiles(self.bands - 1)[1]
+
+    def band_tiles(self, band: int) -> tuple[int, int]:
+        """(from, to): the tiles of sums of a band, from its first output pixel to its last."""
+        rows = min(self.band_rows, self.conv.output[0] - band * self.band_rows)
+        each = self._tiles_of(self.band_rows)
+        return band * each, band * each + self._tiles_of(rows)
+
+    def _tiles_of(self, rows: int) -> int:
+        return -(-((rows - 1) * self.width + self.conv.output[1]) // LANES)
 
     def rows(self, first: int, stop: int) -> tuple[int, int]:
-        """(from, to): the rows of a plane that these tiles read."""
-        last = min(stop * LANES, self.span) - 1
-        return first * LANES // self.width, last // self.width + self.reach[0] + 1
+        """(from, to): the rows of a plane that the bands of these tiles read."""
+        each = self._tiles_of(self.band_rows)
+        last = min(-(-stop // each) * self.band_rows, self.conv.output[0])
+        return first // each * self.band_rows, last + self.reach[0]
 
     def offsets(self) -> NDArray[np.int64]:
         """Where each column of the weight matrix, ordered (r, s, c), finds its input, in elements from lane 0."""
@@ -101,9 +112,11 @@ class Planes:
 
     def pixel(self) -> NDArray[np.int64]:
         """The output pixel that each lane of all tiles is, or -1."""
-        q = np.arange(self.tiles * LANES)
+        band, q = np.divmod(np.arange(self.tiles * LANES), self._tiles_of(self.band_rows) * LANES)
         down, across = np.divmod(q, self.width)
-        return np.where((q < self.span) & (across < self.conv.output[1]), down * self.conv.output[1] + across, -1)
+        row = band * self.band_rows + down
+        inside = (down < self.band_rows) & (row < self.conv.output[0]) & (across < self.conv.output[1])
+        return np.where(inside, row * self.conv.output[1] + across, -1)
 
 
 def planes_text(planes: Planes, dtype: str = "f32") -> str:
