@@ -129,6 +129,7 @@ def test_bands_give_what_the_dense_op_gives(
     weight = fitting(Csr(64), 34, shape.k, density=0.3, dtype=dtype)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(feed, "BAND_BYTES", 0 if small else feed.BAND_BYTES)
+        patch.setattr(feed, "FEWEST_TILES", 1)
         patch.setattr(conv, "FEWEST_TILES", 2)
         patch.setattr(conv, "PANEL_BYTES", 0)
         patch.setattr(parallel, "threads_for", lambda _: threads)
@@ -161,6 +162,7 @@ def test_tiles_give_the_bits_that_planes_give() -> None:
 @needs_code
 def test_copies_touch_nothing_past_their_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole images, and bands of two tiles: x between pages that cannot be read, what is made between others."""
+    monkeypatch.setattr(feed, "FEWEST_TILES", 1)
     monkeypatch.setattr(conv, "FEWEST_TILES", 2)
     for kernel_size, layout, least, at_end in itertools.product((1, 3), (NATURAL, TILES), (0, 1 << 30), (True, False)):
         monkeypatch.setattr(feed, "BAND_BYTES", least)
@@ -232,8 +234,8 @@ def test_bands_make_every_pixel_once_and_find_what_all_planes_hold(shape: ConvSh
 def test_a_large_layer_is_cut_into_an_even_number_of_bands_that_fit() -> None:
     """ResNet-50's first strided 3x3: seven rows of the result at a time; its last one is small and stays whole."""
     large = ConvShape(2, 128, 56, 56, (3, 3), (2, 2), (1, 1))
-    cut = feed.banded(Planes(large), 51, 8)
+    cut = feed.banded(Planes(large), 51)
     assert (cut.bands, cut.band_rows, cut.held) == (4, 7, 8)
     assert cut.total * 4 <= feed.BAND_BYTES < Planes(large).total * 4
     small = Planes(ConvShape(2, 512, 14, 14, (3, 3), (2, 2), (1, 1)))
-    assert feed.banded(small, 51, 8) is small
+    assert feed.banded(small, 51) is small

@@ -79,7 +79,7 @@ class BakedConv:
         self.unit = unit_rows(call.n)
         rows = min(-(-call.n // LANES) * LANES, self.unit)
         panel = CHUNK_BYTES // (ZMM_BYTES * rows)
-        planes = banded(Planes(conv), max(FEWEST_TILES, panel), FEWEST_TILES)
+        planes = banded(Planes(conv), max(FEWEST_TILES, panel))
         if self.pointwise:
             self.tiles, self.columns = -(-conv.pixels // LANES), conv.channels
             panel = max(FEWEST_TILES, min(panel, PANEL_BYTES // (ZMM_BYTES * conv.channels)))

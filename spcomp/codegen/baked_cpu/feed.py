@@ -21,23 +21,25 @@ from spcomp.codegen.x86.encoder import FLOAT_BYTES
 from spcomp.codegen.x86.memory import PAGE_BYTES
 from spcomp.conv_layout import NATURAL, TILES, pointwise
 
-BAND_BYTES = 640 * 1024
-"""Of planes that a panel of a strided convolution reads, about, where all planes are more: a third of 2 MB of L2."""
+BAND_BYTES = 480 * 1024
+"""Of planes that a panel of a strided convolution reads, about, where all planes are more: a quarter of 2 MB of L2."""
+FEWEST_TILES = 6
+"""Of a band, at least: code is read anew for every one."""
 
 Range = tuple[int, int]
 
 
-def banded(planes: Planes, most: int, fewest: int) -> Planes:
+def banded(planes: Planes, most: int) -> Planes:
     """The planes of a strided convolution in bands, if all would take more memory than they should.
 
-    Of the numbers of bands whose panels have ``fewest`` to ``most`` tiles, the one with the least that is computed or
-    copied in vain; an even one, which two threads share evenly.
+    Of the numbers of bands whose panels have :data:`FEWEST_TILES` to ``most`` tiles, the one with the least that is
+    computed or copied in vain; an even one, which two threads share evenly.
     """
     conv, high = planes.conv, planes.conv.output[0]
     if pointwise(conv) or conv.stride == (1, 1) or planes.total * FLOAT_BYTES <= BAND_BYTES:
         return planes
     offered = dict.fromkeys(Planes(conv, -(-high // count)) for count in range(2, high + 1, 2))
-    able = [p for p in offered if p.bands % 2 == 0 and fewest <= p.band_tiles(0)[1] <= most]
+    able = [p for p in offered if p.bands % 2 == 0 and FEWEST_TILES <= p.band_tiles(0)[1] <= most]
     fitting = [p for p in able if p.total * FLOAT_BYTES <= BAND_BYTES] or able[-1:]
 
     def vain(p: Planes) -> tuple[float, int]:
