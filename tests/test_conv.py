@@ -157,7 +157,9 @@ def test_natural_planes_are_read_to_the_end_of_their_page_at_most(over: int) -> 
     shape = ConvShape(2, 8, 5, 5, (2, 2))
     weight = fitting(Csr(64), 16, 32)
     kernel = kernel_of(Csr(64), shape, weight, Epilogue(), None, None)
-    assert kernel.over_bytes == 4 * 13, "19 lanes from the first pixel to the last are two tiles; taps reach 6 further"
+    assert kernel.feed.over_bytes == 4 * 13, (
+        "19 lanes from the first pixel to the last are two tiles; taps reach 6 further"
+    )
     memory = torch.empty(8192 + 200)
     first = -(-memory.data_ptr() // 4096) * 4096 - memory.data_ptr() + 4096
     at = (first - 4 * 200 + (0 if over else -64)) // 4

@@ -1,23 +1,22 @@
 """Planes for direct convolution: pad and split by phase.
 
-A convolution runs along flattened output planes whose rows are as wide as the taps reach: lane q of a register is
-output pixel (q // width, q % width), and what hangs over the right edge is dropped when it is stored
-(:mod:`~spcomp.codegen.mlir_cpu.segments`). With a stride,
-input pixels (i * stride + a, j * stride + b) form the plane of phase (a, b), where the convolution has stride 1.
+A convolution runs along flattened output planes, or bands of their rows, as wide as the taps reach: lane q of a
+register is output pixel (q // width, q % width), and what hangs over the right edge is dropped when it is stored
+(:mod:`~spcomp.codegen.mlir_cpu.segments`). With a stride, input pixels (i * stride + a, j * stride + b) form the plane
+of phase (a, b), where the convolution has stride 1.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spcomp.codegen.mlir_cpu.layout import store_row
-from spcomp.codegen.mlir_cpu.text import LANES, MASK, VEC, Function, vector
+from spcomp.codegen.mlir_cpu.text import LANES, MASK, VEC, Function
 from spcomp.conv_shape import ConvShape
-
-_INDICES = vector("index")
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,8 @@ class Planes:
     """The planes that a convolution is computed on, one for each phase and channel. Sizes in elements."""
 
     conv: ConvShape
+    at_once: int = 0
+    """Rows of the result that are made while their rows of the planes, a band, are in memory; 0: all."""
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -43,14 +44,34 @@ class Planes:
         return self.conv.output[1] + self.reach[1]
 
     @property
+    def height(self) -> int:
+        """Rows of a plane."""
+        return self.conv.output[0] + self.reach[0]
+
+    @property
+    def held(self) -> int:
+        """Rows of a plane that are in memory."""
+        return self.band_rows + self.reach[0]
+
+    @property
+    def band_rows(self) -> int:
+        """Rows of the result that a band makes; the last one may make fewer."""
+        return min(self.at_once or self.conv.output[0], self.conv.output[0])
+
+    @property
     def plane(self) -> int:
-        """Elements of one plane."""
-        return (self.conv.output[0] + self.reach[0]) * self.width
+        """Elements of one plane that are in memory."""
+        return self.held * self.width
 
     @property
     def total(self) -> int:
-        """Elements of all planes."""
+        """Elements of all planes that are in memory."""
         return self.phases[0] * self.phases[1] * self.conv.channels * self.plane
+
+    @property
+    def room(self) -> int:
+        """The same with what lanes that are dropped read behind them."""
+        return self.total + LANES + self.reach[1]
 
     @property
     def natural(self) -> bool:
@@ -58,13 +79,27 @@ class Planes:
         return self.conv.stride == (1, 1) and self.conv.padding == (0, 0)
 
     @property
-    def span(self) -> int:
-        """Lanes from the first output pixel to the last."""
-        return (self.conv.output[0] - 1) * self.width + self.conv.output[1]
+    def bands(self) -> int:
+        return -(-self.conv.output[0] // self.band_rows)
 
     @property
     def tiles(self) -> int:
-        return -(-self.span // LANES)
+        return self.band_tiles(self.bands - 1)[1]
+
+    def band_tiles(self, band: int) -> tuple[int, int]:
+        """(from, to): the tiles of sums of a band, from its first output pixel to its last."""
+        rows = min(self.band_rows, self.conv.output[0] - band * self.band_rows)
+        each = self._tiles_of(self.band_rows)
+        return band * each, band * each + self._tiles_of(rows)
+
+    def _tiles_of(self, rows: int) -> int:
+        return -(-((rows - 1) * self.width + self.conv.output[1]) // LANES)
+
+    def rows(self, first: int, stop: int) -> tuple[int, int]:
+        """(from, to): the rows of a plane that the bands of these tiles read."""
+        each = self._tiles_of(self.band_rows)
+        last = min(-(-stop // each) * self.band_rows, self.conv.output[0])
+        return first // each * self.band_rows, last + self.reach[0]
 
     def offsets(self) -> NDArray[np.int64]:
         """Where each column of the weight matrix, ordered (r, s, c), finds its input, in elements from lane 0."""
@@ -77,71 +112,112 @@ class Planes:
 
     def pixel(self) -> NDArray[np.int64]:
         """The output pixel that each lane of all tiles is, or -1."""
-        q = np.arange(self.tiles * LANES)
+        band, q = np.divmod(np.arange(self.tiles * LANES), self._tiles_of(self.band_rows) * LANES)
         down, across = np.divmod(q, self.width)
-        return np.where((q < self.span) & (across < self.conv.output[1]), down * self.conv.output[1] + across, -1)
+        row = band * self.band_rows + down
+        inside = (down < self.band_rows) & (row < self.conv.output[0]) & (across < self.conv.output[1])
+        return np.where(inside, row * self.conv.output[1] + across, -1)
 
 
 def planes_text(planes: Planes, dtype: str = "f32") -> str:
-    """``planes(x[C, H, W] of dtype, out, c_lo, c_hi)``: the planes of some channels as f32, all of every plane."""
-    conv = planes.conv
-    f = Function("planes", (("x", dtype), ("out", "f32")), ("c_lo", "c_hi"))
-    with f.loop("%c_lo", "%c_hi", hint="c") as c:
-        x0 = f.mul(c.index, f.idx(conv.height * conv.width))
-        out0 = f.mul(c.index, f.idx(planes.plane))
-        with (
-            f.loop(f.idx(0), f.idx(planes.phases[0]), hint="a") as a,
-            f.loop(f.idx(0), f.idx(planes.phases[1]), hint="b") as b,
-        ):
-            phase = f.add(f.mul(a.index, f.idx(planes.phases[1])), b.index)
-            to = f.add(out0, f.mul(phase, f.idx(conv.channels * planes.plane)))
-            with f.loop(f.idx(0), f.idx(planes.plane // planes.width), hint="i") as i:
-                line = f.add(f.mul(i.index, f.idx(conv.stride[0])), a.index)
-                line = f.sub(line, f.idx(conv.padding[0]))
-                first = f.sub(b.index, f.idx(conv.padding[1]))
-                at = f.add(to, f.mul(i.index, f.idx(planes.width)))
-                _line(f, planes, x0, line, first, at, dtype)
+    """``planes(x[C, H, W] of dtype, out, c_lo, c_hi, row_lo, row_hi)``: rows of the planes of some channels as f32.
+
+    Row row_lo becomes the first that is in memory.
+    """
+    conv, (down, across) = planes.conv, planes.phases
+    f = Function("planes", (("x", dtype), ("out", "f32")), ("c_lo", "c_hi", "row_lo", "row_hi"))
+    apart = f.idx(conv.channels * planes.plane)
+    with f.loop("%c_lo", "%c_hi", hint="c") as c, f.loop(f.idx(0), f.idx(down), hint="a") as a:
+        top = f.sub(a.index, f.idx(conv.padding[0]))
+        phase = f.add(f.mul(a.index, f.mul(f.idx(across), apart)), f.mul(c.index, f.idx(planes.plane)))
+        for b in range(across):
+            to = f.add(phase, f.mul(f.idx(b), apart))
+            with f.loop("%row_lo", "%row_hi", hint="i") as i:
+                line = f.add(f.mul(i.index, f.idx(conv.stride[0])), top)
+                inside = f.val(f"arith.cmpi ult, {line}, {f.idx(conv.height)} : index", "p")  # a negative row wraps
+                row = f.add(f.mul(c.index, f.idx(conv.height * conv.width)), f.mul(line, f.idx(conv.width)))
+                at = f.add(to, f.mul(f.sub(i.index, "%row_lo"), f.idx(planes.width)))
+                f.do(f"scf.if {inside} {{")
+                f.depth += 1
+                _line(f, planes, row, b, at, dtype)
+                f.depth -= 1
+                f.do("} else {")
+                f.depth += 1
+                _zeros(f, at, 0, planes.width)
+                f.depth -= 1
+                f.do("}")
     return f.text()
 
 
-def _line(f: Function, planes: Planes, x0: str, line: str, first: str, at: str, dtype: str) -> None:
-    """One row of a plane: columns ``first``, ``first + stride``, ... of a row of x; zeros outside."""
-    conv = planes.conv
-    inside = f.val(f"arith.cmpi ult, {line}, {f.idx(conv.height)} : index", "p")  # a negative row wraps around
-    row = f.add(x0, f.mul(line, f.idx(conv.width)))
-    if conv.stride[1] <= 2:
-        with f.loop(f.idx(0), f.idx(planes.width), f.idx(LANES), hint="j") as j:
-            column = f.add(first, f.mul(j.index, f.idx(conv.stride[1])))
-            spread = f.val(f"vector.broadcast {inside} : i1 to {MASK}", "m")
-            value = _columns(f, conv, row, column, spread, dtype)
-            left = f.sub(f.idx(planes.width), j.index)
-            keep = f.mask(left)
-            store_row(f, value, "%out", f.add(at, j.index), "f32", keep)
+def _line(f: Function, planes: Planes, row: str, b: int, at: str, dtype: str) -> None:
+    """One row of a plane of phase ``b``: every so many columns of a row of x, zeros where there is none."""
+    step, left = planes.conv.stride[1], planes.conv.padding[1] - b
+    row = f.sub(row, f.idx(left))
+    if step <= 2:
+        vectors = range(0, planes.width, LANES)
+        whole = [j for j in vectors if j + LANES <= planes.width and all(map(all, _inside(planes, left, j)))]
+        for j in vectors:
+            if j not in whole:
+                _columns(f, planes, row, f.idx(j), at, dtype, _inside(planes, left, j), planes.width - j)
+            elif j == whole[0]:
+                with f.loop(f.idx(j), f.idx(whole[-1] + 1), f.idx(LANES), hint="j") as j_:
+                    _columns(f, planes, row, j_.index, at, dtype, [None] * step, LANES)
         return
-    with f.loop(f.idx(0), f.idx(planes.width), hint="j") as j:
-        column = f.add(first, f.mul(j.index, f.idx(conv.stride[1])))
-        within = f.val(f"arith.cmpi ult, {column}, {f.idx(conv.width)} : index", "p")
-        good = f.val(f"arith.andi {inside}, {within} : i1", "p")
-        safe = f.val(f"arith.select {good}, {f.add(row, column)}, {f.idx(0)} : index", "i")
-        raw = f.load("%x", safe, dtype)
+    lo = min(planes.width, max(0, -(-left // step)))
+    hi = max(lo, min(planes.width, (planes.conv.width - 1 + left) // step + 1))
+    _zeros(f, at, 0, lo)
+    with f.loop(f.idx(lo), f.idx(hi), hint="j") as j_:
+        value = f.load("%x", f.add(row, f.mul(j_.index, f.idx(step))), dtype)
         if dtype != "f32":
-            raw = f.val(f"arith.extf {raw} : {dtype} to f32", "s")
-        value = f.val(f"arith.select {good}, {raw}, {f.const('0.0', 'f32')} : f32", "s")
-        f.do(f"memref.store {value}, %out[{f.add(at, j.index)}] : memref<?xf32>")
+            value = f.val(f"arith.extf {value} : {dtype} to f32", "s")
+        f.do(f"memref.store {value}, %out[{f.add(at, j_.index)}] : memref<?xf32>")
+    _zeros(f, at, hi, planes.width)
 
 
-def _columns(f: Function, conv: ConvShape, row: str, column: str, inside: str, dtype: str) -> str:
-    """Sixteen columns of a row of x from ``column`` on, every one or every other one; zeros outside."""
+def _inside(planes: Planes, left: int, j: int) -> list[list[bool]]:
+    """For each register of x that column ``j`` of a plane and the fifteen after it come from: which lanes are in x."""
+    conv = planes.conv
+    first = [j * conv.stride[1] - left + part * LANES for part in range(conv.stride[1])]
+    return [[0 <= column < conv.width for column in range(at, at + LANES)] for at in first]
+
+
+def _columns(
+    f: Function,
+    planes: Planes,
+    row: str,
+    j: str,
+    at: str,
+    dtype: str,
+    inside: Sequence[list[bool] | None],
+    count: int,
+) -> None:
+    """Sixteen columns of a plane, or ``count``, from ``j`` on: every one of x or every other one."""
+    step = planes.conv.stride[1]
     parts = []
-    lanes = f.const(f"dense<[{', '.join(map(str, range(LANES)))}]>", _INDICES)
-    for part in range(conv.stride[1]):
-        start = f.add(column, f.idx(part * LANES))
-        number = f.val(f"arith.addi {f.val(f'vector.broadcast {start} : index to {_INDICES}')}, {lanes} : {_INDICES}")
-        limit = f.const(f"dense<{conv.width}>", _INDICES)
-        within = f.val(f"arith.cmpi ult, {number}, {limit} : {_INDICES}", "m")  # a negative column wraps around
-        mask = f.val(f"arith.andi {within}, {inside} : {MASK}", "m")
-        parts.append(f.load_wide("%x", f.add(row, start), dtype, mask))
-    if conv.stride[1] == 1:
-        return parts[0]
-    even = list(range(0, 2 * LANES, 2))
-    return f.val(f"vector.shuffle {parts[0]}, {parts[1]} {even} : {VEC}, {VEC}", "x")
+    for part, lanes in enumerate(inside):
+        start = f.add(f.add(row, f.mul(j, f.idx(step))), f.idx(part * LANES))
+        mask = None if lanes is None or all(lanes) else _lanes(f, lanes)
+        some = lanes is None or any(lanes)
+        parts.append(f.load_wide("%x", start, dtype, mask) if some else f.splat("0.0"))
+    value = parts[0]
+    if step == 2:
+        value = f.val(f"vector.shuffle {parts[0]}, {parts[1]} {list(range(0, 2 * LANES, 2))} : {VEC}, {VEC}", "x")
+    store_row(f, value, "%out", f.add(at, j), "f32", None if count >= LANES else _first(f, count))
+
+
+def _zeros(f: Function, at: str, lo: int, hi: int) -> None:
+    """Zeros in columns ``lo`` to ``hi`` of a row of a plane."""
+    whole = lo + (hi - lo) // LANES * LANES
+    if whole > lo:
+        with f.loop(f.idx(lo), f.idx(whole), f.idx(LANES), hint="j") as j:
+            f.vstore(f.splat("0.0"), "%out", f.add(at, j.index))
+    if hi > whole:
+        store_row(f, f.splat("0.0"), "%out", f.add(at, f.idx(whole)), "f32", _first(f, hi - whole))
+
+
+def _first(f: Function, count: int) -> str:
+    return _lanes(f, [lane < count for lane in range(LANES)])
+
+
+def _lanes(f: Function, lanes: list[bool]) -> str:
+    return f.const(f"dense<[{', '.join(str(lane).lower() for lane in lanes)}]>", MASK)

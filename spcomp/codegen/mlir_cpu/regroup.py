@@ -1,144 +1,185 @@
-"""Tiles of the convolution before, taken apart: into the planes, or the tiles, that a strided convolution reads.
+"""Pixels of a layout, taken apart: into the planes, or the tiles, that a strided convolution reads.
 
-before: x [tiles, C, 16]: tile 0 holds pixels (0, 0), (0, 1), ... of a plane
-after:  the plane of each phase, zeros around it; or, of a 1x1 convolution, tiles of every other pixel
+before: x [tiles, C, 16], tile 0 holds pixels (0, 0), (0, 1), ... of a plane; or, for tiles, planes as they are
+after:  rows of the planes of each phase, zeros around them; or, of a 1x1 convolution, tiles of every other pixel
 
-A piece is those lanes of a tile that become neighbours: one load, a compression of lanes and a masked store a channel.
+A piece is at most sixteen neighbours in the result that come from 32 neighbouring pixels, and zeros among them: for
+each channel two loads, one permutation of their lanes and one masked store.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spcomp.codegen.mlir_cpu import jit, parallel
+from spcomp.codegen.mlir_cpu.epilogue import IVEC
 from spcomp.codegen.mlir_cpu.layout import store_row
 from spcomp.codegen.mlir_cpu.planes import Planes
-from spcomp.codegen.mlir_cpu.segments import Ints, border_text, load_mask, tiles_destination, uncovered
-from spcomp.codegen.mlir_cpu.text import LANES, MASK, VEC, Function
-from spcomp.conv_layout import pointwise
+from spcomp.codegen.mlir_cpu.segments import Ints, load_mask, tiles_destination
+from spcomp.codegen.mlir_cpu.text import LANES, MASK, VEC, Function, vector
+from spcomp.codegen.mlir_cpu.window import PERMUTE
+from spcomp.conv_layout import NATURAL, TILES, pointwise
+from spcomp.conv_shape import ConvShape
 
-COMPRESS = "llvm.experimental.vector.compress.v16f32"
+CHANNELS = 16
+"""That are moved together: their lines of the result stay in the L1 cache from piece to piece."""
+_ALL = (1 << LANES) - 1
 
 
 @dataclass(frozen=True, eq=False)
 class Pieces:
     """Where the lanes of one image go. Offsets in elements, of channel 0."""
 
-    source: Ints
-    """A tile's first lane."""
-    taken: NDArray[np.uint16]
-    """Its lanes that go to ``to`` and the elements after it."""
-    to: Ints
-    step: int
-    """From a channel to the next in the result."""
-    around: Ints
-    """Where zeros go, sixteen elements at a time, ..."""
-    zeros: NDArray[np.uint16]
-    """... of which these."""
+    starts: Ints
+    """[pieces, 3]: of sixteen pixels, of the sixteen after them (or of the same), and where the piece goes."""
+    masks: NDArray[np.uint16]
+    """[pieces, 4]: which lanes of the two are there, which of the piece are pixels, and which are stored."""
+    lanes: NDArray[np.uint8]
+    """[pieces, 16]: which of the 32 becomes each lane of the piece."""
+    steps: tuple[int, int]
+    """From a channel to the next, in x and in the result."""
 
     @property
     def nbytes(self) -> int:
-        return sum(a.nbytes for a in (self.source, self.taken, self.to, self.around, self.zeros))
+        return self.starts.nbytes + self.masks.nbytes + self.lanes.nbytes
 
-    def tables(self) -> tuple[int, int, int, int, int]:
-        """The first arguments of ``regroup`` after x and out."""
-        return self.source.ctypes.data, self.taken.ctypes.data, self.to.ctypes.data, len(self.to), self.step
+    def tables(self) -> tuple[int, ...]:
+        """The arguments of ``regroup`` between out and the channels."""
+        return *(a.ctypes.data for a in (self.starts, self.masks, self.lanes)), len(self.starts), *self.steps
 
 
-def into_planes(planes: Planes) -> Pieces:
-    """From tiles of the input's pixels to the planes that :class:`Planes` says."""
+def into_planes(planes: Planes, lo: int, hi: int, given: str = TILES) -> Pieces:
+    """To rows ``lo`` to ``hi`` of the planes, the first of them at the beginning."""
     conv = planes.conv
     (sy, sx), (down, across) = conv.stride, planes.phases
-    height = planes.plane // planes.width
-    y, x = np.divmod(np.arange(conv.height * conv.width), conv.width)
-    y, x = y + conv.padding[0], x + conv.padding[1]
-    phase = y % sy * across + x % sx
-    read = (y % sy < down) & (x % sx < across) & (y // sy < height) & (x // sx < planes.width)
-    inside = y // sy * planes.width + x // sx
-    apart = conv.channels * planes.plane
-    to = np.where(read, phase * apart + inside, -1)
-    filled = np.zeros((down * across, planes.plane), np.bool_)
-    filled[phase[read], inside[read]] = True
-    around = [(number * apart, *uncovered(plane)) for number, plane in enumerate(filled)]
-    return _pieces(
-        conv.channels, to, planes.plane,
-        np.concatenate([first + at for first, at, _ in around]), np.concatenate([masks for *_, masks in around]),
-    )  # fmt: skip
+    phase, i, j = (v.reshape(-1) for v in np.indices((down * across, hi - lo, planes.width)))
+    y = (lo + i) * sy + phase // across - conv.padding[0]
+    x = j * sx + phase % across - conv.padding[1]
+    inside = (y >= 0) & (y < conv.height) & (x >= 0) & (x < conv.width)
+    to = phase * (conv.channels * planes.plane) + i * planes.width + j
+    return _pieces(conv, given, np.where(inside, y * conv.width + x, -1), i, to, planes.plane)
 
 
-def into_tiles(planes: Planes) -> Pieces:
-    """From tiles of the input's pixels to tiles of those that a 1x1 convolution reads, zeros in the last one's rest."""
+def into_tiles(planes: Planes, first: int, stop: int, given: str = TILES) -> Pieces:
+    """To tiles ``first`` to ``stop`` of the pixels that a 1x1 convolution reads, the first of them at the beginning.
+
+    What is left of the last one is zeros.
+    """
     conv = planes.conv
-    y, x = np.divmod(np.arange(conv.height * conv.width), conv.width)
-    (sy, sx), (height, width) = conv.stride, conv.output
-    read = (y % sy == 0) & (x % sx == 0) & (y // sy < height) & (x // sx < width)
-    where = tiles_destination(conv.pixels, conv.channels)
-    to = np.full(y.size, -1)
-    to[read] = where[(y // sy * width + x // sx)[read]]
-    last, used = divmod(conv.pixels, LANES)
-    around = np.array([last * conv.channels * LANES] if used else [], np.int64)
-    return _pieces(conv.channels, to, LANES, around, np.full(around.shape, (1 << LANES) - (1 << used), np.uint16))
+    pixel = np.arange(first * LANES, stop * LANES)
+    y, x = np.divmod(pixel, conv.output[1])
+    source = y * conv.stride[0] * conv.width + x * conv.stride[1]
+    to = tiles_destination(pixel.size, conv.channels)
+    return _pieces(conv, given, np.where(pixel < conv.pixels, source, -1), y, to, LANES)
 
 
-def _pieces(channels: int, to: Ints, step: int, around: Ints, zeros: NDArray[np.uint16]) -> Pieces:
-    """``to``: of each pixel of the input, where it goes in channel 0, or -1."""
-    pixel = np.flatnonzero(to >= 0)
-    pixel = pixel[np.lexsort((to[pixel], pixel // LANES))]
-    goal, tile = to[pixel], pixel // LANES
+def _pieces(conv: ConvShape, given: str, pixel: Ints, line: Ints, to: Ints, step: int) -> Pieces:
+    """``pixel``: of each element of the result in channel 0, the input's pixel, or -1 for zero; ``to``: its offset.
+
+    ``line``: the same number where pixels ascend; ``step``: from a channel to the next in the result.
+    """
+    begin = _begins(pixel, line, to)
+    number = np.repeat(np.arange(begin.size), np.diff(begin, append=pixel.size))
+    used = np.flatnonzero(pixel >= 0)
+    mine, tile = number[used], pixel[used] // LANES
+    first, other = np.full(begin.size, pixel.size + pixel.max(initial=0)), np.zeros(begin.size, np.int64)
+    np.minimum.at(first, mine, tile)
+    np.maximum.at(other, mine, tile)
+    first = np.minimum(first, other)  # zeros alone read the first tile
+    lane = np.arange(pixel.size) - begin[number]
+    lanes = np.zeros((begin.size, LANES), np.uint8)
+    lanes[mine, lane[used]] = pixel[used] % LANES + LANES * (tile - first[mine])
+    taken, stored = np.zeros(begin.size, np.int64), np.zeros(begin.size, np.int64)
+    np.add.at(taken, mine, 1 << lane[used])
+    np.add.at(stored, number, 1 << lane)
+    pixels, size = conv.height * conv.width, LANES if given == NATURAL else conv.channels * LANES
+    there = [_ALL if given == TILES else _ALL >> np.maximum(0, (t + 1) * LANES - pixels) for t in (first, other)]
+    masks = np.stack([*np.broadcast_arrays(*there, taken, stored)], 1).astype(np.uint16)
+    starts = np.stack([first * size, other * size, to[begin]], 1)
+    order = np.argsort(first, kind="stable")
+    return Pieces(starts[order], masks[order], lanes[order], (pixels if given == NATURAL else LANES, step))
+
+
+def _begins(pixel: Ints, line: Ints, to: Ints) -> Ints:
+    """The first element of each piece. A zero goes with what is before it, if anything is and has room for it."""
     starts = np.ones(pixel.size, np.bool_)
-    starts[1:] = (np.diff(goal) != 1) | (np.diff(tile) != 0)
-    masks = np.zeros(int(starts.sum()), np.int64)
-    np.add.at(masks, np.cumsum(starts) - 1, 1 << (pixel % LANES))
-    source = (tile[starts] * (channels * LANES)).astype(np.int64)
-    return Pieces(source, masks.astype(np.uint16), goal[starts].astype(np.int64), step, around, zeros)
+    starts[1:] = np.diff(to) != 1
+    run = np.cumsum(starts)
+    used = np.flatnonzero(pixel >= 0)
+    tile, fresh = pixel[used] // LANES, np.diff(run[used], prepend=0) != 0
+    leads = fresh | (np.diff(line[used], prepend=-1) != 0)
+    pair = (tile - tile[leads][np.cumsum(leads) - 1]) // 2
+    starts[used[~fresh & (leads | (np.diff(pair, prepend=0) != 0))]] = True
+    starts |= (np.arange(pixel.size) - np.flatnonzero(starts)[np.cumsum(starts) - 1]) % LANES == 0
+    begin = np.flatnonzero(starts)
+    some, size = np.logical_or.reduceat(pixel >= 0, begin), np.diff(begin, append=pixel.size)
+    joins = ~some[:-1] & some[1:] & (size[:-1] + size[1:] <= LANES) & (np.diff(run[begin]) == 0)
+    return np.delete(begin, np.flatnonzero(joins) + 1)
 
 
-def regroup_text() -> str:
-    """``regroup(x, out, source, taken, to, count, step, c_lo, c_hi)``: the pieces of some channels. Needs AVX-512."""
-    pointers = (("x", "f32"), ("out", "f32"), ("source", "i64"), ("taken", "i16"), ("to", "i64"))
-    f = Function("regroup", pointers, ("count", "step", "c_lo", "c_hi"))
-    with f.loop(f.idx(0), "%count", hint="p") as p:
-        source, to = f.load_index("%source", p.index, "i64"), f.load_index("%to", p.index, "i64")
-        taken = load_mask(f, "%taken", p.index)
-        lanes = f.val(f"math.ctpop {f.load('%taken', p.index, 'i16')} : i16", "n")
-        stored = f.mask(f.val(f"arith.index_castui {lanes} : i16 to index", "n"))
-        with f.loop("%c_lo", "%c_hi", hint="c") as c:
-            value = f.vload("%x", f.add(source, f.mul(c.index, f.idx(LANES))))
-            call = f'llvm.call_intrinsic "{COMPRESS}"({value}, {taken}, {f.splat("0.0")})'
-            value = f.val(f"{call} : ({VEC}, {MASK}, {VEC}) -> {VEC}", "x")
+def regroup_text(dtype: str = "f32") -> str:
+    """``regroup(x of dtype, out, starts, masks, lanes, count, x_step, step, c_lo, c_hi)``: the pieces of some channels.
+
+    Needs AVX-512.
+    """
+    pointers = (("x", dtype), ("out", "f32"), ("starts", "i64"), ("masks", "i16"), ("lanes", "i8"))
+    f = Function("regroup", pointers, ("count", "x_step", "step", "c_lo", "c_hi"))
+    with f.loop("%c_lo", "%c_hi", f.idx(CHANNELS), hint="block") as block, f.loop(f.idx(0), "%count", hint="p") as p:
+        at, of = f.mul(p.index, f.idx(3)), f.mul(p.index, f.idx(4))
+        *sources, to = (f.load_index("%starts", f.add(at, f.idx(i)), "i64") for i in range(3))
+        *there, taken, stored = (load_mask(f, "%masks", f.add(of, f.idx(i))) for i in range(4))
+        narrow = f.vload("%lanes", f.mul(p.index, f.idx(LANES)), vector("i8"), "i8")
+        lanes = f.val(f"arith.extui {narrow} : {vector('i8')} to {IVEC}", "v")
+        stop = f.smaller(f.add(block.index, f.idx(CHANNELS)), "%c_hi")
+        with f.loop(block.index, stop, hint="c") as c:
+            across = f.mul(c.index, "%x_step")
+            pair = [f.load_wide("%x", f.add(s, across), dtype, mask) for s, mask in zip(sources, there, strict=True)]
+            call = f'llvm.call_intrinsic "{PERMUTE}"({pair[0]}, {lanes}, {pair[1]})'
+            value = f.val(f"{call} : ({VEC}, {IVEC}, {VEC}) -> {VEC}", "x")
+            value = f.val(f"arith.select {taken}, {value}, {f.splat('0.0')} : {MASK}, {VEC}", "x")
             store_row(f, value, "%out", f.add(to, f.mul(c.index, "%step")), "f32", stored)
     return f.text()
 
 
 @dataclass(frozen=True, eq=False)
 class Regrouping:
-    """Pieces, and the functions that move them."""
+    """What moves an image, or what some tiles of the result need of it."""
 
-    pieces: Pieces
-    channels: int
+    planes: Planes
+    given: str
+    """The layout of x: natural or tiles."""
     move: jit.Compiled
-    clear: jit.Compiled
+    _known: dict[tuple[int, int], Pieces] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
-    def of(cls, planes: Planes) -> Self:
+    def of(cls, planes: Planes, given: str, dtype: str) -> Self:
         """For the convolution of these planes; compiled once for all."""
-        pieces = into_tiles(planes) if pointwise(planes.conv) else into_planes(planes)
-        move, clear = jit.compile_all([("regroup", regroup_text(), 5, 4), ("border", border_text(), 3, 4)])
-        return cls(pieces, planes.conv.channels, move, clear)
+        return cls(planes, given, jit.compile_text("regroup", regroup_text(dtype), 5, 5))
 
     @property
     def nbytes(self) -> int:
-        return self.pieces.nbytes
+        with self._lock:
+            return sum(pieces.nbytes for pieces in self._known.values())
 
-    def __call__(self, x: int, out: int, threads: int) -> None:
-        """Addresses of one image in tiles, and of room for what it becomes."""
-        p = self.pieces
-        work: list[list[parallel.Step]] = []
-        for lo, hi in parallel.even(self.channels, threads):
-            clear = (out, p.around.ctypes.data, p.zeros.ctypes.data, len(p.around), p.step, lo, hi)
-            work.append([(self.clear, clear), (self.move, (x, out, *p.tables(), lo, hi))])
-        parallel.run(work)
+    def pieces(self, first: int, stop: int) -> Pieces:
+        """Of what tiles ``first`` to ``stop`` of the sums read."""
+        planes = self.planes
+        with self._lock:
+            if (first, stop) not in self._known:
+                made = (
+                    into_tiles(planes, first, stop, self.given)
+                    if pointwise(planes.conv)
+                    else into_planes(planes, *planes.rows(first, stop), self.given)
+                )
+                self._known[first, stop] = made
+            return self._known[first, stop]
+
+    def step(self, x: int, out: int, tiles: tuple[int, int], channels: tuple[int, int]) -> parallel.Step:
+        """The call that moves what these tiles of the sums read, of some channels, from ``x`` to ``out``."""
+        return self.move, (x, out, *self.pieces(*tiles).tables(), *channels)
