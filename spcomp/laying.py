@@ -2,6 +2,7 @@
 
 Kernels that know layouts serve a layer already, or would, faster than best dense, were it not for copies: those count
 too, where the layer may change its kernel. Where any of them cannot be timed, none is, and elements are counted.
+Where int8 was asked for, a layer that floating point serves may be int8 between others that are.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import fx
 
 from spcomp import ops
 from spcomp.build import INT8, Built
-from spcomp.conv_layout import NATURAL, TILES
+from spcomp.conv_layout import NATURAL, PIXELS, TILES
 from spcomp.conv_shape import ConvShape
 from spcomp.cost.records import filed, key_of
 from spcomp.kernel import Kernel, LaidKernel
@@ -37,32 +38,44 @@ class Layable:
     kernel: str = ""
     """The kernel's name, where it is not the one that serves the layer."""
     seconds: LaidSeconds | None = None
+    quantize: str = ""
+    """Of that kernel."""
+    instead: str = ""
+    """In words, what serves the layer where this kernel does not."""
 
 
-def layable(program: fx.GraphModule, built: Sequence[Built], planner: Planner, *, change: bool) -> dict[int, Layable]:
-    """By slot; with ``change`` also layers that would change their kernel, if everything is timed."""
+def layable(
+    program: fx.GraphModule, built: Sequence[Built], planner: Planner, *, change: bool, int8: bool = False
+) -> dict[int, Layable]:
+    """By slot; with ``change`` also layers that would change their kernel, if everything is timed: dense ones, and with
+    ``int8`` all that have a kernel in int8."""
     uses = Counter(n.args[2] for n in program.graph.nodes if n.target is ops.CONV)
-    able = {slot: Layable(conv) for slot in uses if (conv := _served(built[slot])) is not None}
-    others = {slot: name for slot in uses if slot not in able and change and uses[slot] == 1
-              and (name := _other(built[slot], planner)) is not None}  # fmt: skip
-    if len(able) + len(others) < 2:
+    able = {slot: on for slot in uses if (on := _served(built[slot])) is not None}
+    others = {}
+    for slot in uses if change else ():
+        name = _other(built[slot], planner, int8=int8) if uses[slot] == 1 else None
+        if name is not None:
+            others[slot] = name
+    if len(able.keys() | others.keys()) < 2:
         return able
     times = {slot: found for slot in able if (found := _timed(built[slot], planner, "")) is not None}
     if len(times) < len(able):
         return able
     made = {slot: replace(on, seconds=times[slot]) for slot, on in able.items()}
     for slot, name in others.items():
-        conv = built[slot].record.conv
-        if conv is not None and (seconds := _timed(built[slot], planner, name)) is not None:
-            made[slot] = Layable(conv, name, seconds)
+        conv, planned = built[slot].record.conv, built[slot].planned
+        if conv is None or planned is None or (seconds := _timed(built[slot], planner, name)) is None:
+            continue
+        made[slot] = Layable(conv, name, seconds, planned.candidates[name].quantize, _form(built[slot]))
     return made
 
 
 def time_ahead(built: Sequence[Built], planner: Planner) -> None:
     """Time what :func:`layable` would ask for."""
-    found = {i: "" if _served(b) is not None else _other(b, planner) for i, b in enumerate(built)}
-    asked = {i: name for i, name in found.items() if name is not None}
-    for i, name in asked.items() if len(asked) > 1 else ():
+    asked = {(i, "") for i, b in enumerate(built) if _served(b) is not None}
+    for int8 in (False, True) if planner.quantize else (False,):
+        asked |= {(i, name) for i, b in enumerate(built) if (name := _other(b, planner, int8=int8)) is not None}
+    for i, name in sorted(asked) if len({i for i, _ in asked}) > 1 else ():
         _timed(built[i], planner, name)
 
 
@@ -70,7 +83,8 @@ def lay_out(found: Mapping[int, Layable]) -> LayOut:
     """The pass for these convolutions."""
     seconds = {slot: on.seconds for slot, on in found.items() if on.seconds is not None}
     whole = len(seconds) == len(found)
-    return LayOut({slot: on.conv for slot, on in found.items()}, seconds if whole else None)
+    int8 = frozenset(slot for slot, on in found.items() if on.quantize)
+    return LayOut({slot: on.conv for slot, on in found.items()}, seconds if whole else None, int8)
 
 
 def changed(gm: fx.GraphModule, found: Mapping[int, Layable]) -> Iterator[tuple[int, str, str]]:
@@ -79,7 +93,7 @@ def changed(gm: fx.GraphModule, found: Mapping[int, Layable]) -> Iterator[tuple[
         if node.target is ops.CONV_LAID and (on := found[node.args[2]]).kernel and on.seconds is not None:
             given, made = node.args[4:6]
             why = f"its neighbours hand on {given} and want {made}: {1e6 * on.seconds.of(given, made):.0f} us"
-            yield node.args[2], on.kernel, f"{why}, best dense takes {1e6 * on.seconds.served:.0f} on natural planes"
+            yield node.args[2], on.kernel, f"{why}, {on.instead} takes {1e6 * on.seconds.served:.0f} on natural planes"
 
 
 def explained(gm: fx.GraphModule, built: Sequence[Built], found: Mapping[int, Layable]) -> list[Built]:
@@ -100,34 +114,53 @@ def _said(on: Layable, given: str, made: str) -> str:
     text = f"reads {given} and makes {made}"
     if on.seconds is None:
         return f"{text}: fewest elements copied, layouts were not timed"
-    other, pair = ("from tiles to tiles", (TILES, TILES))
+    lay = PIXELS if on.quantize else TILES
+    other, pair = (f"from {lay} to {lay}", (lay, lay))
     if (given, made) != (NATURAL, NATURAL):
         other, pair = ("from natural to natural", (NATURAL, NATURAL))
     return f"{text}: {1e6 * on.seconds.of(given, made):.0f} us, {1e6 * on.seconds.of(*pair):.0f} us {other}"
 
 
-def _served(built: Built) -> ConvShape | None:
-    """The geometry of a convolution whose kernels know layouts."""
+def _served(built: Built) -> Layable | None:
+    """A convolution whose kernels know layouts, the same ones."""
     kernels = built.slot.kernels
     able = all(isinstance(k, LaidKernel) and k.laid_served for k in kernels)
-    return kernels[0].call.conv if able else None
+    first = kernels[0].call
+    if not able or first.conv is None or any(k.call.quantize != first.quantize for k in kernels):
+        return None
+    return Layable(first.conv, quantize=first.quantize)
 
 
-def _other(built: Built, planner: Planner) -> str | None:
-    """The fastest sparse kernel of a dense convolution with one row count, that the budget has room for."""
+def _form(built: Built) -> str:
+    """What a layer with one row count is, in words."""
+    assert built.planned is not None
+    served = built.planned.choice.ranges[0][1]
+    return "best dense" if is_dense(served) else str(built.planned.candidates[served].form)
+
+
+def _other(built: Built, planner: Planner, *, int8: bool) -> str | None:
+    """The fastest sparse kernel of a dense convolution with one row count, that the budget has room for; with ``int8``
+    the fastest in int8, if there is one, of any that int8 does not serve."""
     planned = built.planned
-    if planned is None or planned.site.conv is None or len(planned.measured) != 1:
+    if planned is None or planned.site.conv is None or len(planned.measured) != 1 or len(planned.choice.ranges) != 1:
         return None
     ((_, served),) = planned.choice.ranges
-    if not is_dense(served) or served in INT8:
-        return None
+    if int8 and (is_dense(served) or not planned.candidates[served].quantize):
+        found = _cheapest(planned, planner, "int8")
+        if found is not None:
+            return found
+    return _cheapest(planned, planner, "") if is_dense(served) and served not in INT8 else None
+
+
+def _cheapest(planned: Planned, planner: Planner, quantize: str) -> str | None:
+    """The fastest candidate of a kind that the budget has room for."""
     (measured,) = planned.measured.values()
     nbytes = planned.site.weight.nbytes
     allowed = [
         name
         for name, c in planned.candidates.items()
         if name in measured
-        and not c.quantize
+        and c.quantize == quantize
         and affordable(c, dense_nbytes=nbytes, budget=planner.budget, spare=SPARE_BYTES)
     ]
     return min(allowed, key=measured.__getitem__, default=None)
@@ -152,7 +185,7 @@ def _timed(built: Built, planner: Planner, other: str) -> LaidSeconds | None:
         facts.row_spread, 0,
     )  # fmt: skip
     file = filed(name, candidate.stored, facts.elements)
-    found = seconds_in_layouts(planner.tuner, site, key, file, kernel)
+    found = seconds_in_layouts(planner.tuner, site, key, file, kernel, candidate.quantize)
     if found is None:
         return None
     as_cold = image * measured[name] - found.knowing(NATURAL, NATURAL)

@@ -59,28 +59,35 @@ def with_tiles(
 ) -> Laid | None:
     """The program with activations kept as kernels want them between sparse layers, if there are any and it is faster.
 
+    Where int8 was asked for, convolutions that floating point serves are tried in int8 too, between those that are: the
+    faster of both ways is taken. Rounding is no fault of layouts then, so that the same kernels must agree without.
     ``flat``: example inputs; the results of both must agree. ``alone``: no other program calls these layers, so that
     they may change their kernels.
     """
     if program.engine != "inductor":
         return None
     uses = Counter(n.args[1] for n in program.gm.graph.nodes if n.target is ops.LINEAR)
-    for change in (True, False) if alone else (False,):
+    best: Laid | None = None
+    least = WORTH
+    ways = [(True, True)] if alone and planner.quantize else []
+    for change, int8 in [*ways, *([(True, False)] if alone else []), (False, False)]:
         found = {
             slot: on
             for slot, b in enumerate(built)
             if (on := on_tiles(b, planner, change=change and uses[slot] == 1)) is not None
         }
-        convs = layable(program.gm, built, planner, change=change)
+        convs = layable(program.gm, built, planner, change=change, int8=int8)
+        if int8 and not any(on.kernel and on.quantize for on in convs.values()):
+            continue  # nothing that the next way does not try
         laid = _laid(program, built, found, convs, planner, tensors)
-        if laid is not None and _agrees(program, built, laid, tensors, flat):
+        if laid is not None and _agrees(program, laid[1] if int8 else built, laid, tensors, flat):
             gain = speedup(tensors, (laid[0], _table(laid[1])), (program, _table(built)), flat)
-            log.info("activations as the kernels want them: %.2fx", gain)
-            if gain > WORTH:
-                return laid[0], explained(laid[0].gm, laid[1], convs)
-        if laid is None or laid[1] == built:
-            return None
-    return None
+            log.info("activations as the kernels want them%s: %.2fx", ", more of them in int8" if int8 else "", gain)
+            if gain > least:
+                least, best = gain, (laid[0], explained(laid[0].gm, laid[1], convs))
+        if not int8 and (best is not None or laid is None or laid[1] == built):
+            break
+    return best
 
 
 def on_tiles(built: Built, planner: Planner, *, change: bool) -> OnTiles | None:
