@@ -148,7 +148,8 @@ def _conversions(
             if not _alike(user, node, convs, int8):
                 readers.setdefault(node, []).append(("reads", user))
         if isinstance(other := node.args[1], fx.Node):  # a residual lies as the result does
-            name = other if other not in convs or _alike(other, node, convs, int8) else ("natural", other)
+            alike = _alike(other, node, convs, int8)
+            name = other if alike else ("natural", other, node in int8)
             readers.setdefault(name, []).append(node)
             sizes[name] = each * _elements(node)
     return {v: Handed(tuple(some), sizes[v], sizes[v]) for v, some in readers.items()}

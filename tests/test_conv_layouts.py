@@ -23,7 +23,19 @@ from spcomp.codegen.mlir_cpu.max_pool import Pool, max_pool, pool_text, pooled
 from spcomp.codegen.mlir_cpu.segments import planes_destination, segments, tiles_destination
 from spcomp.codegen.reference.conv import conv as reference
 from spcomp.conv_layout import (
-    LAYOUTS, NATURAL, PARTS, PIXELS, PLANES, TILES, Padded, laid, makes, natural, reads, shape_of, takes,
+    LAYOUTS,
+    NATURAL,
+    PARTS,
+    PIXELS,
+    PLANES,
+    TILES,
+    Padded,
+    laid,
+    makes,
+    natural,
+    reads,
+    shape_of,
+    takes,
 )  # fmt: skip
 from spcomp.conv_shape import ConvShape
 from spcomp.encodings.csr import Csr
