@@ -94,8 +94,7 @@ def in_floating_point(measured: Mapping[int, Mapping[str, float]], reason: str) 
 
 
 def rebuilt(planner: Planner, planned: Planned) -> Built | None:
-    """A site with another choice or another memory of its weight; None where its kernels miss the tolerance, or their
-    bound in int8."""
+    """A site with another choice or memory of its weight; None where its kernels miss the tolerance or int8's bound."""
     site = planned.site
     kernels, calls = _kernels(planner, planned)
     if check_int8(site, kernels).wrong:

@@ -2,7 +2,7 @@
 
 Kernels that know layouts serve a layer already, or would, faster than best dense, were it not for copies: those count
 too, where the layer may change its kernel. Where any of them cannot be timed, none is, and elements are counted.
-Where int8 was asked for, a layer that floating point serves may be int8 between others that are.
+Where int8 was asked for, layers may turn from floating point to int8 between others that are, or all the other way.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ from spcomp.passes.propose import Candidate, call_for
 from spcomp.passes.tune import SPARE_BYTES, Planner
 from spcomp.passes.tune_layouts import LONGEST_SECONDS, seconds_in_layouts
 
+TO_INT8, TO_FLOAT = "int8", "float"
+TURNS = (TO_INT8, TO_FLOAT)
+
 
 @dataclass(frozen=True)
 class Layable:
@@ -42,18 +45,20 @@ class Layable:
     """Of that kernel."""
     instead: str = ""
     """In words, what serves the layer where this kernel does not."""
+    turned: bool = False
+    """From int8 to floating point, or to int8."""
 
 
 def layable(
-    program: fx.GraphModule, built: Sequence[Built], planner: Planner, *, change: bool, int8: bool = False
+    program: fx.GraphModule, built: Sequence[Built], planner: Planner, *, change: bool, turn: str = ""
 ) -> dict[int, Layable]:
-    """By slot; with ``change`` also layers that would change their kernel, if everything is timed: dense ones, and with
-    ``int8`` all that have a kernel in int8."""
+    """By slot; with ``change`` also layers that would change their kernel, if everything is timed: dense ones, and all
+    that would ``turn`` to :data:`TO_INT8` or :data:`TO_FLOAT`."""
     uses = Counter(n.args[2] for n in program.graph.nodes if n.target is ops.CONV)
     able = {slot: on for slot in uses if (on := _served(built[slot])) is not None}
     others = {}
     for slot in uses if change else ():
-        name = _other(built[slot], planner, int8=int8) if uses[slot] == 1 else None
+        name = _other(built[slot], planner, turn) if uses[slot] == 1 else None
         if name is not None:
             others[slot] = name
     if len(able.keys() | others.keys()) < 2:
@@ -66,15 +71,17 @@ def layable(
         conv, planned = built[slot].record.conv, built[slot].planned
         if conv is None or planned is None or (seconds := _timed(built[slot], planner, name)) is None:
             continue
-        made[slot] = Layable(conv, name, seconds, planned.candidates[name].quantize, _form(built[slot]))
+        quantize = planned.candidates[name].quantize
+        turned = _in_int8(planned) != bool(quantize)
+        made[slot] = Layable(conv, name, seconds, quantize, _form(planned), turned)
     return made
 
 
 def time_ahead(built: Sequence[Built], planner: Planner) -> None:
     """Time what :func:`layable` would ask for."""
     asked = {(i, "") for i, b in enumerate(built) if _served(b) is not None}
-    for int8 in (False, True) if planner.quantize else (False,):
-        asked |= {(i, name) for i, b in enumerate(built) if (name := _other(b, planner, int8=int8)) is not None}
+    for turn in ("", *TURNS) if planner.quantize else ("",):
+        asked |= {(i, name) for i, b in enumerate(built) if (name := _other(b, planner, turn)) is not None}
     for i, name in sorted(asked) if len({i for i, _ in asked}) > 1 else ():
         _timed(built[i], planner, name)
 
@@ -131,25 +138,30 @@ def _served(built: Built) -> Layable | None:
     return Layable(first.conv, quantize=first.quantize)
 
 
-def _form(built: Built) -> str:
+def _form(planned: Planned) -> str:
     """What a layer with one row count is, in words."""
-    assert built.planned is not None
-    served = built.planned.choice.ranges[0][1]
-    return "best dense" if is_dense(served) else str(built.planned.candidates[served].form)
+    served = planned.choice.ranges[0][1]
+    return "best dense" if is_dense(served) else str(planned.candidates[served].form)
 
 
-def _other(built: Built, planner: Planner, *, int8: bool) -> str | None:
-    """The fastest sparse kernel of a dense convolution with one row count, that the budget has room for; with ``int8``
-    the fastest in int8, if there is one, of any that int8 does not serve."""
+def _in_int8(planned: Planned) -> bool:
+    """Whether a layer with one row count is."""
+    served = planned.choice.ranges[0][1]
+    return served in INT8 if is_dense(served) else bool(planned.candidates[served].quantize)
+
+
+def _other(built: Built, planner: Planner, turn: str) -> str | None:
+    """The fastest sparse kernel of a convolution with one row count, that the budget has room for: of a layer that is
+    to ``turn``, in int8 or in floating point, else of one that is dense in floating point."""
     planned = built.planned
     if planned is None or planned.site.conv is None or len(planned.measured) != 1 or len(planned.choice.ranges) != 1:
         return None
-    ((_, served),) = planned.choice.ranges
-    if int8 and (is_dense(served) or not planned.candidates[served].quantize):
-        found = _cheapest(planned, planner, "int8")
+    served, int8 = planned.choice.ranges[0][1], _in_int8(planned)
+    if turn == (TO_FLOAT if int8 else TO_INT8):
+        found = _cheapest(planned, planner, "" if int8 else "int8")
         if found is not None:
             return found
-    return _cheapest(planned, planner, "") if is_dense(served) and served not in INT8 else None
+    return _cheapest(planned, planner, "") if is_dense(served) and not int8 else None
 
 
 def _cheapest(planned: Planned, planner: Planner, quantize: str) -> str | None:

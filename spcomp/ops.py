@@ -109,8 +109,7 @@ class SlotKernels:
         call = self.pick(x.shape[0] * self.rows).call
         if call.conv is None:
             raise KernelError(f"run {call.layer} as a convolution", "a linear layer", "compiling the model again")
-        known = given in reads(call.conv, call.quantize) and made in makes(call.quantize)
-        if able is not None and known:
+        if able is not None and given in reads(call.conv, call.quantize) and made in makes(call.quantize):
             return able.on_layout(x, residual, given, made, planes)
         size = (call.conv.channels, *(call.conv.height, call.conv.width)[2 - call.conv.dims :])
         plain = natural(x, given, size, Padded.read_by(call.conv).numbers()).contiguous()

@@ -98,6 +98,8 @@ class _Way:
 
     rounding: Rounding
     made: str
+    shape: tuple[int, ...]
+    """Of one image of the result."""
     finish: jit.Compiled
     prepared: dict[int, list[parallel.Prepared]] = field(default_factory=dict)
 
@@ -139,13 +141,15 @@ class Conv8Kernel:
 
     @property
     def source(self) -> str:
-        return "\n".join([self.rounding.source, *(f"// {c.name}\n{c.text}" for c in (self.body, self.finish))])
+        ways = list(self._ways.values())
+        parts = [f"// {c.name}\n{c.text}" for c in (self.body, *(way.finish for way in ways))]
+        return "\n".join(dict.fromkeys([*(way.rounding.source for way in ways), *parts]))
 
     @property
     def extra_nbytes(self) -> int:
         vectors = self.shift.nbytes + self.scale.nbytes + self.bias.nbytes
         tables = self.table.nbytes + self.runs.nbytes + self.first_run.nbytes
-        return vectors + self.at.nbytes + tables + self.rounding.lines.nbytes
+        return vectors + self.at.nbytes + tables + sum(way.rounding.lines.nbytes for way in self._ways.values())
 
     @property
     def laid_served(self) -> bool:
@@ -160,7 +164,9 @@ class Conv8Kernel:
                 job = ("planes8", planes8_text(rest, "i32", epilogue, dtype), 10, 7)
                 if made == PIXELS:
                     job = ("pixels8", pixels8_text(rest, epilogue), 9, 8)
-                self._ways[given, made] = _Way(Rounding(self.octets, dtype, given), made, jit.compile_text(*job))
+                shape = shape_of(made, self.conv.size(self.call.n), ())
+                rounding = Rounding(self.octets, dtype, given)
+                self._ways[given, made] = _Way(rounding, made, shape, jit.compile_text(*job))
             return self._ways[given, made]
 
     def ready(self, given: str, made: str, planes: tuple[int, ...]) -> None:
@@ -181,7 +187,7 @@ class Conv8Kernel:
         return self._run(x, residual, self._way(given, made))
 
     def _run(self, x: torch.Tensor, residual: torch.Tensor | None, way: _Way) -> torch.Tensor:
-        y = x.new_empty((x.shape[0], *shape_of(way.made, self.conv.size(self.call.n), ())))
+        y = x.new_empty((x.shape[0], *way.shape))
         if y.numel() == 0:
             return y
         x = x.contiguous()
