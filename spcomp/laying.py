@@ -31,6 +31,9 @@ from spcomp.passes.tune_layouts import LONGEST_SECONDS, seconds_in_layouts
 
 TO_INT8, TO_FLOAT = "int8", "float"
 TURNS = (TO_INT8, TO_FLOAT)
+NEAR = 1.5
+"""A layer whose other kind takes at most so many times as long turns wherever layouts want that: layers are timed
+alone, on natural planes, and whole programs are timed afterwards, which decides."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,14 @@ class Layable:
     turned: bool = False
     """From int8 to floating point, or to int8."""
 
+    @property
+    def weighed(self) -> LaidSeconds | None:
+        """The seconds that layouts are chosen by."""
+        own = self.seconds
+        if own is None or not self.turned or min(own.reads.values()) + min(own.makes.values()) > NEAR * own.served:
+            return own
+        return replace(own, served=math.inf)
+
 
 def layable(
     program: fx.GraphModule, built: Sequence[Built], planner: Planner, *, change: bool, turn: str = ""
@@ -56,9 +67,9 @@ def layable(
     that would ``turn`` to :data:`TO_INT8` or :data:`TO_FLOAT`."""
     uses = Counter(n.args[2] for n in program.graph.nodes if n.target is ops.CONV)
     able = {slot: on for slot in uses if (on := _served(built[slot])) is not None}
-    others = {}
+    others, between = {}, _between(program)
     for slot in uses if change else ():
-        name = _other(built[slot], planner, turn) if uses[slot] == 1 else None
+        name = _other(built[slot], planner, turn if slot in between else "") if uses[slot] == 1 else None
         if name is not None:
             others[slot] = name
     if len(able.keys() | others.keys()) < 2:
@@ -77,6 +88,16 @@ def layable(
     return made
 
 
+def _between(program: fx.GraphModule) -> set[int]:
+    """Slots of convolutions that are given the result of another, or give it theirs."""
+    found = set()
+    for node in program.graph.nodes:
+        if node.target is ops.CONV:
+            before = [n for n in node.all_input_nodes if n.target is ops.CONV]
+            found |= {n.args[2] for n in before} | ({node.args[2]} if before else set())
+    return found
+
+
 def time_ahead(built: Sequence[Built], planner: Planner) -> None:
     """Time what :func:`layable` would ask for."""
     asked = {(i, "") for i, b in enumerate(built) if _served(b) is not None}
@@ -88,7 +109,7 @@ def time_ahead(built: Sequence[Built], planner: Planner) -> None:
 
 def lay_out(found: Mapping[int, Layable]) -> LayOut:
     """The pass for these convolutions."""
-    seconds = {slot: on.seconds for slot, on in found.items() if on.seconds is not None}
+    seconds = {slot: seconds for slot, on in found.items() if (seconds := on.weighed) is not None}
     whole = len(seconds) == len(found)
     int8 = frozenset(slot for slot, on in found.items() if on.quantize)
     return LayOut({slot: on.conv for slot, on in found.items()}, seconds if whole else None, int8)

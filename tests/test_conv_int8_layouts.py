@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -26,7 +27,9 @@ from spcomp.conv_shape import ConvShape
 from spcomp.cost.tuner import Tuner
 from spcomp.encodings.csr import Csr
 from spcomp.errors import KernelError
+from spcomp.laying import Layable
 from spcomp.passes.base import PassContext, verify
+from spcomp.passes.conv_layouts import LaidSeconds
 from spcomp.passes.lay_out import LayOut, make_ready
 from spcomp.plan import Epilogue
 from tests.guarded import Guarded
@@ -324,3 +327,11 @@ def test_saved_graphs_with_pixels_are_checked() -> None:
     ):  # fmt: skip
         assert not fits(node(*wrong), [call]), wrong[2:]
     assert not fits(node(x, other, PIXELS, PIXELS, []), [replace(call, quantize="")])
+
+
+def test_near_losers_turn_and_far_ones_pay_their_lag() -> None:
+    near = LaidSeconds({PIXELS: 50e-6, NATURAL: 60e-6}, {NATURAL: 2e-6, PIXELS: -2e-6}, served=40e-6)
+    far = replace(near, served=30e-6)
+    assert Layable(SHAPE, "k", near, "int8", "csr", turned=True).weighed == replace(near, served=math.inf)
+    assert Layable(SHAPE, "k", far, "int8", "csr", turned=True).weighed == far
+    assert Layable(SHAPE, "k", near, "", "best dense").weighed == near, "dense layers are weighed as they were timed"
