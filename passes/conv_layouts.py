@@ -8,6 +8,9 @@ and for what is no convolution. Padded planes are possible for a value that conv
 who else is bound to them nobody is, so they compete with tiles before the cut. A layer whose fastest kernel works on
 natural planes only keeps it where both x and its result are natural, which costs the other kernel's lag if one is not.
 
+Kernels in int8 hand pixels to each other and know neither tiles nor planes: what one kind lays out the other kind reads
+as natural planes, converted in the graph.
+
 Where nothing was timed, elements are counted that are copied, by a kernel for itself or between two nodes. Then planes
 are free; a 3x3 convolution that gets none copies for itself, from either of the others; a strided one reads every other
 element and does so always, so neither asks.
@@ -18,11 +21,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Hashable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from torch import fx
 
-from spcomp.conv_layout import NATURAL, PLANES, TILES, Padded, takes
+from spcomp.conv_layout import NATURAL, PIXELS, PLANES, TILES, Padded, takes
 from spcomp.conv_shape import ConvShape
 from spcomp.passes.joint import Handed, LayoutCost, cheapest
 
@@ -30,6 +34,8 @@ LESS = 1.0
 """Elements that tiles count beside their copies for a reader that copies anyway: what no copy decides stays natural
 there, which a strided 3x3 convolution reads faster."""
 Convs = Mapping[fx.Node, ConvShape]
+Nodes = AbstractSet[fx.Node]
+NONE: Nodes = frozenset()
 Made = tuple[str, tuple[int, ...]]
 """A layout, and of padded planes their numbers."""
 Problem = tuple[dict[Hashable, LayoutCost], dict[Hashable, Handed]]
@@ -61,69 +67,77 @@ class LaidSeconds:
         return self.knowing(NATURAL, NATURAL) - self.of(NATURAL, NATURAL)
 
 
-def layouts(convs: Convs, seconds: Mapping[int, LaidSeconds] | None = None) -> dict[fx.Node, Made]:
-    """The layout of every convolution's result; ``seconds`` by slot, None where a layer was not timed."""
-    padded = {n: made for n in convs if (made := _padded(n, convs)) is not None}
+def layouts(convs: Convs, seconds: Mapping[int, LaidSeconds] | None = None, int8: Nodes = NONE) -> dict[fx.Node, Made]:
+    """The layout of every convolution's result; ``seconds`` by slot, None where a layer was not timed; ``int8``: those
+    whose kernels are."""
+    padded = {n: made for n in convs if (made := _padded(n, convs, int8)) is not None}
     if seconds is None:
-        _, tiles = cheapest(*counted(convs, frozenset(padded)))
-        return {n: padded.get(n, (TILES if n in tiles else NATURAL, ())) for n in convs}
-    laid = {n: _cheaper(n, convs, seconds, padded.get(n)) for n in convs}
-    _, chosen = cheapest(*timed(convs, seconds, laid))
+        _, tiles = cheapest(*counted(convs, frozenset(padded), int8))
+        plain = {n: PIXELS if n in int8 else TILES for n in convs if n in tiles}
+        return {n: padded.get(n, (plain.get(n, NATURAL), ())) for n in convs}
+    laid = {n: (PIXELS, ()) if n in int8 else _cheaper(n, convs, seconds, padded.get(n), int8) for n in convs}
+    _, chosen = cheapest(*timed(convs, seconds, laid, int8))
     return {n: laid[n] if n in chosen else (NATURAL, ()) for n in convs}
 
 
-def counted(convs: Convs, padded: frozenset[fx.Node]) -> Problem:
+def counted(convs: Convs, padded: frozenset[fx.Node], int8: Nodes = NONE) -> Problem:
     """What :func:`~spcomp.passes.joint.cheapest` takes: elements that are copied; ``padded``: made as planes."""
     nodes: dict[Hashable, LayoutCost] = {}
     for node in convs:
         if node in padded:
             continue
         copying, anyway = 0, 0
-        for user in _reading(node, convs):
-            copying += takes(convs[user]) == TILES  # each for itself
-            anyway += takes(convs[user]) == NATURAL
+        for user in _reading(node, convs, int8):
+            copying += user in int8 or takes(convs[user]) == TILES  # each for itself
+            anyway += user not in int8 and takes(convs[user]) == NATURAL
         nodes[node] = LayoutCost(natural=float(copying * _elements(node)), tiles=LESS * anyway)
-    return nodes, _conversions(convs, 1.0, padded)
+    return nodes, _conversions(convs, 1.0, padded, int8)
 
 
-def timed(convs: Convs, seconds: Mapping[int, LaidSeconds], laid: Mapping[fx.Node, Made]) -> Problem:
+def timed(
+    convs: Convs, seconds: Mapping[int, LaidSeconds], laid: Mapping[fx.Node, Made], int8: Nodes = NONE
+) -> Problem:
     """The same in seconds of an image; ``laid``: what each makes where it does not make natural planes."""
-    values = _conversions(convs, seconds_per_element(convs, seconds))
+    values = _conversions(convs, seconds_per_element(convs, seconds, int8), int8=int8)
     nodes: dict[Hashable, LayoutCost] = {}
     for node in convs:
-        costs = [_cost(node, layout, convs, seconds) for layout in (NATURAL, laid[node][0])]
+        costs = [_cost(node, layout, convs, seconds, int8) for layout in (NATURAL, laid[node][0])]
         nodes[node] = LayoutCost(*(cost - min(costs) for cost in costs))  # a cut's costs are none below 0
         if lag := seconds[_slot(node)].lag:
-            values["kernel", node] = Handed((*node.all_input_nodes[:1], node), lag, 0.0)
+            given = [x for x in node.all_input_nodes[:1] if _alike(x, node, convs, int8)]
+            values["kernel", node] = Handed((*given, node), lag, 0.0)
     return nodes, values
 
 
-def seconds_per_element(convs: Convs, seconds: Mapping[int, LaidSeconds]) -> float:
-    """What making tiles of natural planes takes: the median over the kernels that do it for themselves."""
+def seconds_per_element(convs: Convs, seconds: Mapping[int, LaidSeconds], int8: Nodes = NONE) -> float:
+    """What making tiles (or pixels) of natural planes takes: the median over the kernels that do it for themselves."""
     rates = [
-        (found.reads[NATURAL] - found.reads[TILES]) / conv.inputs
+        (found.reads[NATURAL] - found.reads[PIXELS if node in int8 else TILES]) / conv.inputs
         for node, conv in convs.items()
-        if takes(conv) == TILES and (found := seconds[_slot(node)])
+        if (node in int8 or takes(conv) == TILES) and (found := seconds[_slot(node)])
     ]
     return max(0.0, statistics.median(rates)) if rates else 0.0
 
 
-def _cheaper(node: fx.Node, convs: Convs, seconds: Mapping[int, LaidSeconds], planes: Made | None) -> Made:
+def _cheaper(node: fx.Node, convs: Convs, seconds: Mapping[int, LaidSeconds], planes: Made | None, int8: Nodes) -> Made:
     """Tiles or, where they can be and cost less, padded planes."""
     tiles = (TILES, ())
     if planes is None:
         return tiles
-    return min((planes, tiles), key=lambda made: _cost(node, made[0], convs, seconds))
+    return min((planes, tiles), key=lambda made: _cost(node, made[0], convs, seconds, int8))
 
 
-def _cost(node: fx.Node, layout: str, convs: Convs, seconds: Mapping[int, LaidSeconds]) -> float:
-    """What a layout of a value takes: to make it, and for all who read it."""
-    readers = (seconds[_slot(user)].reads[layout] for user in _reading(node, convs))
+def _cost(node: fx.Node, layout: str, convs: Convs, seconds: Mapping[int, LaidSeconds], int8: Nodes) -> float:
+    """What a layout of a value takes: to make it, and for all who read it as it is."""
+    readers = (seconds[_slot(user)].reads[layout] for user in _reading(node, convs, int8))
     return seconds[_slot(node)].makes[layout] + math.fsum(readers)
 
 
-def _conversions(convs: Convs, each: float, padded: frozenset[fx.Node] = frozenset()) -> dict[Hashable, Handed]:
-    """What would be converted in the graph: results for what is no convolution, and residuals; ``each``: an element."""
+def _conversions(
+    convs: Convs, each: float, padded: frozenset[fx.Node] = frozenset(), int8: Nodes = NONE
+) -> dict[Hashable, Handed]:
+    """What would be converted in the graph: results for what is no convolution of the same kind, and residuals;
+    ``each``: an element."""
     readers: dict[Hashable, list[Hashable]] = {}
     sizes: dict[Hashable, float] = {}
     for node in convs:
@@ -131,17 +145,24 @@ def _conversions(convs: Convs, each: float, padded: frozenset[fx.Node] = frozens
             continue
         sizes[node] = each * _elements(node)
         for user in node.users:
-            if user not in convs:
+            if not _alike(user, node, convs, int8):
                 readers.setdefault(node, []).append(("reads", user))
-        if isinstance(other := node.args[1], fx.Node):
-            readers.setdefault(other, []).append(node)  # a residual lies as the result does
-            sizes[other] = each * _elements(node)
+        if isinstance(other := node.args[1], fx.Node):  # a residual lies as the result does
+            alike = _alike(other, node, convs, int8)
+            name = other if alike else ("natural", other, node in int8)
+            readers.setdefault(name, []).append(node)
+            sizes[name] = each * _elements(node)
     return {v: Handed(tuple(some), sizes[v], sizes[v]) for v, some in readers.items()}
 
 
-def _reading(node: fx.Node, convs: Convs) -> list[fx.Node]:
-    """The convolutions whose x a value is."""
-    return [user for user in node.users if user in convs and user.args[0] is node]
+def _reading(node: fx.Node, convs: Convs, int8: Nodes) -> list[fx.Node]:
+    """The convolutions of the same kind whose x a value is."""
+    return [user for user in node.users if _alike(user, node, convs, int8) and user.args[0] is node]
+
+
+def _alike(one: fx.Node, other: fx.Node, convs: Convs, int8: Nodes) -> bool:
+    """Whether both are convolutions and hand on the same layouts."""
+    return one in convs and other in convs and (one in int8) == (other in int8)
 
 
 def _slot(node: fx.Node) -> int:
@@ -153,11 +174,13 @@ def _elements(node: fx.Node) -> int:
     return math.prod(node.args[3])  # type: ignore[arg-type]
 
 
-def _padded(node: fx.Node, convs: Convs) -> Made | None:
+def _padded(node: fx.Node, convs: Convs, int8: Nodes) -> Made | None:
     """Padded planes, if every reader wants the same ones and no residual is laid out otherwise; else None."""
     wanted = set()
+    if node in int8:
+        return None
     for user in node.users:
-        if user not in convs or user.args[1] is node or takes(convs[user]) != PLANES:
+        if not _alike(user, node, convs, int8) or user.args[1] is node or takes(convs[user]) != PLANES:
             return None
         wanted.add(tuple(Padded.read_by(convs[user]).numbers()))
     if len(wanted) != 1 or node.args[1] is not None:

@@ -8,7 +8,7 @@ after:   %a : spcomp.conv_laid_v1(%x, None, 0, [64, 56, 56], natural, planes, [5
 
 Here 0, 2 and 3 are 1x1 and 1 is 3x3. Which value lies how is decided at once, by seconds of kernels in each layout or
 by elements that are copied (:mod:`spcomp.passes.conv_layouts`); this pass makes the graph so. Padded planes nobody
-copies; a value that is tiles is made natural once, for all who want that.
+copies; a value that is tiles is made natural once, for all who want that. Kernels in int8 hand on pixels instead.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch
 from torch import fx
 
 from spcomp import ops
-from spcomp.conv_layout import LANES, NATURAL, TILES, reads
+from spcomp.conv_layout import LANES, NATURAL, PARTS, PIXELS, TILES, reads
 from spcomp.conv_shape import ConvShape
 from spcomp.kernel import LaidKernel
 from spcomp.passes.base import PassContext
@@ -34,11 +34,12 @@ aten = torch.ops.aten
 @dataclass(frozen=True)
 class LayOut:
     """Rewrite a lowered graph; ``slots``: the convolutions with kernels that know layouts; ``seconds``: of all those
-    kernels in each layout, or None."""
+    kernels in each layout, or None; ``int8``: slots whose kernels are."""
 
     name: ClassVar[str] = "lay-out"
     slots: Mapping[int, ConvShape]
     seconds: Mapping[int, LaidSeconds] | None = field(default=None, repr=False)
+    int8: frozenset[int] = frozenset()
 
     def run(self, gm: fx.GraphModule, ctx: PassContext) -> fx.GraphModule:
         convs = {
@@ -46,10 +47,11 @@ class LayOut:
             for n in gm.graph.nodes
             if n.target is ops.CONV and n.args[2] in self.slots and not _written(n)
         }
-        made = layouts(convs, self.seconds)
+        int8 = frozenset(n for n in convs if n.args[2] in self.int8)
+        made = layouts(convs, self.seconds, int8)
         if all(layout == NATURAL for layout, _ in made.values()):
             return gm
-        return _Rewriter(gm, convs, made, self.seconds).run()
+        return _Rewriter(gm, convs, made, self.seconds, int8).run()
 
 
 def _written(node: fx.Node) -> bool:
@@ -83,8 +85,9 @@ class _Rewriter:
         convs: Convs,
         made: Mapping[fx.Node, Made],
         seconds: Mapping[int, LaidSeconds] | None,
+        int8: frozenset[fx.Node],
     ) -> None:
-        self.gm, self.convs, self.made, self.seconds = gm, convs, made, seconds
+        self.gm, self.convs, self.made, self.seconds, self.int8 = gm, convs, made, seconds, int8
         self.graph = fx.Graph()
         self.values: dict[tuple[fx.Node, str], fx.Node] = {}
 
@@ -109,7 +112,8 @@ class _Rewriter:
         given = self._given(x, node, layout)
         other = None
         if isinstance(residual, fx.Node):
-            other = self._tiles(residual) if layout == TILES else self._natural(residual)
+            ways = {TILES: self._tiles, PIXELS: self._pixels}
+            other = ways.get(layout, self._natural)(residual)
         if (given, layout) == (NATURAL, NATURAL):
             return self.graph.call_function(ops.CONV, (self._natural(x), other, slot, size))
         value = self._natural(x) if given == NATURAL else self.values[x, given]
@@ -118,7 +122,8 @@ class _Rewriter:
     def _given(self, x: fx.Node, node: fx.Node, made: str) -> str:
         """The layout in which a convolution gets x, of those in which x is there: the fastest, or the first that it
         reads."""
-        there = [layout for layout in reads(self.convs[node]) if (x, layout) in self.values]
+        known = reads(self.convs[node], "int8" if node in self.int8 else "")
+        there = [layout for layout in known if (x, layout) in self.values]
         if self.seconds is not None and there:
             own = self.seconds[node.args[2]]  # type: ignore[index]
             return min(there, key=lambda layout: own.of(layout, made))
@@ -128,6 +133,12 @@ class _Rewriter:
         if (node, NATURAL) not in self.values:
             size = [int(s) for s in node.meta["val"].shape[1:]]
             call = self.graph.call_function
+            if (node, PIXELS) in self.values:
+                t = call(aten.slice.Tensor, (self.values[node, PIXELS], 1, 0, math.prod(size)))
+                t = call(aten.reshape.default, (t, [-1, math.prod(size[1:]), size[0]]))
+                t = call(aten.transpose.int, (t, 1, 2))
+                self.values[node, NATURAL] = call(aten.reshape.default, (t, [-1, *size]))
+                return self.values[node, NATURAL]
             t = call(aten.transpose.int, (self.values[node, TILES], 1, 2))
             t = call(aten.reshape.default, (t, [-1, size[0], -(-math.prod(size[1:]) // LANES) * LANES]))
             t = call(aten.slice.Tensor, (t, 2, 0, math.prod(size[1:])))
@@ -145,6 +156,18 @@ class _Rewriter:
             t = call(aten.transpose.int, (t, 1, 2))
             self.values[node, TILES] = call(aten.clone.default, (t,), {"memory_format": torch.contiguous_format})
         return self.values[node, TILES]
+
+    def _pixels(self, node: fx.Node) -> fx.Node:
+        if (node, PIXELS) not in self.values:
+            channels, *rest = (int(s) for s in node.meta["val"].shape[1:])
+            call = self.graph.call_function
+            t = call(aten.reshape.default, (self._natural(node), [-1, channels, math.prod(rest)]))
+            t = call(aten.transpose.int, (t, 1, 2))
+            t = call(aten.reshape.default, (t, [-1, channels * math.prod(rest)]))
+            most = call(aten.amax.default, (call(aten.abs.default, (t,)), [1], True))
+            t = call(aten.cat.default, ([t, most], 1))
+            self.values[node, PIXELS] = call(aten.constant_pad_nd.default, (t, [0, PARTS - 1]))
+        return self.values[node, PIXELS]
 
 
 def make_ready(gm: fx.GraphModule, table: ops.KernelTable) -> None:

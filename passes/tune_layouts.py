@@ -1,6 +1,7 @@
 """Time a convolution's kernel in the layouts that it reads and makes: what a neighbour's layout is worth to it.
 
 3x3, stride 1: x in planes, natural or in tiles; the result natural, in tiles or in planes: nine times of one image
+in int8: x in pixels or natural, and so the result: four
 
 Hot: layouts cost the same whatever the caches hold of the weight. Layers of one geometry and one density share times.
 """
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
-from spcomp.conv_layout import LAYOUTS, NATURAL, PLANES, TILES, Padded, laid, reads
+from spcomp.conv_layout import PLANES, Padded, laid, makes, reads
 from spcomp.conv_shape import ConvShape
 from spcomp.cost.model import Measuring
 from spcomp.kernel import Kernel, LaidKernel
@@ -26,7 +27,7 @@ LONGEST_SECONDS = 10e-3
 
 
 def seconds_in_layouts(
-    tuner: Measuring, site: Site, key: Mapping[str, object], name: str, kernel: Callable[[], Kernel]
+    tuner: Measuring, site: Site, key: Mapping[str, object], name: str, kernel: Callable[[], Kernel], quantize: str = ""
 ) -> LaidSeconds | None:
     """What a kernel takes for one image in every layout; None of one that knows no layouts.
 
@@ -34,7 +35,9 @@ def seconds_in_layouts(
     a time is missing.
     """
     assert site.conv is not None
-    pairs = {f"{name} {given} to {made}": (given, made) for given, made in tried(site.conv, site.epilogue.residual)}
+    pairs = {
+        f"{name} {given} to {made}": (given, made) for given, made in tried(site.conv, site.epilogue.residual, quantize)
+    }
     key, names = {**key, "layout": "one image"}, frozenset(pairs)
     if (seconds := tuner.remembered(key, names)) is None:
         built = kernel()
@@ -47,9 +50,10 @@ def seconds_in_layouts(
     return added({pair: seconds[file] for file, pair in pairs.items()})
 
 
-def tried(conv: ConvShape, residual: bool) -> list[tuple[str, str]]:
+def tried(conv: ConvShape, residual: bool, quantize: str = "") -> list[tuple[str, str]]:
     """(layout of x, layout of the result) of what is timed: a residual is never in planes, nor what is made with it."""
-    return list(itertools.product(reads(conv), (NATURAL, TILES) if residual else LAYOUTS))
+    made = [layout for layout in makes(quantize) if not (residual and layout == PLANES)]
+    return list(itertools.product(reads(conv, quantize), made))
 
 
 def added(seconds: Mapping[tuple[str, str], float]) -> LaidSeconds:

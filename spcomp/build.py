@@ -94,9 +94,11 @@ def in_floating_point(measured: Mapping[int, Mapping[str, float]], reason: str) 
 
 
 def rebuilt(planner: Planner, planned: Planned) -> Built | None:
-    """A site with another choice or another memory of its weight; None where its kernels miss the tolerance."""
+    """A site with another choice or memory of its weight; None where its kernels miss the tolerance or int8's bound."""
     site = planned.site
     kernels, calls = _kernels(planner, planned)
+    if check_int8(site, kernels).wrong:
+        return None
     error = check(site, [(rows, kernel) for rows, kernel in kernels if not kernel.call.quantize])
     dense = not planned.choice.sparse
     return _built(planner, planned, kernels, calls, error) if dense or error <= TOLERANCES[site.dtype] else None

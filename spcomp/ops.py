@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from spcomp.conv_layout import Padded, laid, natural, shape_of
+from spcomp.conv_layout import Padded, laid, makes, natural, reads, shape_of
 from spcomp.errors import KernelError
 from spcomp.kernel import IntoKernel, Kernel, LaidKernel, LastKernel, RowGather, TilesKernel
 
@@ -106,11 +106,11 @@ class SlotKernels:
     ) -> torch.Tensor:
         """A convolution of x in the layout ``given`` to ``made``; kernels that know none get planes as they are."""
         able: LaidKernel | None = self._that_can("laid", x.shape[0] * self.rows)
-        if able is not None:
-            return able.on_layout(x, residual, given, made, planes)
         call = self.pick(x.shape[0] * self.rows).call
         if call.conv is None:
             raise KernelError(f"run {call.layer} as a convolution", "a linear layer", "compiling the model again")
+        if able is not None and given in reads(call.conv, call.quantize) and made in makes(call.quantize):
+            return able.on_layout(x, residual, given, made, planes)
         size = (call.conv.channels, *(call.conv.height, call.conv.width)[2 - call.conv.dims :])
         plain = natural(x, given, size, Padded.read_by(call.conv).numbers()).contiguous()
         other = () if residual is None else (natural(residual, made, call.conv.size(call.n), planes).contiguous(),)

@@ -20,7 +20,7 @@ from spcomp.build import Built, compile_rest, rebuilt
 from spcomp.check import relative_error
 from spcomp.guard import speedup
 from spcomp.kernel import TilesKernel
-from spcomp.laying import Layable, changed, explained, lay_out, layable
+from spcomp.laying import TURNS, Layable, changed, explained, lay_out, layable
 from spcomp.parts import Program
 from spcomp.passes.base import PassContext, run_passes
 from spcomp.passes.choose import Choice, affordable
@@ -59,28 +59,37 @@ def with_tiles(
 ) -> Laid | None:
     """The program with activations kept as kernels want them between sparse layers, if there are any and it is faster.
 
+    Where int8 was asked for, convolutions that floating point serves are tried in int8 too, between those that are, and
+    all of them in floating point: the fastest is taken. Layouts answer for no rounding then: the same kernels must
+    agree without them.
+
     ``flat``: example inputs; the results of both must agree. ``alone``: no other program calls these layers, so that
     they may change their kernels.
     """
     if program.engine != "inductor":
         return None
     uses = Counter(n.args[1] for n in program.gm.graph.nodes if n.target is ops.LINEAR)
-    for change in (True, False) if alone else (False,):
+    best: Laid | None = None
+    least = WORTH
+    turns = TURNS if alone and planner.quantize else ()
+    for change, turn in [*((True, turn) for turn in turns), *([(True, "")] if alone else []), (False, "")]:
         found = {
             slot: on
             for slot, b in enumerate(built)
             if (on := on_tiles(b, planner, change=change and uses[slot] == 1)) is not None
         }
-        convs = layable(program.gm, built, planner, change=change)
+        convs = layable(program.gm, built, planner, change=change, turn=turn)
+        if turn and not any(on.turned for on in convs.values()):
+            continue  # nothing that the next way does not try
         laid = _laid(program, built, found, convs, planner, tensors)
-        if laid is not None and _agrees(program, built, laid, tensors, flat):
+        if laid is not None and _agrees(program, laid[1] if turn else built, laid, tensors, flat):
             gain = speedup(tensors, (laid[0], _table(laid[1])), (program, _table(built)), flat)
-            log.info("activations as the kernels want them: %.2fx", gain)
-            if gain > WORTH:
-                return laid[0], explained(laid[0].gm, laid[1], convs)
-        if laid is None or laid[1] == built:
-            return None
-    return None
+            log.info("activations as the kernels want them%s: %.2fx", f", more of them {turn}" if turn else "", gain)
+            if gain > least:
+                least, best = gain, (laid[0], explained(laid[0].gm, laid[1], convs))
+        if not turn and (best is not None or laid is None or laid[1] == built):
+            break
+    return best
 
 
 def on_tiles(built: Built, planner: Planner, *, change: bool) -> OnTiles | None:

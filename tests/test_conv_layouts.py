@@ -22,7 +22,21 @@ from spcomp.codegen.mlir_cpu import jit
 from spcomp.codegen.mlir_cpu.max_pool import Pool, max_pool, pool_text, pooled
 from spcomp.codegen.mlir_cpu.segments import planes_destination, segments, tiles_destination
 from spcomp.codegen.reference.conv import conv as reference
-from spcomp.conv_layout import LAYOUTS, NATURAL, PLANES, TILES, Padded, laid, natural, reads, shape_of, takes
+from spcomp.conv_layout import (
+    LAYOUTS,
+    NATURAL,
+    PARTS,
+    PIXELS,
+    PLANES,
+    TILES,
+    Padded,
+    laid,
+    makes,
+    natural,
+    reads,
+    shape_of,
+    takes,
+)  # fmt: skip
 from spcomp.conv_shape import ConvShape
 from spcomp.encodings.csr import Csr
 from spcomp.errors import KernelError
@@ -53,6 +67,10 @@ def test_a_layout_and_back(shape: ConvShape, layout: str, images: int) -> None:
     made = laid(x, layout, planes)
     assert made.shape == (images, *shape_of(layout, x.shape[1:], planes))
     assert torch.equal(natural(made, layout, x.shape[1:], planes), x)
+    if layout == PIXELS:
+        made, behind = made.split([made.shape[1] - PARTS, PARTS], 1)
+        assert torch.equal(behind[:, 0], x.abs().flatten(1).amax(1))
+        assert not behind[:, 1:].any()
     assert made.sum().item() == pytest.approx(x.sum().item(), abs=1e-3), "what is added is zero"
 
 
@@ -65,7 +83,7 @@ def test_a_layout_and_back(shape: ConvShape, layout: str, images: int) -> None:
         Epilogue, st.booleans(), st.sampled_from(["none", "relu", "silu"]), st.booleans(), st.booleans()
     ),
     images=st.sampled_from([1, 3]),
-    made=st.sampled_from(LAYOUTS),
+    made=st.sampled_from(makes()),
 )
 def test_kernels_read_and_make_every_layout(
     shape: ConvShape, n: int, epilogue: Epilogue, images: int, made: str
@@ -97,6 +115,8 @@ def test_a_kernel_refuses_a_layout_that_it_does_not_read() -> None:
     kernel = kernel_of(Csr(64), strided, fitting(Csr(64), 8, shape.k), Epilogue(), None, None)
     with pytest.raises(KernelError, match=r"on planes: a convolution of 4 x 6 x 6, 3 x 3, stride 2 x 2.*natural"):
         kernel.on_layout(torch.zeros(1, 272), None, PLANES, NATURAL, ())
+    with pytest.raises(KernelError, match=r"on pixels: a convolution of 4 x 6 x 6.*natural"):
+        kernel.on_layout(torch.zeros(1, 4, 6, 6), None, NATURAL, PIXELS, ())
     assert takes(ConvShape(2, 4, 6, 6, (1, 1), padding=(1, 1))) == NATURAL
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 
 import torch
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from torch import fx
 
 from spcomp import ops
-from spcomp.conv_layout import LAYOUTS, NATURAL, PLANES, TILES, Padded, reads, takes
+from spcomp.conv_layout import NATURAL, PLANES, TILES, Padded, makes, reads, takes
 from spcomp.conv_shape import ConvShape
 from spcomp.passes.base import PassContext
 from spcomp.passes.conv_layouts import LaidSeconds, layouts, seconds_per_element
@@ -45,7 +46,37 @@ def networks(draw: st.DrawFn) -> tuple[fx.GraphModule, dict[int, ConvShape]]:
     return fx.GraphModule({}, graph), shapes
 
 
-def copies(made: dict[fx.Node, str], convs: dict[fx.Node, ConvShape]) -> float:
+INT8 = st.frozensets(st.integers(0, 5)) | st.just(frozenset[int]())
+"""Slots with kernels in int8."""
+
+
+def of_int8(node: fx.Node, convs: dict[fx.Node, ConvShape], int8: frozenset[int]) -> bool | None:
+    """Whether a convolution is in int8; None of what is no convolution."""
+    return node.args[2] in int8 if node in convs else None
+
+
+def every(convs: dict[fx.Node, ConvShape], int8: frozenset[int]) -> Iterator[dict[fx.Node, str]]:
+    """All assignments of layouts that the kernels make."""
+    choices = (makes("int8" if of_int8(n, convs, int8) else "") for n in convs)
+    return (dict(zip(convs, some, strict=True)) for some in itertools.product(*choices))
+
+
+def conversions(node: fx.Node, made: dict[fx.Node, str], convs: dict[fx.Node, ConvShape], int8: frozenset[int]) -> int:
+    """How often a value is converted between two nodes: once to each layout, by way of the natural one."""
+    layout, kind = made.get(node, NATURAL), of_int8(node, convs, int8)
+    wanted = {
+        NATURAL
+        for r in node.users
+        if r not in convs or (r.args[0] is node and kind is not None and of_int8(r, convs, int8) != kind)
+    }
+    wanted |= {made[r] if made[r] != PLANES else NATURAL for r in node.users if r in convs and r.args[1] is node}
+    wanted -= {layout}
+    if wanted and layout != NATURAL:
+        wanted |= {NATURAL}
+    return len(wanted)
+
+
+def copies(made: dict[fx.Node, str], convs: dict[fx.Node, ConvShape], int8: frozenset[int] = frozenset()) -> float:
     """How often all elements of a value are copied; infinite where planes cannot be."""
     count = 0
     for node in [n for n in next(iter(convs)).graph.nodes if n.op != "output"]:
@@ -56,23 +87,27 @@ def copies(made: dict[fx.Node, str], convs: dict[fx.Node, ConvShape]) -> float:
             wanted = {tuple(Padded.read_by(convs[r]).numbers()) for r in mine if takes(convs[r]) == PLANES}
             if len(wanted) != 1 or len(mine) != len(node.users) or residual_of or node.args[1] is not None:
                 return math.inf
-            if any(takes(convs[r]) != PLANES for r in mine):
+            if any(takes(convs[r]) != PLANES or of_int8(r, convs, int8) for r in mine):
                 return math.inf
             continue
-        count += sum(takes(convs[r]) not in (layout, NATURAL) for r in mine)
-        others = {made[r] == TILES for r in residual_of} | {False for r in node.users if r not in convs}
-        count += (layout == TILES) not in others if len(others) == 1 else len(others) == 2
+        for r in mine:
+            alike = of_int8(r, convs, int8) == of_int8(node, convs, int8)
+            best = takes(convs[r], "int8" if of_int8(r, convs, int8) else "")
+            count += best not in (layout if alike else NATURAL, NATURAL)
+        count += conversions(node, made, convs, int8)
     return count
 
 
-@given(networks())
-@settings(max_examples=150, deadline=None)
-def test_layouts_are_the_least_of_all_assignments(network: tuple[fx.GraphModule, dict[int, ConvShape]]) -> None:
+@given(networks(), INT8)
+@settings(max_examples=200, deadline=None)
+def test_layouts_are_the_least_of_all_assignments(
+    network: tuple[fx.GraphModule, dict[int, ConvShape]], int8: frozenset[int]
+) -> None:
     gm, shapes = network
     convs = {n: shapes[n.args[2]] for n in gm.graph.nodes if n.target is ops.CONV}
-    found = copies({n: layout for n, (layout, _) in layouts(convs).items()}, convs)
-    every = itertools.product((NATURAL, TILES, PLANES), repeat=len(convs))
-    assert found == min(copies(dict(zip(convs, some, strict=True)), convs) for some in every)
+    nodes = frozenset(n for n in convs if n.args[2] in int8)
+    found = copies({n: layout for n, (layout, _) in layouts(convs, int8=nodes).items()}, convs, int8)
+    assert found == min(copies(some, convs, int8) for some in every(convs, int8))
 
 
 def test_a_value_that_two_kinds_of_convolutions_read_is_made_as_tiles() -> None:
@@ -93,52 +128,54 @@ def test_a_value_that_two_kinds_of_convolutions_read_is_made_as_tiles() -> None:
 
 
 @st.composite
-def timed_networks(draw: st.DrawFn) -> tuple[fx.GraphModule, dict[int, ConvShape], dict[int, LaidSeconds]]:
+def timed_networks(
+    draw: st.DrawFn,
+) -> tuple[fx.GraphModule, dict[int, ConvShape], dict[int, LaidSeconds], frozenset[int]]:
     """The same with what every kernel takes; some layers are served by another one on natural planes."""
     gm, shapes = draw(networks())
+    int8 = draw(INT8)
     micros = st.integers(1, 60).map(lambda n: n * 1e-6)
     seconds = {}
     for slot, conv in shapes.items():
-        makes = {layout: draw(micros) - 2e-5 for layout in LAYOUTS}
-        own = LaidSeconds({layout: 1e-4 + draw(micros) for layout in reads(conv)}, makes)
+        quantize = "int8" if slot in int8 else ""
+        made = {layout: draw(micros) - 2e-5 for layout in makes(quantize)}
+        own = LaidSeconds({layout: 1e-4 + draw(micros) for layout in reads(conv, quantize)}, made)
         faster = draw(st.none() | micros)
         served = math.inf if faster is None else own.knowing(NATURAL, NATURAL) - faster + 1e-5
         seconds[slot] = LaidSeconds(own.reads, own.makes, served)
-    return gm, shapes, seconds
-
-
-def conversions(made: dict[fx.Node, str], convs: dict[fx.Node, ConvShape]) -> int:
-    """How often a value is converted between two nodes: once, however many want it otherwise; planes cannot be."""
-    count = 0
-    for node in [n for n in next(iter(convs)).graph.nodes if n.op != "output"]:
-        wanted = {made[r] == TILES for r in node.users if r in convs and r.args[1] is node}
-        wanted |= {False for r in node.users if node in convs and r not in convs}
-        count += bool(wanted - {made.get(node) == TILES})
-    return count
+    return gm, shapes, seconds, int8
 
 
 def takes_seconds(
-    made: dict[fx.Node, str], convs: dict[fx.Node, ConvShape], seconds: dict[int, LaidSeconds], rate: float
+    made: dict[fx.Node, str],
+    convs: dict[fx.Node, ConvShape],
+    seconds: dict[int, LaidSeconds],
+    rate: float,
+    int8: frozenset[int],
 ) -> float:
     """Of a whole graph, kernel by kernel; infinite where planes cannot be."""
-    if math.isinf(copies(made, convs)):
+    if math.isinf(copies(made, convs, int8)):
         return math.inf
-    kernels = [seconds[n.args[2]].of(made.get(n.args[0], NATURAL), made[n]) for n in convs]
-    return math.fsum(kernels) + rate * 4 * SIDE * SIDE * conversions(made, convs)
+    kernels = []
+    for n in convs:
+        alike = of_int8(n.args[0], convs, int8) == of_int8(n, convs, int8)
+        kernels.append(seconds[n.args[2]].of(made[n.args[0]] if alike else NATURAL, made[n]))
+    values = [n for n in next(iter(convs)).graph.nodes if n.op != "output" and made.get(n) != PLANES]
+    return math.fsum(kernels) + rate * 4 * SIDE * SIDE * sum(conversions(n, made, convs, int8) for n in values)
 
 
 @given(timed_networks())
 @settings(max_examples=150, deadline=None)
 def test_timed_layouts_take_the_least_seconds_of_all_assignments(
-    network: tuple[fx.GraphModule, dict[int, ConvShape], dict[int, LaidSeconds]],
+    network: tuple[fx.GraphModule, dict[int, ConvShape], dict[int, LaidSeconds], frozenset[int]],
 ) -> None:
-    gm, shapes, seconds = network
+    gm, shapes, seconds, int8 = network
     convs = {n: shapes[n.args[2]] for n in gm.graph.nodes if n.target is ops.CONV}
-    rate = seconds_per_element(convs, seconds)
-    found = {n: layout for n, (layout, _) in layouts(convs, seconds).items()}
-    every = itertools.product((NATURAL, TILES, PLANES), repeat=len(convs))
-    least = min(takes_seconds(dict(zip(convs, some, strict=True)), convs, seconds, rate) for some in every)
-    assert takes_seconds(found, convs, seconds, rate) <= least + 1e-9
+    nodes = frozenset(n for n in convs if n.args[2] in int8)
+    rate = seconds_per_element(convs, seconds, nodes)
+    found = {n: layout for n, (layout, _) in layouts(convs, seconds, nodes).items()}
+    least = min(takes_seconds(some, convs, seconds, rate, int8) for some in every(convs, int8))
+    assert takes_seconds(found, convs, seconds, rate, int8) <= least + 1e-9
 
 
 def test_a_kernel_that_loses_alone_serves_between_others() -> None:

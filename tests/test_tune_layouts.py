@@ -16,7 +16,7 @@ import spcomp
 from spcomp import laying
 from spcomp.ahead import tune_ahead
 from spcomp.codegen.inductor import unavailable
-from spcomp.conv_layout import LAYOUTS, NATURAL, PLANES, TILES, reads
+from spcomp.conv_layout import LAYOUTS, NATURAL, PLANES, TILES, makes, reads
 from spcomp.conv_shape import ConvShape
 from spcomp.cost.tuner import Tuner
 from spcomp.encodings.csr import Csr
@@ -34,11 +34,13 @@ needs_inductor = pytest.mark.skipif(unavailable() is not None, reason=str(unavai
 micros = st.floats(1.0, 1000.0)
 
 
-@given(shape=conv_shapes(), residual=st.booleans())
-def test_every_pair_of_layouts_is_timed_but_planes_of_a_residual(shape: ConvShape, residual: bool) -> None:
-    pairs = tried(shape, residual)
-    assert {given_ for given_, _ in pairs} == set(reads(shape))
-    assert {made for _, made in pairs} == set(LAYOUTS) - ({PLANES} if residual else set())
+@given(shape=conv_shapes(), residual=st.booleans(), quantize=st.sampled_from(["", "int8"]))
+def test_every_pair_of_layouts_is_timed_but_planes_of_a_residual(
+    shape: ConvShape, residual: bool, quantize: str
+) -> None:
+    pairs = tried(shape, residual, quantize)
+    assert {given_ for given_, _ in pairs} == set(reads(shape, quantize))
+    assert {made for _, made in pairs} == set(makes(quantize)) - ({PLANES} if residual else set())
     assert len(pairs) == len(set(pairs)) <= 9
 
 

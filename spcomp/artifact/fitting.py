@@ -10,7 +10,7 @@ from torch import fx
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from spcomp import ops
-from spcomp.conv_layout import LAYOUTS, PLANES, Padded, reads, shape_of
+from spcomp.conv_layout import PLANES, Padded, makes, reads, shape_of
 from spcomp.experts import EXPERTS, EXPERTS_DENSE, GROUPED, GROUPED_DENSE
 from spcomp.passes.base import input_size
 from spcomp.plan import KernelCall
@@ -136,7 +136,9 @@ def _laid(
     conv = call.conv
     if conv is None or call.dtype != "float32" or size != conv.size(call.n):
         return False
-    if given not in reads(conv) or made not in LAYOUTS or (made == PLANES) != (len(planes) == 4):
+    if given not in reads(conv, call.quantize) or made not in makes(call.quantize):
+        return False
+    if (made == PLANES) != (len(planes) == 4):
         return False
     if made == PLANES:
         if any(type(v) is not int or not 0 <= v < 1 << 20 for v in planes):

@@ -16,10 +16,11 @@ from spcomp.codegen.mlir_cpu import jit, parallel
 from spcomp.codegen.mlir_cpu import segments as seg
 from spcomp.codegen.mlir_cpu.conv8 import Rounding
 from spcomp.codegen.mlir_cpu.int8_rows import OFFSET, finish_text, quantize_text
-from spcomp.codegen.mlir_cpu.octets import PARTS, Octets
+from spcomp.codegen.mlir_cpu.octets import Octets
 from spcomp.codegen.mlir_cpu.taps8 import planes8_text
 from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, float_vector
+from spcomp.conv_layout import PARTS
 from spcomp.conv_shape import ConvShape
 from spcomp.cost.cache import default_folder
 from spcomp.encodings.int8 import Int8Weight, quantize_weight

@@ -26,7 +26,7 @@ from spcomp.codegen.mlir_cpu.scratch import scratch
 from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.codegen.mlir_cpu.tokens import CHUNK_BYTES, MLIR_DTYPES, float_vector
 from spcomp.codegen.x86.encoder import FLOAT_BYTES, ZMM_BYTES
-from spcomp.conv_layout import NATURAL, TILES, Padded, pointwise, reads, shape_of
+from spcomp.conv_layout import NATURAL, TILES, Padded, makes, pointwise, reads, shape_of
 from spcomp.encodings.pack import PackedTensor
 from spcomp.errors import KernelError
 from spcomp.plan import Epilogue, KernelCall
@@ -186,8 +186,9 @@ class BakedConv:
     def on_layout(
         self, x: torch.Tensor, residual: torch.Tensor | None, given: str, made: str, planes: tuple[int, ...]
     ) -> torch.Tensor:
-        if given not in reads(self.planes.conv):
-            raise KernelError(f"run {self.call.layer} on {given}", f"a convolution of {self.planes.conv}", NATURAL)
+        if given not in reads(self.planes.conv) or made not in makes():
+            wrong = made if given in reads(self.planes.conv) else given
+            raise KernelError(f"run {self.call.layer} on {wrong}", f"a convolution of {self.planes.conv}", NATURAL)
         self.feed.ready(given)
         return self._run(x, residual, given, self._target(made, planes))
 

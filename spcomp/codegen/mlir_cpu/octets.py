@@ -23,8 +23,6 @@ SLACK = 512
 """Bytes before and behind an image's that a kernel may read: more than a window."""
 WHOLE_BITS = 0x4B400000
 """Bits of :data:`~spcomp.codegen.mlir_cpu.int8_rows.WHOLE`."""
-PARTS = 32
-"""Most threads that may look for an image's largest magnitude."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +165,41 @@ def octets_text(channels: int, narrow: bool, dtype: str) -> str:
                     pixels.move(c.index, LANES)
                 if channels > whole:
                     pixels.move(f.idx(whole), channels - whole)
+    return f.text()
+
+
+@functools.lru_cache(maxsize=2)
+def octets_of_pixels_text() -> str:
+    """``octets_of_pixels(x[H, row] f32, most[parts] i32, lines[H] i64, q i8, scale[1] f32, parts, row, lo, hi)``.
+
+    The same from an image whose channels are neighbours: ``row`` is W * C.
+    """
+    f = Function(
+        "octets_of_pixels",
+        (("x", "f32"), ("most", "i32"), ("lines", "i64"), ("q", "i8"), ("scale", "f32")),
+        ("parts", "row", "lo", "hi"),
+    )
+    inverse = _scale(f)
+    lanes, sixty = f.idx(LANES), f.idx(4 * LANES)
+    whole = f.mul(f.val(f"arith.divui %row, {sixty} : index", "i"), sixty)
+
+    def move(at: str, out: str, mask: str | None) -> None:
+        scaled = f.val(f"arith.mulf {f.vload('%x', at, mask=mask)}, {inverse} : {VEC}", "s")
+        shifted = f.val(f"arith.addf {scaled}, {f.splat(WHOLE + OFFSET)} : {VEC}", "s")
+        bits = f.val(f"arith.bitcast {shifted} : {VEC} to {IVEC}", "b")
+        _store(f, f.val(f"arith.trunci {bits} : {IVEC} to {vector('i8')}", "q"), out, mask)
+
+    with f.loop("%lo", "%hi", hint="h") as h:
+        to = f.val(f"arith.index_cast {f.load('%lines', h.index, 'i64')} : i64 to index", "i")
+        read = f.val(f"arith.cmpi sge, {to}, {f.idx(0)} : index", "p")
+        with f.when(read):
+            x0 = f.mul(h.index, "%row")
+            with f.loop(f.idx(0), whole, sixty, hint="i") as i:
+                for part in range(4):
+                    at = f.add(i.index, f.idx(part * LANES))
+                    move(f.add(x0, at), f.add(to, at), None)
+            with f.loop(whole, "%row", lanes, hint="i") as i:
+                move(f.add(x0, i.index), f.add(to, i.index), f.mask(f.sub("%row", i.index)))
     return f.text()
 
 
