@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spcomp.codegen.baked_cpu.backend import BakedCpu
-from spcomp.codegen.baked_cpu.body import bake
+from spcomp.codegen.baked_cpu.body import UNIT_ROWS, bake
 from spcomp.codegen.baked_cpu.emit import Blocks, emit, floats, group_cuts
 from spcomp.codegen.x86 import memory
 from spcomp.encodings.bitmap import Bitmap
@@ -265,8 +265,8 @@ def test_emitting_is_fast() -> None:
     """Five million nonzeros a second and more on a quiet machine; a fraction of that is asked for here."""
     weight = fitting(Csr(128), 1120, 1024, density=0.3)
     _, packed = call_of(Csr(128), weight)
-    bake(packed, 28, 256, 1)
-    best = min(_seconds(lambda: bake(packed, 28, 256, 1)) for _ in range(5))
+    bake(packed, 28, 256, 1, step=UNIT_ROWS)
+    best = min(_seconds(lambda: bake(packed, 28, 256, 1, step=UNIT_ROWS)) for _ in range(5))
     assert packed.nonzeros / best > 1.5e6
 
 

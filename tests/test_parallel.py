@@ -18,12 +18,12 @@ def prepared(parts: int) -> parallel.Prepared:
     """[C, pixels] -> tiles, channels shared out among ``parts`` threads."""
     run = jit.compile_text("tiles", tiles_text("f32"), 2, 4)
 
-    def steps(x: int, out: int) -> list[list[parallel.Step]]:
+    def stages(x: int, out: int) -> list[parallel.Stage]:
         shares = parallel.even(CHANNELS, parts)
         halves = [[(lo, (lo + hi) // 2), ((lo + hi) // 2, hi)] for lo, hi in shares]
-        return [[(run, (x, out, lo, hi, CHANNELS, PIXELS)) for lo, hi in half] for half in halves]
+        return [[[(run, (x, out, lo, hi, CHANNELS, PIXELS)) for lo, hi in half] for half in halves]]
 
-    return parallel.Prepared(steps, 2)
+    return parallel.Prepared(stages, 2)
 
 
 def in_tiles(x: torch.Tensor) -> torch.Tensor:

@@ -84,7 +84,7 @@ class GemvLinear:
             return y
         x = x.contiguous()
         arguments = (x.data_ptr(), self.weight.data_ptr(), y.data_ptr())
-        threads = parallel.threads_for(m * call.n * call.k)
+        threads = parallel.threads_for(m * call.n * call.k, m)
         parallel.over(self.bodies[m - 1], arguments, call.n, threads)
         if self.bias is not None:
             y += self.bias

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from spcomp.codegen.baked_cpu.driver import ENTRY_BYTES, ENTRY_WORDS, driver
@@ -24,6 +25,8 @@ UNIT_ROWS = 112
 """Rows of W that are emitted together, and the grain in which threads share them: four groups of 28, seven times 16."""
 SMALL_UNIT_ROWS = 80
 """The same below :data:`SMALL_N` rows, where a coarser grain would leave threads uneven: three groups of 26 or 27."""
+SHARED_UNIT_ROWS = 128
+"""The most of them where several threads share few rows: five groups of 25 or 26."""
 SMALL_N = 1024
 _SPARE_BYTES = 8
 """The driver may read that far past the last instruction when it brings code into the cache."""
@@ -68,8 +71,13 @@ class Baked:
         return self.code_nbytes + self.weights.mapped_nbytes + self.entries.nbytes + tables
 
 
-def unit_rows(n: int) -> int:
-    return SMALL_UNIT_ROWS if n <= SMALL_N else UNIT_ROWS
+def unit_rows(n: int, threads: int) -> int:
+    """Rows of W of ``n`` that are emitted together, for so many threads: each gets as many, where there are few."""
+    if threads == 1 or n > SMALL_N:
+        return SMALL_UNIT_ROWS if n <= SMALL_N else UNIT_ROWS
+    own = -(-n // threads)
+    rows = -(-own // -(-own // SHARED_UNIT_ROWS))
+    return max(LANES, -(-rows // LANES) * LANES)
 
 
 def bake(
@@ -78,16 +86,17 @@ def bake(
     columns: int,
     groups: int,
     *,
+    step: int,
     order: Ints | None = None,
     offsets: Ints | None = None,
 ) -> Baked:
     """The blocks of a packed weight, as :func:`~spcomp.codegen.baked_cpu.emit.emit` makes them.
 
-    ``order``: columns in the order to take them; ``offsets``: where each of those finds its input, in bytes.
+    ``step``: rows that are emitted together; ``order``: columns in the order to take them; ``offsets``: where each of
+    those finds its input, in bytes.
     """
     bits = packed.unpack_bits()
     bits = bits if order is None else bits[:, order]
-    step = unit_rows(len(bits))
     blocks = []
     for lo in range(0, max(1, len(bits)), step):
         part = bits[lo : lo + step]
@@ -147,14 +156,15 @@ def enter(baked: Baked, columns: int, stride: int) -> Compiled:
 def baked_body(call: KernelCall, packed: PackedTensor) -> Body:
     """The middle of a token kernel for this call, its weight baked in. Raises as :class:`Region` does."""
     schedule = dict(call.schedule)
-    baked = bake(packed, schedule["rows"], schedule["columns"], schedule["groups"])
+    step = unit_rows(call.n, torch.get_num_threads())
+    baked = bake(packed, schedule["rows"], schedule["columns"], schedule["groups"], step=step)
     place(baked)
     return Body(
         columns=call.k,
         function=lambda _, columns, stride: enter(baked, columns, stride),
         pointers=(),
         row_weights=baked.products,
-        rows_per_unit=unit_rows(call.n),
+        rows_per_unit=step,
         at=baked.table,
         extra_nbytes=lambda: baked.nbytes,
         any_tiles=True,

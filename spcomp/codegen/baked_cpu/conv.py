@@ -60,7 +60,7 @@ class _Target:
     around: tuple[jit.Compiled, torch.Tensor, torch.Tensor] | None = None
     planes: Padded | None = None
     prepared: dict[tuple[int, str], parallel.Prepared] = field(default_factory=dict)
-    """By threads and, with bands, the layout of x."""
+    """By threads and, where x is copied, its layout."""
 
 
 class BakedConv:
@@ -76,7 +76,7 @@ class BakedConv:
         schedule = dict(call.schedule)
         sizes = schedule["rows"], schedule["columns"], schedule["groups"]
         self.pointwise = pointwise(conv)
-        self.unit = unit_rows(call.n)
+        self.unit = unit_rows(call.n, torch.get_num_threads())
         rows = min(-(-call.n // LANES) * LANES, self.unit)
         panel = CHUNK_BYTES // (ZMM_BYTES * rows)
         planes = banded(Planes(conv), max(FEWEST_TILES, panel))
@@ -84,12 +84,12 @@ class BakedConv:
             self.tiles, self.columns = -(-conv.pixels // LANES), conv.channels
             panel = max(FEWEST_TILES, min(panel, PANEL_BYTES // (ZMM_BYTES * conv.channels)))
             panel = panel if conv.stride == (1, 1) else even_panel(self.tiles, panel)
-            baked = bake(packed, *sizes)
+            baked = bake(packed, *sizes, step=self.unit)
         else:
             self.tiles, self.columns = planes.tiles, 1
             offsets = planes.offsets().transpose(2, 0, 1).reshape(-1)
             order = torch.arange(call.k).reshape(call.k // conv.channels, -1).t().reshape(-1).numpy()
-            baked = bake(packed, *sizes, order=order, offsets=offsets * FLOAT_BYTES)
+            baked = bake(packed, *sizes, step=self.unit, order=order, offsets=offsets * FLOAT_BYTES)
         panel = max(FEWEST_TILES, panel) if planes.bands == 1 else planes.band_tiles(0)[1]
         self.planes, self.panel = planes, min(self.tiles, panel)
         self.units = max(1, SUMS_BYTES // (ZMM_BYTES * self.panel * self.unit))
@@ -206,7 +206,6 @@ class BakedConv:
         steps = (x.numel() // len(x) * item, y.numel() // len(y) * item)
         for image in range(x.shape[0]):
             xs = x.data_ptr() + image * steps[0]
-            xs = self.feed.image(given, xs, room, threads)
             out = (other.data_ptr() + image * steps[1], y.data_ptr() + image * steps[1])
             self._image((xs, *out, room, room + rooms), threads, given, target)
         return y
@@ -220,12 +219,23 @@ class BakedConv:
             ctypes.memset(y + used * FLOAT_BYTES, 0, (target.planes.total(n) - used) * FLOAT_BYTES)
         elif target.layout == TILES and self.planes.conv.pixels % LANES and not self.pointwise:
             ctypes.memset(y + (self.tiles_out - 1) * n * ZMM_BYTES, 0, n * ZMM_BYTES)
-        key = threads, given if self.feed.by_bands else ""
+        copied = self.feed.copied_whole(given, addresses[0])
+        key = threads, given if self.feed.by_bands or copied else ""
         prepared = target.prepared.get(key)
         if prepared is None:
-            steps = functools.partial(self._steps, threads, given, target)
-            prepared = target.prepared[key] = parallel.Prepared(steps, len(addresses))
+            stages = functools.partial(self._stages, threads, given, copied, target)
+            prepared = target.prepared[key] = parallel.Prepared(stages, len(addresses))
         prepared(*addresses)
+
+    def _stages(
+        self, threads: int, given: str, copied: bool, target: _Target, xs: int, residual: int, y: int, room: int,
+        sums: int,
+    ) -> list[parallel.Stage]:  # fmt: skip
+        """The calls for one image."""
+        if not copied:
+            return [self._steps(threads, given, target, xs, residual, y, room, sums)]
+        work = self._steps(threads, given, target, room, residual, y, room, sums)
+        return [self.feed.whole(given, xs, room, threads), work]
 
     def _steps(
         self, threads: int, given: str, target: _Target, xs: int, residual: int, y: int, room: int, sums: int

@@ -118,13 +118,14 @@ class Feed:
         elements = tiles * self.planes.conv.channels * LANES if self.pointwise else self.planes.room
         return -(-elements * FLOAT_BYTES // PAGE_BYTES) * PAGE_BYTES
 
-    def image(self, given: str, x: int, room: int, threads: int) -> int:
-        """Address of an image as blocks read it, copied where need be; with bands, where it is."""
-        if self.by_bands or not self.copies(given) or (given == NATURAL and self._own(x)):
-            return x
-        whole, shares = (0, self.tiles), parallel.even(self.planes.conv.channels, threads)
-        parallel.run([[self._step(given, x, room, whole, share)] for share in shares])
-        return room
+    def copied_whole(self, given: str, x: int) -> bool:
+        """Whether blocks read a copy of the image at this address, made before them; with bands each has its own."""
+        return not self.by_bands and self.copies(given) and not (given == NATURAL and self._own(x))
+
+    def whole(self, given: str, x: int, room: int, threads: int) -> parallel.Stage:
+        """The calls that copy an image to ``room``."""
+        shares = parallel.even(self.planes.conv.channels, threads)
+        return [[self._step(given, x, room, (0, self.tiles), share)] for share in shares]
 
     def band(self, given: str, x: int, room: int, tiles: Range) -> parallel.Step:
         """The call that copies what the tiles of a panel read to ``room``."""

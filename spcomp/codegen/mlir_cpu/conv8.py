@@ -101,7 +101,7 @@ class _Way:
     shape: tuple[int, ...]
     """Of one image of the result."""
     finish: jit.Compiled
-    prepared: dict[int, list[parallel.Prepared]] = field(default_factory=dict)
+    prepared: dict[int, parallel.Prepared] = field(default_factory=dict)
 
 
 class Conv8Kernel:
@@ -202,8 +202,7 @@ class Conv8Kernel:
             out = y.data_ptr() + i * outputs
             if way.made == PIXELS:
                 ctypes.memset(out + outputs - PARTS * INT_BYTES, 0, PARTS * INT_BYTES)
-            for stage in way.prepared[threads]:
-                stage(x.data_ptr() + i * inputs, q, other.data_ptr() + i * outputs, out)
+            way.prepared[threads](x.data_ptr() + i * inputs, q, other.data_ptr() + i * outputs, out)
         return y
 
     @functools.cached_property
@@ -212,22 +211,17 @@ class Conv8Kernel:
         octets = self.octets
         return -(-(octets.total + LANES * octets.step + SLACK) // LINE) * LINE
 
-    def _prepared(self, way: _Way, threads: int, item: int) -> list[parallel.Prepared]:
-        """All calls of an image, of addresses of x, its bytes, a residual and y: a stage after the other, but one for
-        all where there is one thread."""
+    def _prepared(self, way: _Way, threads: int, item: int) -> parallel.Prepared:
+        """All calls of an image, of addresses of x, its bytes, a residual and y."""
 
-        def stages(x: int, q: int, residual: int, y: int) -> list[list[list[parallel.Step]]]:
+        def stages(x: int, q: int, residual: int, y: int) -> list[parallel.Stage]:
             most, scale = q + self._image, q + self._image + PARTS * INT_BYTES
-            found = way.rounding.steps(x, q, most, scale, threads)
-            found.append(self._steps(way, threads, q, scale, residual, y, item))
-            if threads == 1:
-                return [[[step for (part,) in found for step in part]]]
-            return found
+            return [
+                *way.rounding.steps(x, q, most, scale, threads),
+                self._steps(way, threads, q, scale, residual, y, item),
+            ]
 
-        def one(number: int) -> parallel.Prepared:
-            return parallel.Prepared(lambda *addresses: stages(*addresses)[number], 4)
-
-        return [one(i) for i in range(len(stages(0, 0, 0, 0)))]
+        return parallel.Prepared(stages, 4)
 
     def _steps(
         self, way: _Way, threads: int, q: int, scale: int, residual: int, y: int, item: int

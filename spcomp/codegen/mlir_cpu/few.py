@@ -35,7 +35,7 @@ class Stream:
     buffers: tuple[str, ...]
     padded_columns: int
     """Columns that a row of x must have."""
-    work: parallel.Weights
+    work: parallel.Shares
     """Values stored in each unit of rows, to balance threads."""
 
 
@@ -49,7 +49,7 @@ def stream_of(call: KernelCall, packed: PackedTensor) -> Stream:
                 functools.partial(window_text, shape),
                 ("values", "columns", "first", "group_start", "order"),
                 shape.padded_columns,
-                np.diff(packed.buffers["group_start"].numpy()) * LANES,
+                parallel.Shares(np.diff(packed.buffers["group_start"].numpy()) * LANES),
             )
         case Bitmap():
             return Stream(
@@ -65,10 +65,10 @@ def stream_of(call: KernelCall, packed: PackedTensor) -> Stream:
             )
 
 
-def block_work(packed: PackedTensor) -> parallel.Weights:
+def block_work(packed: PackedTensor) -> parallel.Shares:
     """Values stored in each block of rows that a bitmap kernel takes at a time."""
     start = packed.buffers["row_start"].numpy()
-    return np.diff(np.append(start[: -1 : max(ROWS.values())], start[-1]))
+    return parallel.Shares(np.diff(np.append(start[: -1 : max(ROWS.values())], start[-1])))
 
 
 def token_counts(call: KernelCall) -> Sizes:
@@ -109,7 +109,7 @@ class NaturalKernel:
             x = torch.nn.functional.pad(x.to(torch.float32), (0, self.columns - call.k))
         x = x.contiguous()
         m = y.numel() // call.n
-        self._multiply(x.data_ptr(), y.data_ptr(), m, parallel.threads_for(m * call.stored))
+        self._multiply(x.data_ptr(), y.data_ptr(), m, parallel.threads_for(m * call.stored, m))
         return y
 
     def _multiply(self, x: int, y: int, m: int, threads: int) -> None:

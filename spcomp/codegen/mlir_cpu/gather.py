@@ -288,10 +288,7 @@ class CompiledRows(PackedRows):
         outside = ctypes.c_int64(0)
         arguments = (ids.data_ptr(), *self._pointers, y.data_ptr(), ctypes.addressof(outside))
         threads = parallel.threads_for(m * self._work)
-        if threads == 1:
-            self.body.call(*arguments, 0, m)
-        else:
-            parallel.run([[(self.body, (*arguments, lo, hi))] for lo, hi in parallel.even(m, threads)])
+        parallel.over(self.body, arguments, m, threads)
         if outside.value:
             raise IndexError(OUTSIDE)
         return y

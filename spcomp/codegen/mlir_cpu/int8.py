@@ -96,7 +96,8 @@ class QuadKernel(TokensKernel):
             rows = min(step, m - row)
             quantize = (x_ptr + row * call.k * item, q, scales)
             parallel.over(self.quantize, quantize, rows, threads if rows >= threads else 1)
-            self._panel(q, held, y_ptr + row * call.n * item, xs, ys, ys_bytes, rows, threads)
+            for stage in self._panel(q, held, y_ptr + row * call.n * item, xs, ys, ys_bytes, rows, threads):
+                parallel.run(stage)
         return y
 
 

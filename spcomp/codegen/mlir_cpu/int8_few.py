@@ -61,7 +61,7 @@ class Stream8:
     buffers: tuple[str, ...]
     width: int
     """Bytes from a row of x to the next."""
-    work: int | parallel.Weights
+    work: int | parallel.Shares
     """Units of rows, or the instructions of each, about, to balance threads."""
     past: int = 0
     """Bytes behind the last row that may be read."""
@@ -82,8 +82,8 @@ def stream8_of(call: KernelCall, packed: PackedTensor) -> Stream8:
         case Fours(width=columns):
             width = odd_lines(max(k, columns))
             text = functools.partial(fours8_text, n, width, columns)
-            slots = np.diff(packed.buffers["group_start"].numpy())
-            return Stream8("fours8", text, ("values", "columns", "first", "group_start"), width, slots * SLOT)
+            slots = parallel.Shares(np.diff(packed.buffers["group_start"].numpy()) * SLOT)
+            return Stream8("fours8", text, ("values", "columns", "first", "group_start"), width, slots)
         case Nm(n=most, m=m):
             shape = NmShape(n, k, most, m)
             if not fits(shape):

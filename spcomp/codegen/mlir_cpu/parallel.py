@@ -11,7 +11,7 @@ import ctypes
 import functools
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,9 +24,13 @@ log = logging.getLogger("spcomp.parallel")
 
 MIN_PRODUCTS = 400_000
 """Multiplications (about 10 us of work) below which starting threads costs more than it brings."""
+FEW = 8
+"""Rows up to which weights take as long as with so many: they are read and put in place, hardly multiplied with."""
 
 Weights = np.ndarray[tuple[int], np.dtype[np.int64]]
 """The work of each item."""
+Stage = Sequence[Sequence["Step"]]
+"""The calls of each thread."""
 
 # data: [omp_get_thread_num, then for each thread the address of {count, (packed entry, argument array)...}]
 _TRAMPOLINE = """
@@ -87,10 +91,11 @@ def ready() -> None:
     _pool()
 
 
-def threads_for(products: int) -> int:
-    """How many threads this many multiplications deserve, at most torch's own number."""
+def threads_for(products: int, rows: int = FEW) -> int:
+    """How many threads this many multiplications with so many rows of x deserve, at most torch's own number."""
     threads = torch.get_num_threads()
-    return threads if threads > 1 and products >= MIN_PRODUCTS and _pool() is not None else 1
+    worth = products * max(1, FEW // max(1, rows)) >= MIN_PRODUCTS
+    return threads if threads > 1 and worth and _pool() is not None else 1
 
 
 def even(count: int, parts: int) -> list[tuple[int, int]]:
@@ -109,17 +114,68 @@ def balance(weights: Weights, parts: int, multiple: int = 1) -> list[int]:
     return [0, *inner, len(weights)]
 
 
+class Shares:
+    """Items of such weights, cut for any number of threads once."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+        self._cuts: dict[int, list[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def cuts(self, threads: int) -> list[int]:
+        """First and last item of the first thread, of the second, ..."""
+        found = self._cuts.get(threads)
+        if found is None:
+            found = [at for pair in pairwise(balance(self.weights, threads)) for at in pair]
+            self._cuts[threads] = found
+        return found
+
+
 Step = tuple[jit.Compiled, tuple[int, ...]]
 """A function and its arguments."""
 
 
-def over(function: jit.Compiled, arguments: tuple[int, ...], work: int | Weights, threads: int) -> None:
+class _Region:
+    """Where the calls of one function by some threads are laid down, whose arguments differ in the last two only."""
+
+    def __init__(self, known: int, threads: int, number: int) -> None:
+        """``known``: arguments that all threads have; ``number``: address of omp_get_thread_num."""
+        self.known, self.threads = known, threads
+        self.cells = (ctypes.c_int64 * (known + 2 * threads))()
+        base, each = ctypes.addressof(self.cells), known + 2
+        own = [[*range(known), known + 2 * i, known + 2 * i + 1] for i in range(threads)]
+        self._pointers = (ctypes.c_int64 * (threads * each))(*(base + 8 * at for row in own for at in row))
+        first = ctypes.addressof(self._pointers)
+        self.lists = (ctypes.c_int64 * (3 * threads))(
+            *(value for i in range(threads) for value in (1, 0, first + 8 * i * each))
+        )
+        at = ctypes.addressof(self.lists)
+        self._data = (ctypes.c_int64 * (1 + threads))(number, *(at + 24 * i for i in range(threads)))
+        self.address = ctypes.addressof(self._data)
+
+
+_own = threading.local()
+
+
+def over(function: jit.Compiled, arguments: tuple[int, ...], work: int | Shares, threads: int) -> None:
     """``function(*arguments, lo, hi)`` over all of so many items, or of items of such weights, by ``threads``."""
-    if threads == 1:
+    pool = _pool() if threads > 1 else None
+    if pool is None:
         function.call(*arguments, 0, work if isinstance(work, int) else len(work))
         return
-    cuts = even(work, threads) if isinstance(work, int) else pairwise(balance(work, threads))
-    run([[(function, (*arguments, lo, hi))] for lo, hi in cuts])
+    launch, number, trampoline = pool
+    cuts = [at for pair in even(work, threads) for at in pair] if isinstance(work, int) else work.cuts(threads)
+    regions: dict[tuple[int, int], _Region] = _own.__dict__.setdefault("regions", {})
+    key = len(arguments), threads
+    region = regions.get(key)
+    if region is None:
+        region = regions[key] = _Region(*key, number)
+    region.cells[:] = [*arguments, *cuts]
+    for i in range(threads):
+        region.lists[3 * i + 1] = function.packed_address
+    launch(trampoline.address, region.address, threads, 0)  # type: ignore[operator]
 
 
 def run(parts: Sequence[Sequence[Step]]) -> None:
@@ -155,22 +211,29 @@ class Prepared:
     laid down once (for each Python thread) as a base's number and an offset.
     """
 
-    def __init__(self, steps: Callable[..., list[list[Step]]], bases: int) -> None:
-        """``steps(*addresses)``: the calls of each thread for so many base addresses, of which arguments are sums with
-        constants."""
-        parts = steps(*[0] * bases)
-        self.functions = [[function for function, _ in part] for part in parts]
-        self.counts = [[len(arguments) for _, arguments in part] for part in parts]
-        self.template = self._cells(parts)
+    def __init__(self, stages: Callable[..., Sequence[Stage]], bases: int) -> None:
+        """``stages(*addresses)``: for so many base addresses, of which arguments are sums with constants, the calls of
+        each thread; all of a stage are done before the next begins."""
+        found = stages(*[0] * bases)
+        self.alone = all(len(stage) == 1 for stage in found)
+        """One thread makes all calls."""
+        functions = [[[function for function, _ in part] for part in stage] for stage in found]
+        self.counts = [[[len(arguments) for _, arguments in part] for part in stage] for stage in found]
+        if self.alone:
+            functions = [[[f for stage in functions for f in stage[0]]]]
+            self.counts = [[[n for stage in self.counts for n in stage[0]]]]
+        self.functions = functions
+        self.template = self._cells(found)
         self.base = np.zeros(len(self.template), np.int64)
         for i in range(bases):
-            moved = self._cells(steps(*(int(j == i) for j in range(bases)))) - self.template
+            moved = self._cells(stages(*(int(j == i) for j in range(bases)))) - self.template
             self.base[moved == 1] = i + 1
         self._local = threading.local()
 
     @staticmethod
-    def _cells(parts: list[list[Step]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        return np.array([a for part in parts for _, arguments in part for a in arguments], np.int64)
+    def _cells(stages: Sequence[Stage]) -> Weights:
+        found = [a for stage in stages for part in stage for _, arguments in part for a in arguments]
+        return np.array(found, np.int64)
 
     def __call__(self, *addresses: int) -> None:
         pool = _pool()
@@ -185,28 +248,39 @@ class Prepared:
             held = self._local.held = self._laid_down(number)
         mine, data, _ = held
         mine[:] = cells
-        if len(self.functions) == 1:
-            trampoline.call(data)
-        else:
-            launch(trampoline.address, data, len(self.functions), 0)  # type: ignore[operator]
+        for address, threads in data:
+            if threads == 1:
+                trampoline.call(address)
+            else:
+                launch(trampoline.address, address, threads, 0)  # type: ignore[operator]
 
     def _one_by_one(self, cells: list[int]) -> None:
         at = 0
-        for functions, counts in zip(self.functions, self.counts, strict=True):
-            for function, count in zip(functions, counts, strict=True):
-                function.call(*cells[at : at + count])
-                at += count
+        for function, count in self._calls():
+            function.call(*cells[at : at + count])
+            at += count
 
-    def _laid_down(self, number: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], int, object]:
-        """(cells of all arguments, address of the trampoline's data, what must stay alive)."""
+    def _calls(self) -> Iterator[tuple[jit.Compiled, int]]:
+        """Every function with its number of arguments."""
+        for stage, counted in zip(self.functions, self.counts, strict=True):
+            for functions, counts in zip(stage, counted, strict=True):
+                yield from zip(functions, counts, strict=True)
+
+    def _laid_down(self, number: int) -> tuple[Weights, list[tuple[int, int]], object]:
+        """(cells of all arguments, of each stage the trampoline's data and its threads, what must stay alive)."""
         cells = np.empty(len(self.template), np.int64)
         pointers = cells.ctypes.data + 8 * np.arange(len(cells), dtype=np.int64)
-        lists, at = [], 0
-        for functions, counts in zip(self.functions, self.counts, strict=True):
-            pairs = [len(functions)]
-            for function, count in zip(functions, counts, strict=True):
-                pairs += [function.packed_address, pointers.ctypes.data + 8 * at]
-                at += count
-            lists.append(np.array(pairs, np.int64))
-        data = np.array([number, *(entry.ctypes.data for entry in lists)], np.int64)
-        return cells, data.ctypes.data, (pointers, lists, data)
+        keep: list[object] = [pointers]
+        stages, at = [], 0
+        for stage, counted in zip(self.functions, self.counts, strict=True):
+            lists = []
+            for functions, counts in zip(stage, counted, strict=True):
+                pairs = [len(functions)]
+                for function, count in zip(functions, counts, strict=True):
+                    pairs += [function.packed_address, pointers.ctypes.data + 8 * at]
+                    at += count
+                lists.append(np.array(pairs, np.int64))
+            data = np.array([number, *(entry.ctypes.data for entry in lists)], np.int64)
+            keep += [lists, data]
+            stages.append((data.ctypes.data, len(lists)))
+        return cells, stages, keep

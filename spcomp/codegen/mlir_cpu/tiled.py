@@ -50,11 +50,11 @@ class Tiled:
         threads = parallel.threads_for(self.tiles * LANES * self.kernel.call.stored)
         prepared = self._prepared.get(threads)
         if prepared is None:
-            prepared = self._prepared[threads] = parallel.Prepared(functools.partial(self._steps, threads), 2)
+            prepared = self._prepared[threads] = parallel.Prepared(functools.partial(self._stages, threads), 2)
         prepared(xs.data_ptr(), ys.data_ptr())
         return ys
 
-    def _steps(self, threads: int, x: int, y: int) -> list[list[parallel.Step]]:
+    def _stages(self, threads: int, x: int, y: int) -> list[parallel.Stage]:
         kernel = self.kernel
         bias = kernel.bias.data_ptr()
         work: list[list[parallel.Step]] = []
@@ -66,7 +66,7 @@ class Tiled:
                 if self.finish is not None:
                     steps.append((self.finish, (y, bias, 0, self.tiles, c.row_lo, c.row_hi)))
             work.append(steps)
-        return work
+        return [work]
 
 
 def serves(kernel: TokensKernel) -> bool:

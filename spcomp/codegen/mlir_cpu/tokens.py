@@ -186,35 +186,27 @@ class TokensKernel:
         if prepared is not None:
             prepared(*bases)
             return y
-        steps = functools.partial(self._alone, m, x.element_size(), xs_bytes)
-        if threads == 1 and (m, threads) in self._met:
+        stages = functools.partial(self._stages, m, threads, x.element_size(), xs_bytes, ys_bytes)
+        if (m, threads) in self._met:
             for oldest in list(self._prepared)[: 1 - MOST_PREPARED]:
                 self._prepared.pop(oldest, None)
-            self._prepared[m, threads] = parallel.Prepared(steps, len(bases))
+            self._prepared[m, threads] = parallel.Prepared(stages, len(bases))
         self._met = (*self._met[-MOST_PREPARED:], (m, threads))
-        if threads == 1:
-            parallel.run(steps(*bases))
-            return y
-        step, item = self.panel * LANES, x.element_size()
-        for row in range(0, m, step):
-            self._panel(
-                bases[0] + row * call.k * item, self._held, bases[1] + row * call.n * item, xs, xs + xs_bytes, ys_bytes,
-                min(step, m - row), threads,
-            )  # fmt: skip
+        for stage in stages(*bases):
+            parallel.run(stage)
         return y
 
-    def _alone(self, m: int, item: int, xs_bytes: int, x: int, y: int, xs: int) -> list[list[parallel.Step]]:
-        """The calls of one thread that does it all."""
+    def _stages(
+        self, m: int, threads: int, item: int, xs_bytes: int, ys_bytes: int, x: int, y: int, xs: int
+    ) -> list[parallel.Stage]:
+        """Each panel is packed, then multiplied."""
         step, call = self.panel * LANES, self.call
-        steps: list[parallel.Step] = []
+        stages: list[parallel.Stage] = []
         for row in range(0, m, step):
             rows = min(step, m - row)
-            spans = self._spans(-(-rows // LANES))
-            steps.append((self.pack, (x + row * call.k * item, xs, rows, 0, spans[-1][1])))
-            to = y + row * call.n * item
-            (mine,) = self._work(spans, self._held, to, xs, xs + xs_bytes, 0, rows, 1)
-            steps += mine
-        return [steps]
+            from_, to = x + row * call.k * item, y + row * call.n * item
+            stages += self._panel(from_, self._held, to, xs, xs + xs_bytes, ys_bytes, rows, threads)
+        return stages
 
     def products(self, m: int) -> Callable[[], None]:
         """The middle functions alone, in one thread: what ``m`` rows cost where x is packed and y may stay packed.
@@ -240,12 +232,12 @@ class TokensKernel:
 
     def _panel(
         self, x: int, held: tuple[int, ...], y: int, xs: int, ys: int, ys_bytes: int, m: int, threads: int
-    ) -> None:
+    ) -> list[parallel.Stage]:
         """``held``: what ``unpack`` takes between the sums and y."""
         spans = self._spans(-(-m // LANES))
         tiles = spans[-1][1]  # a padded tile holds zeros and is not stored
-        parallel.run([[(self.pack, (x, xs, m, lo, hi))] for lo, hi in parallel.even(tiles, threads)])
-        parallel.run(self._work(spans, held, y, xs, ys, ys_bytes, m, threads))
+        packing = [[(self.pack, (x, xs, m, lo, hi))] for lo, hi in parallel.even(tiles, threads)]
+        return [packing, self._work(spans, held, y, xs, ys, ys_bytes, m, threads)]
 
     def _work(
         self,
