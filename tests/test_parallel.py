@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from spcomp.codegen.baked_cpu.body import UNIT_ROWS, unit_rows
 from spcomp.codegen.mlir_cpu import jit, parallel
+from spcomp.codegen.mlir_cpu.layout import pack_text
 from spcomp.codegen.mlir_cpu.segments import tiles_text
 
 pytestmark = pytest.mark.skipif(jit.available() is not None, reason=str(jit.available()))
@@ -66,3 +71,77 @@ def test_python_threads_do_not_disturb_each_other() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+# --- stages, shares and how many threads ------------------------------------------------------------------------------
+
+K, TILES = 16, 12
+
+
+def packed(x: torch.Tensor) -> torch.Tensor:
+    """[rows, K] -> [tiles, K, 16]."""
+    return x.reshape(-1, 16, K).transpose(1, 2).contiguous()
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_a_stage_begins_when_all_of_the_one_before_is_done(parts: int) -> None:
+    """The second packs what the first made, each thread what another one did."""
+    run = jit.compile_text("pack", pack_text(K, K, "f32"), 2, 3)
+
+    def stages(x: int, once: int, twice: int) -> list[parallel.Stage]:
+        cuts, rows = parallel.even(TILES, parts), TILES * 16
+        first = [[(run, (x, once, rows, *cut))] for cut in cuts]
+        return [first, [[(run, (once, twice, rows, *cut))] for cut in reversed(cuts)]]
+
+    calls = parallel.Prepared(stages, 3)
+    for seed in range(20):
+        x = torch.randn(TILES * 16, K, generator=torch.Generator().manual_seed(seed))
+        once, twice = torch.full((2, TILES, K, 16), torch.nan)
+        calls(x.data_ptr(), once.data_ptr(), twice.data_ptr())
+        assert torch.equal(once, packed(x))
+        assert torch.equal(twice, packed(once.reshape(-1, K)))
+
+
+@pytest.mark.parametrize("weighed", [False, True])
+def test_over_makes_every_item_once_from_any_python_thread(weighed: bool) -> None:
+    run = jit.compile_text("pack", pack_text(K, K, "f32"), 2, 3)
+    work = parallel.Shares(np.arange(TILES, dtype=np.int64) ** 3) if weighed else TILES
+    wrong = []
+
+    def repeat(seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        for i in range(60):
+            x, out = torch.randn(TILES * 16, K, generator=generator), torch.full((TILES, K, 16), torch.nan)
+            parallel.over(run, (x.data_ptr(), out.data_ptr(), TILES * 16), work, 1 + i % 4)
+            if not torch.equal(out, packed(x)):
+                wrong.append((seed, i))
+
+    threads = [threading.Thread(target=repeat, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_few_rows_are_worth_threads_earlier(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(parallel, "_pool", lambda: object())
+    stored = parallel.MIN_PRODUCTS // 8
+    assert [parallel.threads_for(rows * stored, rows) for rows in (1, 2, 8)] == [2, 2, 2]
+    assert parallel.threads_for(stored - 1, 1) == 1
+    assert parallel.threads_for(stored) == 1
+    assert parallel.threads_for(parallel.MIN_PRODUCTS) == 2
+
+
+@given(st.integers(1, 5000), st.integers(1, 16))
+@settings(deadline=None)
+def test_units_of_rows_are_whole_lanes_and_leave_no_thread_far_behind(n: int, threads: int) -> None:
+    rows = unit_rows(n, threads)
+    assert rows % 16 == 0
+    assert 16 <= rows <= 128
+    shares = parallel.Shares(np.diff(np.append(np.arange(0, n, rows), n))).cuts(threads)
+    assert max(hi - lo for lo, hi in zip(shares[::2], shares[1::2], strict=True)) * rows <= n / threads + 2 * rows
+    if n > 1024:
+        assert rows == UNIT_ROWS
+    assert [unit_rows(few, 2) for few in (64, 256, 768)] == [32, 128, 128]
