@@ -135,7 +135,8 @@ class Laid:
             where += -(-len(content) // PAGE) * PAGE + PAGE
         xs_bytes = panel * 4 * kernel.body.padded_k
         self.span = where - FIRST_PLACE
-        (steps,) = kernel._alone(m, 4, xs_bytes, self.at["x"], self.at["y"], self.at["scratch"])
+        stages = kernel._stages(m, 1, 4, xs_bytes, 0, self.at["x"], self.at["y"], self.at["scratch"])
+        steps = [step for (part,) in stages for step in part]
         places = {pointer: self.at[name] for pointer, name in moved.items()}
         places |= {pointer: self.at["starts"] + k * size for k, (pointer, size) in enumerate(starts)}
         self.steps = [(made.name, [places.get(v, v) for v in arguments]) for made, arguments in steps]
