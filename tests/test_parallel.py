@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -122,6 +125,23 @@ def test_over_makes_every_item_once_from_any_python_thread(weighed: bool) -> Non
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("limit", [{"OMP_THREAD_LIMIT": "1"}, {"OMP_DYNAMIC": "true"}])
+def test_a_smaller_team_than_was_asked_for_does_all_the_work(limit: dict[str, str]) -> None:
+    """``torch.get_num_threads`` says two all the same."""
+    program = """
+import torch
+torch.set_num_threads(2)
+from tests.test_parallel import K, TILES, jit, pack_text, packed, parallel
+run = jit.compile_text("pack", pack_text(K, K, "f32"), 2, 3)
+x, out = torch.randn(TILES * 16, K), torch.full((TILES, K, 16), torch.nan)
+parallel.over(run, (x.data_ptr(), out.data_ptr(), TILES * 16), TILES, torch.get_num_threads())
+assert torch.equal(out, packed(x))
+"""
+    environment = {**os.environ, **limit}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def test_few_rows_are_worth_threads_earlier(monkeypatch: pytest.MonkeyPatch) -> None:

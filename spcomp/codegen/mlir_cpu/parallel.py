@@ -32,23 +32,35 @@ Weights = np.ndarray[tuple[int], np.dtype[np.int64]]
 Stage = Sequence[Sequence["Step"]]
 """The calls of each thread."""
 
-# data: [omp_get_thread_num, then for each thread the address of {count, (packed entry, argument array)...}]
+# data: [omp_get_thread_num, omp_get_num_threads, how many lists, the address of each: {count, (packed entry, argument
+# array)...}]. A team may be smaller than it was asked to be: then a thread makes the calls of several lists.
 _TRAMPOLINE = """
 llvm.func @_mlir_trampoline(%data: !llvm.ptr) {
   %zero = llvm.mlir.constant(0 : i64) : i64
   %one = llvm.mlir.constant(1 : i64) : i64
   %two = llvm.mlir.constant(2 : i64) : i64
   %p1 = llvm.getelementptr %data[1] : (!llvm.ptr) -> !llvm.ptr, i64
+  %p2 = llvm.getelementptr %data[2] : (!llvm.ptr) -> !llvm.ptr, i64
+  %p3 = llvm.getelementptr %data[3] : (!llvm.ptr) -> !llvm.ptr, i64
   %number = llvm.load %data : !llvm.ptr -> !llvm.ptr
+  %team = llvm.load %p1 : !llvm.ptr -> !llvm.ptr
+  %lists = llvm.load %p2 : !llvm.ptr -> i64
   %tid32 = llvm.call %number() : !llvm.ptr, () -> i32
   %tid = llvm.zext %tid32 : i32 to i64
-  %mine = llvm.getelementptr %p1[%tid] : (!llvm.ptr, i64) -> !llvm.ptr, i64
-  %list = llvm.load %mine : !llvm.ptr -> !llvm.ptr
+  %size32 = llvm.call %team() : !llvm.ptr, () -> i32
+  %size = llvm.zext %size32 : i32 to i64
+  llvm.br ^thread(%tid : i64)
+^thread(%t: i64):
+  %any = llvm.icmp "slt" %t, %lists : i64
+  llvm.cond_br %any, ^mine, ^exit
+^mine:
+  %at = llvm.getelementptr %p3[%t] : (!llvm.ptr, i64) -> !llvm.ptr, i64
+  %list = llvm.load %at : !llvm.ptr -> !llvm.ptr
   %count = llvm.load %list : !llvm.ptr -> i64
   llvm.br ^head(%zero : i64)
 ^head(%i: i64):
   %more = llvm.icmp "slt" %i, %count : i64
-  llvm.cond_br %more, ^body, ^exit
+  llvm.cond_br %more, ^body, ^after
 ^body:
   %twice = llvm.mul %i, %two : i64
   %first = llvm.add %twice, %one : i64
@@ -60,29 +72,35 @@ llvm.func @_mlir_trampoline(%data: !llvm.ptr) {
   llvm.call %entry(%arguments) : !llvm.ptr, (!llvm.ptr) -> ()
   %next = llvm.add %i, %one : i64
   llvm.br ^head(%next : i64)
+^after:
+  %later = llvm.add %t, %size : i64
+  llvm.br ^thread(%later : i64)
 ^exit:
   llvm.return
 }
 """
+_Team = tuple[int, int]
+"""Addresses of omp_get_thread_num and omp_get_num_threads."""
 
 
 @functools.cache
-def _pool() -> tuple[object, int, jit.Compiled] | None:
-    """(GOMP_parallel, address of omp_get_thread_num, the trampoline), or None where there is no libgomp."""
+def _pool() -> tuple[object, _Team, jit.Compiled] | None:
+    """(GOMP_parallel, what asks for a thread's number and team, the trampoline), or None where there is no libgomp."""
     folder = Path(torch.__file__).parent / "lib"
     for name in [*map(str, sorted(folder.glob("libgomp*.so*"))), "libgomp.so.1"]:
         try:
             library = ctypes.CDLL(name)
             run = library.GOMP_parallel
-            number = library.omp_get_thread_num
+            number, team = library.omp_get_thread_num, library.omp_get_num_threads
         except (OSError, AttributeError) as error:
             log.debug("no OpenMP pool in %s: %s", name, error)
             continue
         run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
         run.restype = None
-        address = ctypes.cast(number, ctypes.c_void_p).value
-        assert address is not None
-        return run, address, jit.compile_text("trampoline", _TRAMPOLINE, 1, 0)
+        addresses = [ctypes.cast(f, ctypes.c_void_p).value for f in (number, team)]
+        assert addresses[0] is not None
+        assert addresses[1] is not None
+        return run, (addresses[0], addresses[1]), jit.compile_text("trampoline", _TRAMPOLINE, 1, 0)
     return None
 
 
@@ -140,9 +158,8 @@ Step = tuple[jit.Compiled, tuple[int, ...]]
 class _Region:
     """Where the calls of one function by some threads are laid down, whose arguments differ in the last two only."""
 
-    def __init__(self, known: int, threads: int, number: int) -> None:
-        """``known``: arguments that all threads have; ``number``: address of omp_get_thread_num."""
-        self.known, self.threads = known, threads
+    def __init__(self, known: int, threads: int, team: _Team) -> None:
+        """``known``: how many arguments all threads have."""
         self.cells = (ctypes.c_int64 * (known + 2 * threads))()
         base, each = ctypes.addressof(self.cells), known + 2
         own = [[*range(known), known + 2 * i, known + 2 * i + 1] for i in range(threads)]
@@ -152,7 +169,7 @@ class _Region:
             *(value for i in range(threads) for value in (1, 0, first + 8 * i * each))
         )
         at = ctypes.addressof(self.lists)
-        self._data = (ctypes.c_int64 * (1 + threads))(number, *(at + 24 * i for i in range(threads)))
+        self._data = (ctypes.c_int64 * (3 + threads))(*team, threads, *(at + 24 * i for i in range(threads)))
         self.address = ctypes.addressof(self._data)
 
 
@@ -165,13 +182,13 @@ def over(function: jit.Compiled, arguments: tuple[int, ...], work: int | Shares,
     if pool is None:
         function.call(*arguments, 0, work if isinstance(work, int) else len(work))
         return
-    launch, number, trampoline = pool
+    launch, team, trampoline = pool
     cuts = [at for pair in even(work, threads) for at in pair] if isinstance(work, int) else work.cuts(threads)
     regions: dict[tuple[int, int], _Region] = _own.__dict__.setdefault("regions", {})
     key = len(arguments), threads
     region = regions.get(key)
     if region is None:
-        region = regions[key] = _Region(*key, number)
+        region = regions[key] = _Region(*key, team)
     region.cells[:] = [*arguments, *cuts]
     for i in range(threads):
         region.lists[3 * i + 1] = function.packed_address
@@ -186,7 +203,7 @@ def run(parts: Sequence[Sequence[Step]]) -> None:
             for function, arguments in part:
                 function.call(*arguments)
         return
-    launch, number, trampoline = pool
+    launch, team, trampoline = pool
     keep: list[object] = []
     lists = []
     for part in parts:
@@ -200,7 +217,7 @@ def run(parts: Sequence[Sequence[Step]]) -> None:
         listed = (ctypes.c_int64 * (1 + len(pairs)))(len(part), *pairs)
         keep.append(listed)
         lists.append(ctypes.addressof(listed))
-    data = (ctypes.c_int64 * (1 + len(lists)))(number, *lists)
+    data = (ctypes.c_int64 * (3 + len(lists)))(*team, len(lists), *lists)
     launch(trampoline.address, ctypes.addressof(data), len(parts), 0)  # type: ignore[operator]
 
 
@@ -242,10 +259,10 @@ class Prepared:
         if pool is None:
             self._one_by_one(cells.tolist())
             return
-        launch, number, trampoline = pool
+        launch, team, trampoline = pool
         held = getattr(self._local, "held", None)
         if held is None:
-            held = self._local.held = self._laid_down(number)
+            held = self._local.held = self._laid_down(team)
         mine, data, _ = held
         mine[:] = cells
         for address, threads in data:
@@ -266,7 +283,7 @@ class Prepared:
             for functions, counts in zip(stage, counted, strict=True):
                 yield from zip(functions, counts, strict=True)
 
-    def _laid_down(self, number: int) -> tuple[Weights, list[tuple[int, int]], object]:
+    def _laid_down(self, team: _Team) -> tuple[Weights, list[tuple[int, int]], object]:
         """(cells of all arguments, of each stage the trampoline's data and its threads, what must stay alive)."""
         cells = np.empty(len(self.template), np.int64)
         pointers = cells.ctypes.data + 8 * np.arange(len(cells), dtype=np.int64)
@@ -280,7 +297,7 @@ class Prepared:
                     pairs += [function.packed_address, pointers.ctypes.data + 8 * at]
                     at += count
                 lists.append(np.array(pairs, np.int64))
-            data = np.array([number, *(entry.ctypes.data for entry in lists)], np.int64)
+            data = np.array([*team, len(lists), *(entry.ctypes.data for entry in lists)], np.int64)
             keep += [lists, data]
             stages.append((data.ctypes.data, len(lists)))
         return cells, stages, keep
