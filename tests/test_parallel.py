@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -45,6 +46,12 @@ def out_of(run: parallel.Prepared, x: torch.Tensor) -> torch.Tensor:
     return out
 
 
+def in_threads(work: Callable[[int], None], count: int) -> None:
+    """``work(0)`` to ``work(count - 1)`` side by side, each in a Python thread; an error of any is raised."""
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(work, range(count)))
+
+
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("pool", [True, False])
 def test_every_call_is_made_with_the_addresses_of_its_time(
@@ -68,11 +75,7 @@ def test_python_threads_do_not_disturb_each_other() -> None:
             if not torch.equal(out_of(run, x), in_tiles(x)):
                 wrong.append(seed)
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, 4)
     assert not wrong
 
 
@@ -119,11 +122,7 @@ def test_over_makes_every_item_once_from_any_python_thread(weighed: bool) -> Non
             if not torch.equal(out, packed(x)):
                 wrong.append((seed, i))
 
-    threads = [threading.Thread(target=repeat, args=(seed,)) for seed in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(repeat, 3)
     assert not wrong
 
 

@@ -88,6 +88,13 @@ def use(table, entries, trees, lv, ways, tree, place, tag, keep, fills):
     return hit, entry, way
 
 
+@njit(forceinline=True, _nrt=False)
+def push_out(asked, asker, m, gone, entry, line, who):
+    """Lay the line of an entry that gave room down as event ``m``. Returns 1 if it is one: ``gone``, and dirty."""
+    asked[u(m)], asker[u(m)] = line << 3 | VICTIM, who
+    return gone & entry & DIRTY
+
+
 @njit(_nrt=False)
 def pass_level(table, entries, trees, counts, had, large, lv, events, access, n, asked, asker):
     """Take ``n`` events of level ``lv``; what it asks of the next goes to ``asked``. Returns how many that are."""
@@ -114,11 +121,11 @@ def pass_level(table, entries, trees, counts, had, large, lv, events, access, n,
         # a store that is handed on says itself who had its line
         asked[u(m)], asker[u(m)] = line << 3 | event & SILENT | (kind & ~back & 1) * SILENT, who
         m += fills & ~hit & ~is_victim & 1
-        out = fills & ~hit & np.int64(entry != NOTHING)
-        asked[u(m)], asker[u(m)] = (entry >> 2 << bits | index) << 3 | VICTIM, who
-        evictions += out
-        writebacks += out & entry & DIRTY
-        m += out & entry & DIRTY
+        gone = fills & ~hit & np.int64(entry != NOTHING)
+        dirty = push_out(asked, asker, m, gone, entry, entry >> 2 << bits | index, who)
+        evictions += gone
+        writebacks += dirty
+        m += dirty
         if not (back and allocate):
             asked[u(m)], asker[u(m)] = event | hit * SILENT, who
             m += ~is_read & ~(back & (allocate | hit)) & 1
@@ -152,10 +159,10 @@ def pass_plain(table, entries, trees, tree, counts, had, large, lv, events, acce
         m += 1 & ~(hit | is_victim)
         misses += 1 & ~(hit | is_victim)
         gone = ~hit & np.int64(entry != NOTHING)
-        asked[u(m)], asker[u(m)] = (entry >> 2 << bits | index) << 3 | VICTIM, who
+        dirty = push_out(asked, asker, m, gone, entry, entry >> 2 << bits | index, who)
         evictions += gone
-        writebacks += gone & entry & DIRTY
-        m += gone & entry & DIRTY
+        writebacks += dirty
+        m += dirty
     counts[lv, K_READ_HITS] += read_hits
     counts[lv, K_READ_MISSES] += misses
     counts[lv, K_VICTIMS] += victims
@@ -242,10 +249,10 @@ def _compiled(stamp: int) -> Any:
                     asked[u(m)], asker[u(m)] = line << 3 | (is_write & ~back) * SILENT, k
                     m += fills & ~hit
                     gone = fills & ~hit & np.int64(entry != NOTHING)
-                    asked[u(m)], asker[u(m)] = (entry >> 2 << bits | index) << 3 | VICTIM, k
+                    dirty = push_out(asked, asker, m, gone, entry, entry >> 2 << bits | index, k)
                     evictions += gone
-                    writebacks += gone & entry & DIRTY
-                    m += gone & entry & DIRTY
+                    writebacks += dirty
+                    m += dirty
                     if not (back and allocate):
                         asked[u(m)], asker[u(m)] = line << 3 | STORE | hit * SILENT, k
                         m += is_write & ~(back & (allocate | hit))
