@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from benchmarks.harness import Benchmark, Flusher, Ratio, Timing, interleave, ratio
+from benchmarks.reading import reader
 from spcomp.codegen.dense import best_dense
 from spcomp.codegen.mlir_cpu.scratch import touch
 from spcomp.codegen.mlir_cpu.tokens import TokensKernel
@@ -157,6 +158,8 @@ class Result:
     natural: Ratio | None = None
     """Of convolutions: the same where every layer of ours begins and ends with planes as they are."""
 
+    read: Ratio | None = None
+    """Best dense over reading as many bytes as ours take for weights, and nothing else: what bytes allow."""
     near: frozenset[str] = frozenset()
     """Candidates that came within a factor of two."""
 
@@ -177,14 +180,17 @@ class Result:
             "dense_gb_s": self.dense_bytes / theirs / 1e9,
             "dense_weight_bytes": self.dense_bytes,
         }
+        if self.read is not None:
+            found["bytes_allow"] = self.read.value
         return found
 
     def note(self) -> str:
         d = self.details()
+        allowed = "" if self.read is None else f"bytes allow {self.read.value:.3g}; "
         return (
             f"{d['ours_us']:.0f} us, {d['gflops_effective_w']:.1f} GFLOP/s, {d['gb_s']:.1f} GB/s; "
             f"{self.dense_name} {d['dense_us']:.0f} us, {d['dense_gflops']:.0f} GFLOP/s, {d['dense_gb_s']:.1f} GB/s; "
-            f"lower {self.gain.lower:.2f}, A/A {self.control:.3f}; {' | '.join(self.kernels)}"
+            f"lower {self.gain.lower:.2f}, A/A {self.control:.3f}; {allowed}{' | '.join(self.kernels)}"
         )
 
     def report(self, bench: Benchmark, key: str, extra: str = "") -> None:
@@ -261,6 +267,7 @@ def race(
     if packed and len(middles) == len(kernels):
         work["packed"] = _each(middles)
     if flush is not None:
+        work["read"] = _each([reader(nbytes(kernel)) for kernel in kernels])
         times = interleave(work, rounds=rounds, warmup=1, flush=flush)
     else:
         times = interleave_for(work, seconds, least=rounds)
@@ -279,6 +286,7 @@ def race(
         dense_bytes=sum(4 * f.elements for f in rows),
         packed=ratio(times[best], times["packed"]) if "packed" in times else None,
         natural=ratio(times[best], times["natural"]) if "natural" in times else None,
+        read=ratio(times[best], times["read"]) if "read" in times else None,
         near=choice.near,
     )
 
