@@ -1,7 +1,7 @@
 """How fast a core can read: the least time in which a kernel's weights can come from where they lie.
 
-Of the ways to read that were tried (one stream, two, four, eight; prefetched 0.5 to 8 KB ahead or not), eight streams of
-full registers were the fastest from memory and within 3 % of the fastest from L3.
+Of the ways to read that were tried (one stream, two, four, eight; prefetched 0.5 to 8 KB ahead or not), eight streams
+of full registers were the fastest from memory and within 3 % of the fastest from L3.
 """
 
 from __future__ import annotations

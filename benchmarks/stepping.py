@@ -22,8 +22,9 @@ RIP = 16 * 8
 """Where ``struct user`` of x86-64 Linux keeps the instruction pointer."""
 
 LANE_MOVES = (
-    "vperm", "vexpand", "vpexpand", "vcompress", "vpcompress", "vpmovzx", "vpmovsx", "vpmov", "vshuf", "vpshuf", "vunpck", "vpunpck",
-    "vinsert", "vextract", "vpcmp", "vcmp", "vptest", "vpalign", "valign", "kmov", "vpbroadcast", "vbroadcast", "vmovhlps", "vmovlhps",
+    "vperm", "vexpand", "vpexpand", "vcompress", "vpcompress", "vpmov", "vshuf", "vpshuf", "vunpck", "vpunpck",
+    "vinsert", "vextract", "vpcmp", "vcmp", "vptest", "vpalign", "valign", "kmov", "vpbroadcast", "vbroadcast",
+    "vmovhlps", "vmovlhps",
 )  # fmt: skip
 """Beginnings of the names of instructions that port 5 alone executes, if not by a load."""
 MASKS = ("kand", "kor", "knot", "kxor", "kshift", "ktest", "kunpck", "kadd")
@@ -142,7 +143,11 @@ def _counted(places: Counter[int]) -> Steps:
         name = one.mnemonic
         found.names[name] += times
         found.code_bytes += times * one.size
-        to_memory = bool(memory) and one.operands[0].type == x86_const.X86_OP_MEM and not name.startswith(("cmp", "test", "prefetch"))
+        to_memory = (
+            bool(memory)
+            and one.operands[0].type == x86_const.X86_OP_MEM
+            and not name.startswith(("cmp", "test", "prefetch"))
+        )
         many = 16 if "gather" in name or "scatter" in name else 1
         if to_memory:
             found.stores += times * many

@@ -48,18 +48,23 @@ class Baked:
     weights: Region
     code: Region | None = None
     code_nbytes: int = 0
-    tables: dict[tuple[int, int], Ints] = field(default_factory=dict)
+    tables: dict[tuple[int, int, int], Ints] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def table(self, unit_lo: int, unit_hi: int) -> tuple[int, int]:
-        """Addresses where the blocks of these units begin and end; the first of the units after them follows."""
+    def table(self, unit_lo: int, unit_hi: int, columns: int = 0) -> tuple[int, int]:
+        """Addresses where the blocks of these units begin and end; the first of the units after them follows.
+
+        ``columns``: blocks of so many columns come together, of all units, before the next ones; 0: unit by unit.
+        """
         with self.lock:
-            known = self.tables.get((unit_lo, unit_hi))
+            known = self.tables.get((unit_lo, unit_hi, columns))
             if known is None:
                 lo, hi = self.unit_start[unit_lo], self.unit_start[unit_hi]
-                known = self.tables[unit_lo, unit_hi] = np.take(
-                    self.entries, np.arange(lo, hi + 1), axis=0, mode="wrap"
-                )
+                order = np.arange(lo, hi + 1)
+                if columns:
+                    piece = (self.entries[lo:hi, 2] - MIDDLE * ZMM_BYTES) // (columns * ZMM_BYTES)
+                    order[:-1] = lo + np.argsort(piece, kind="stable")
+                known = self.tables[unit_lo, unit_hi, columns] = np.take(self.entries, order, axis=0, mode="wrap")
         start = known.ctypes.data
         return start, start + (len(known) - 1) * ENTRY_BYTES
 

@@ -56,7 +56,7 @@ def _csr(call: KernelCall, packed: PackedTensor, encoding: Csr) -> Body:
     starts = buffers["block_start"].numpy().astype(np.int64)[: counts.shape[0]]
     known: dict[int, np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
 
-    def at(row: int, _: int) -> tuple[int, ...]:
+    def at(row: int, *_: int) -> tuple[int, ...]:
         offsets = np.ascontiguousarray(starts + counts[:, :row].sum(axis=1))
         return (known.setdefault(row, offsets).ctypes.data,)
 
@@ -85,7 +85,7 @@ def _sorted_csr(call: KernelCall, packed: PackedTensor, encoding: SortedCsr) -> 
     starts = buffers["block_start"].numpy().astype(np.int64)[:-1]
     known: dict[int, np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
 
-    def at(unit: int, _: int) -> tuple[int, ...]:
+    def at(unit: int, *_: int) -> tuple[int, ...]:
         offsets = np.ascontiguousarray(starts + sums[:, :unit].sum(axis=1))
         return (known.setdefault(unit, offsets).ctypes.data,)
 

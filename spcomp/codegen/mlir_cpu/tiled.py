@@ -15,11 +15,23 @@ from spcomp.codegen.mlir_cpu import jit, parallel
 from spcomp.codegen.mlir_cpu.epilogue import activate
 from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
 from spcomp.plan import Epilogue
+from spcomp.targets.host import host_cpu
 
 if TYPE_CHECKING:
     from spcomp.codegen.mlir_cpu.tokens import TokensKernel
 
 UNROLL = 4
+
+
+def columns_together(columns: int, tiles: int) -> int:
+    """Columns of so many tiles of x that are multiplied with a chunk's rows before the next ones.
+
+    0 is all: these tiles take at most half of the L2 cache, and every group of rows finds them there. Else as many as
+    an eighth holds, for x would come from L3 again for every group.
+    """
+    l2 = host_cpu().l2_bytes or 1 << 20
+    tile = 4 * LANES * tiles
+    return 0 if columns * tile <= l2 // 2 else max(LANES, l2 // 8 // tile)
 
 
 class Tiled:
@@ -37,6 +49,7 @@ class Tiled:
             cuts.append((at, stop))
             functions.append(body.function(size, call.k, call.n))
             at = stop
+        self.together = columns_together(call.k, tiles) if body.any_tiles else 0
         self._prepared: dict[int, parallel.Prepared] = {}
         if call.epilogue != Epilogue():
             functions.append(("finish", finish_text(call.n, call.epilogue), 2, 4))
@@ -58,7 +71,7 @@ class Tiled:
         kernel = self.kernel
         bias = kernel.bias.data_ptr()
         work: list[list[parallel.Step]] = []
-        for part in kernel.parts(threads):
+        for part in kernel.parts(threads, self.together):
             steps: list[parallel.Step] = []
             for c in part:
                 for lo, hi, function in self.spans:

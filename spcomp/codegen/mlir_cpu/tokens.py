@@ -19,6 +19,7 @@ from spcomp.codegen.mlir_cpu.scratch import scratch
 from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.encodings.pack import PackedTensor
 from spcomp.plan import KernelCall
+from spcomp.targets.host import host_cpu
 
 MLIR_DTYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 PANEL_TILES = 8
@@ -44,8 +45,9 @@ class Body:
     """Work of each (tile or block of) rows, to balance threads."""
     rows_per_unit: int
     """Rows of W in one unit of ``row_weights``."""
-    at: Callable[[int, int], tuple[int, ...]]
-    """The further pointers of a range of units."""
+    at: Callable[[int, int, int], tuple[int, ...]]
+    """The further pointers of a range of units. The third argument: so many columns are multiplied with all of these
+    rows before the next ones, 0 for all at once; only a body of any number of tiles is asked for less than all."""
     extra_nbytes: Callable[[], int] = int
     """Bytes of what ``at`` points into so far, and of code that is one weight's own."""
     any_tiles: bool = False
@@ -89,14 +91,18 @@ class TokensKernel:
         self.tiles = schedule["panel"] if body.any_tiles else schedule["tiles"]
         self.bias = float_vector(bias)
         self.panel = max(PANEL_TILES, self.tiles)
-        rows = CHUNK_BYTES // (4 * LANES * self.panel)
+        most = call.rows.hi
+        tiles = self.panel if most is None else min(self.panel, -(-max(1, most) // LANES))
+        self.together = tiled.columns_together(body.columns, tiles) if body.any_tiles else 0
+        sums = max(CHUNK_BYTES, (host_cpu().l2_bytes or 0) // 4) if self.together else CHUNK_BYTES
+        rows = sums // (4 * LANES * self.panel)
         self.chunk = max(LANES, rows // LANES * LANES)
         self.stride = self.chunk + 8
         sizes, frame = self._sizes(), self._frame(bias is not None)
         made = jit.compile_all([*(body.function(t, body.padded_k, self.stride) for t in sizes), *frame])
         self.bodies = dict(zip(sizes, made, strict=False))
         self.pack, self.unpack, *self.further = made[len(sizes) :]
-        self._chunks: dict[int, list[list[Chunk]]] = {}
+        self._chunks: dict[tuple[int, int], list[list[Chunk]]] = {}
         self._tiled: dict[int, tiled.Tiled] = {}
         self._prepared: dict[tuple[int, int], parallel.Prepared] = {}
         self._met: tuple[tuple[int, int], ...] = ()
@@ -144,9 +150,10 @@ class TokensKernel:
             at = stop
         return spans
 
-    def parts(self, threads: int) -> list[list[Chunk]]:
-        """For each thread its chunks of rows, balanced by work."""
-        known = self._chunks.get(threads)
+    def parts(self, threads: int, together: int | None = None) -> list[list[Chunk]]:
+        """For each thread its chunks of rows, balanced by work; columns ``together`` as the kernel's own, or these."""
+        together = self.together if together is None else together
+        known = self._chunks.get((threads, together))
         if known is not None:
             return known
         per = self.body.rows_per_unit
@@ -155,8 +162,10 @@ class TokensKernel:
         made = []
         for lo, hi in pairwise(cuts):
             ranges = [(a, min(a + step, hi)) for a in range(lo, hi, step)]
-            made.append([Chunk(a, b, a * per, min(b * per, self.call.n), self.body.at(a, b)) for a, b in ranges])
-        self._chunks[threads] = made
+            starts = [self.body.at(a, b, together) for a, b in ranges]
+            rows = [(a * per, min(b * per, self.call.n)) for a, b in ranges]
+            made.append([Chunk(*u, *r, more) for u, r, more in zip(ranges, rows, starts, strict=True)])
+        self._chunks[threads, together] = made
         return made
 
     @property
