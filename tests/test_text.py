@@ -22,6 +22,7 @@ TEXTS = {
     "unpack_gelu": unpack_text(18, 32, True, "gelu"),
     "csr": csr_text(24, 32, 80, 72, 64, 2, "i8", "i8"),
     "sorted_csr": csr_text(24, 32, 80, 72, 64, 2, "i8", "i8", window=16),
+    "sorted_csr_together": csr_text(24, 32, 80, 72, 64, 1, "i8", "i8", window=16, together=3),
     "block": block_text(10, 16, 8, 4, 2, 2, "bf16"),
     "nm_tokens": nm_tokens_text(NmShape(20, 40, 2, 4), 64, 32, 2, 1),
     "nm_rest": nm_tokens_text(NmShape(20, 40, 2, 4), 64, 32, 2, 1, rest=True),

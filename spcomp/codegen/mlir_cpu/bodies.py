@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from spcomp.codegen.mlir_cpu.block import block_text, split_text
-from spcomp.codegen.mlir_cpu.csr import csr_text
+from spcomp.codegen.mlir_cpu.csr import csr_text, rows_together
 from spcomp.codegen.mlir_cpu.nm import NmShape, nm_tokens_text
 from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, Body, pointers
@@ -93,7 +93,19 @@ def _sorted_csr(call: KernelCall, packed: PackedTensor, encoding: SortedCsr) -> 
         columns=call.k,
         function=lambda tiles, columns, stride: (
             "sorted_csr",
-            csr_text(call.n, stride, columns, call.k, encoding.block_columns, tiles, index, count, dtype, window),
+            csr_text(
+                call.n,
+                stride,
+                columns,
+                call.k,
+                encoding.block_columns,
+                tiles,
+                index,
+                count,
+                dtype,
+                window,
+                rows_together(tiles, counts.mean() if counts.size else 0.0),
+            ),
             7,
             4,
         ),

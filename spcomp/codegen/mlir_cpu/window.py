@@ -17,6 +17,8 @@ PERMUTE = "llvm.x86.avx512.vpermi2var.ps.512"
 PAIR = 2 * LANES
 """Columns that one permute reaches."""
 WIDEST_PERMUTED = 128
+FIRST_AHEAD = 256
+"""Slots from one whose window is read to the one whose window is fetched: eight cache lines of them."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def _sums(
             columns = f.val(f"arith.extui {octets} : vector<{LANES}xi8> to {IVEC}", "c")
             prefetch(f, "%values", at, 1, dtype)
             prefetch(f, "%columns", at, 1, "i8")
+            f.do(f"memref.prefetch %first[{f.add(here, f.idx(FIRST_AHEAD))}], read, locality<3>, data : memref<?xi16>")
             first = f.add(x0, f.mul(f.load_index("%first", here, "i16"), f.idx(LANES)))
             chosen = _choices(f, shape.width, columns)
             for t in range(tokens):
