@@ -4,8 +4,9 @@ python -m benchmarks.cpu_linear [--quick] [--grid] [--only PARTS] [--threads N] 
 
 Keys: ``m128_u90_cold`` is 128 rows, 90 % zeros anywhere, a cold chain of 24 distinct BERT-shaped layers;
 ``m1_4096_nm24_hot`` one row of a 4096 x 4096 layer in 2:4, again and again. Hot at 16 rows and more is 768 x 768.
-``_packed``: the same with the products alone. Cold: one and a half last-level caches of other memory are read before
-every walk, so that weights come from memory. ``grid_*``: what the planner chooses, against best dense.
+``_packed``: the same with the products alone; targets from 16 rows on are for these, and given for both. Cold: one
+and a half last-level caches of other memory are read before every walk, so that weights come from memory.
+``grid_*``: what the planner chooses, against best dense.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ def _targets() -> dict[str, Target]:
         "m128_u50_hot": 1.85, "m128_nm24_hot": 1.85, "m128_u80_hot": 4.3, "m128_u90_hot": 7.5, "m128_u95_hot": 12.5,
         "m128_u50_cold": 1.5, "m128_u80_cold": 4, "m128_u90_cold": 6.5, "m128_u95_cold": 10.5,
     }  # fmt: skip
-    found |= {f"{key}_packed": goal for key, goal in found.items()}
     for size in ("b4x1", "b8x8"):
         found |= {f"m128_{size}_{zeros}_cold": goal for zeros, goal in ((50, 2), (75, 4), (90, 10))}
     for m, half in ((16, 1.2), (64, 1.5)):
         found |= {f"m{m}_{p}_cold": goal for p, goal in (("u50", half), ("u80", 3.8), ("u90", 6.5), ("u95", 10))}
+    found |= {f"{key}_packed": goal for key, goal in found.items()}
     one = {"768": (3.8, 7.5, 2.8, 11, 18), "4096": (3.0, 6.2, 2.3, 8.5, 14)}
     for shape, goals in one.items():
         names = ("nm24", "nm14", "u50", "u90", "u95")
@@ -67,9 +68,9 @@ def cells(
             chain.prune(pattern)
         for m, key in keys.items():
             layers = chain.at(m)
-            hot = race(layers[:1], None, seconds=0.3 if quick else 0.5, packed=m >= 128)
+            hot = race(layers[:1], None, seconds=0.3 if quick else 0.5, packed=m >= 16)
             hot.report(bench, f"{key}_hot")
-            cold = race(layers, flush, rounds=5 if quick else 9, near=hot.near, packed=m >= 128)
+            cold = race(layers, flush, rounds=5 if quick else 9, near=hot.near, packed=m >= 16)
             nbytes = f"; {cold.dense_bytes / 1e6:.0f} MB dense, {cold.ours_bytes / 1e6:.0f} MB ours, from memory"
             cold.report(bench, f"{key}_cold", nbytes)
             if not quick and pattern in PEER_PATTERNS:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from benchmarks.harness import Benchmark, Flusher, Ratio, Timing, interleave, ratio
-from benchmarks.reading import reader
+from benchmarks.reading import CYCLES, multiplier, reader
 from spcomp.codegen.dense import best_dense
 from spcomp.codegen.mlir_cpu.scratch import touch
 from spcomp.codegen.mlir_cpu.tokens import TokensKernel
@@ -148,6 +148,8 @@ class Result:
     dense: Timing
     dense_name: str
     kernels: tuple[str, ...]
+    chosen: str
+    """The whole name of the first layer's candidate."""
     flops: float
     """effective_w: two for each nonzero weight and row."""
     dense_flops: float
@@ -159,7 +161,10 @@ class Result:
     """Of convolutions: the same where every layer of ours begins and ends with planes as they are."""
 
     read: Ratio | None = None
-    """Best dense over reading as many bytes as ours take for weights, and nothing else: what bytes allow."""
+    """Best dense over reading as many bytes as ours take for weights (convolutions: and their planes), and nothing
+    else: what bytes allow."""
+    cycle_s: float = 0.0
+    """Seconds of a cycle while the core multiplies at full speed, in the same race."""
     near: frozenset[str] = frozenset()
     """Candidates that came within a factor of two."""
 
@@ -173,6 +178,7 @@ class Result:
             "dense_us": 1e6 * theirs,
             "dense": self.dense_name,
             "kernels": list(self.kernels),
+            "chosen": self.chosen,
             "gflops_effective_w": self.flops / mine / 1e9,
             "gb_s": self.ours_bytes / mine / 1e9,
             "weight_bytes": self.ours_bytes,
@@ -181,7 +187,7 @@ class Result:
             "dense_weight_bytes": self.dense_bytes,
         }
         if self.read is not None:
-            found["bytes_allow"] = self.read.value
+            found |= {"bytes_allow": self.read.value, "cycle_ns": 1e9 * self.cycle_s}
         return found
 
     def note(self) -> str:
@@ -267,7 +273,11 @@ def race(
     if packed and len(middles) == len(kernels):
         work["packed"] = _each(middles)
     if flush is not None:
-        work["read"] = _each([reader(nbytes(kernel)) for kernel in kernels])
+        results = [k(*layer.x) for layer, k in zip(layers, kernels, strict=True)]
+        planes = [0 if r.dim() == 2 else layer.x[0].nbytes + r.nbytes for layer, r in zip(layers, results, strict=True)]
+        work["read"] = _each([reader(nbytes(k) + p, r.shape) for k, p, r in zip(kernels, planes, results, strict=True)])
+        del results
+        work["multiply"] = multiplier()
         times = interleave(work, rounds=rounds, warmup=1, flush=flush)
     else:
         times = interleave_for(work, seconds, least=rounds)
@@ -280,6 +290,7 @@ def race(
         dense=times[best],
         dense_name=best,
         kernels=tuple(dict.fromkeys(_short(c) for c in candidates_of)),
+        chosen=candidates_of[0].name,
         flops=sum(2.0 * layer.m * f.nonzeros for layer, f in zip(layers, rows, strict=True)),
         dense_flops=sum(2.0 * layer.m * f.elements for layer, f in zip(layers, rows, strict=True)),
         ours_bytes=sum(map(nbytes, kernels)),
@@ -287,6 +298,7 @@ def race(
         packed=ratio(times[best], times["packed"]) if "packed" in times else None,
         natural=ratio(times[best], times["natural"]) if "natural" in times else None,
         read=ratio(times[best], times["read"]) if "read" in times else None,
+        cycle_s=times["multiply"].median / CYCLES if "multiply" in times else 0.0,
         near=choice.near,
     )
 

@@ -22,12 +22,13 @@ from benchmarks.mlp import ZEROS as MLP_ZEROS
 from benchmarks.weights import PATTERNS
 
 ROOT = Path(__file__).parent
-NAMES = ("cpu_linear", "cpu_conv", "cpu_models", "cpu_models_2_threads")
+NAMES = ("cpu_linear", "limits", "cpu_conv", "cpu_models", "cpu_models_2_threads")
 REMARKS = ("parts", "method", "quick", "deepsparse", "onnxruntime")
 """Notes of a result that stand above its tables."""
 MISSED = "\\*"
 MARKS = ("<!-- tables -->", "<!-- /tables -->")
 LINEAR = ("m1_768", "m1_4096", "m8_768", "m8_4096", "m16", "m64", "m128")
+TILED = ("m16", "m64", "m128")
 UNSTRUCTURED = (50, 75, 80, 90, 95)
 Results = dict[str, dict[str, Any]]
 
@@ -77,9 +78,9 @@ def linear_tables(result: dict[str, Any]) -> list[str]:
     found = []
     for heat in ("hot", "cold"):
         rows = [[p, *(cell(result, f"{m}_{p}_{heat}") for m in LINEAR)] for p in PATTERNS]
-        packed = [cell(result, f"m128_{p}_{heat}_packed") for p in PATTERNS]
-        rows = [[*row, extra] for row, extra in zip(rows, packed, strict=True)]
-        found += [caption(f"Linear layers, {heat}"), table(["zeros", *LINEAR, "m128 packed"], rows)]
+        packed = [[cell(result, f"{m}_{p}_{heat}_packed") for m in TILED] for p in PATTERNS]
+        rows = [[*row, *extra] for row, extra in zip(rows, packed, strict=True)]
+        found += [caption(f"Linear layers, {heat}"), table(["zeros", *LINEAR, *(f"{m} packed" for m in TILED)], rows)]
     rates = []
     for p in PATTERNS:
         row = [p]
@@ -122,6 +123,23 @@ def grid_tables(result: dict[str, Any]) -> list[str]:
     return found
 
 
+def limit_tables(result: dict[str, Any]) -> list[str]:
+    """Where a target is missed: what bytes and ports allow, which share of it was reached, and the instructions."""
+    figures, rows = result["figures"], []
+    for key in (k.removesuffix("_ports_allow") for k in figures if k.endswith("_ports_allow")):
+        d = result["details"][f"{key}_ports_allow"]
+        counts = (f"{d[name]:.2f}" for name in ("instructions", "loads", "arithmetic", "lane_moves", "stores"))
+        limits = (figures.get(f"{key.removesuffix('_packed')}_bytes_allow"), figures[f"{key}_ports_allow"])
+        allowed = ("" if v is None else f"{v:.3g}" for v in limits)
+        rows.append(
+            [key, *allowed, f"{figures[f'{key}_reached']:.0%}", d["kernel"].partition(" {")[0], d["busiest"], *counts]
+        )
+    head = ["cell", "bytes allow", "ports allow", "reached", "kernel", "busiest"]
+    counts = ["instructions", "loads", "ports 0, 5", "port 5", "stores"]
+    note = "Instructions are for sixteen products: a nonzero and sixteen rows of x, or sixteen nonzeros and one.\n"
+    return [caption("What this machine allows where a target is missed"), note, table([*head, *counts], rows)]
+
+
 def conv_tables(result: dict[str, Any]) -> list[str]:
     names = dict.fromkeys(k.rpartition("_u")[0] for k in result["figures"] if k.startswith("conv_"))
     heats = ("hot", "cold")
@@ -152,7 +170,7 @@ def thread_tables(result: dict[str, Any]) -> list[str]:
     return [caption("Two threads against one"), table(["model", "times faster (target)"], rows)]
 
 
-MAKERS = dict(zip(NAMES, (linear_tables, conv_tables, model_tables, thread_tables), strict=True))
+MAKERS = dict(zip(NAMES, (linear_tables, limit_tables, conv_tables, model_tables, thread_tables), strict=True))
 
 
 def tables(results: Results) -> str:

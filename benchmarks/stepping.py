@@ -51,6 +51,12 @@ class Steps:
     def instructions(self) -> int:
         return sum(self.names.values())
 
+    def times(self, count: int) -> Steps:
+        """The same again and again."""
+        names = Counter({name: count * n for name, n in self.names.items()})
+        rest = (self.arithmetic, self.lanes, self.loads, self.stores, self.code_bytes, self.outside)
+        return Steps(names, *(count * n for n in rest))
+
     def ports(self) -> dict[str, float]:
         """Cycles that each resource is busy, if nothing else waits."""
         return {
@@ -69,7 +75,8 @@ class Steps:
 
 
 def steps(call: Callable[[], object]) -> Steps:
-    """Execute ``call`` in a forked child, step by step. Raises OSError where the system does not let it be traced.
+    """Execute ``call`` in a forked child, step by step. Raises OSError where the system does not let it be traced, and
+    RuntimeError where the call fails.
 
     Call it once or twice before, so that nothing is compiled or laid down in the child.
     """
@@ -78,11 +85,14 @@ def steps(call: Callable[[], object]) -> Steps:
     libc.ptrace.restype = ctypes.c_long
     child = os.fork()
     if child == 0:
-        traced = libc.ptrace(TRACEME, 0, None, None) == 0
-        if traced:
-            signal.raise_signal(signal.SIGSTOP)
-            call()
-        os._exit(0 if traced else 1)
+        failed = 1
+        try:
+            if libc.ptrace(TRACEME, 0, None, None) == 0:
+                signal.raise_signal(signal.SIGSTOP)
+                call()
+                failed = 0
+        finally:
+            os._exit(failed)
     try:
         _, status = os.waitpid(child, 0)
         if not os.WIFSTOPPED(status):
@@ -121,6 +131,8 @@ def _places(libc: ctypes.CDLL, child: int) -> Counter[int]:
             raise OSError(ctypes.get_errno(), "step through generated code")
         _, status = os.waitpid(child, 0)
         if not os.WIFSTOPPED(status):
+            if status != 0:
+                raise RuntimeError("step through generated code: the call failed in the child; try it alone")
             return seen
         at = libc.ptrace(PEEKUSER, child, RIP, None) & (1 << 64) - 1
         inside = any(low <= at < high for low, high in ranges)

@@ -1,0 +1,131 @@
+"""Why a linear layer misses its target: instructions and ports, counted, and bytes, as measured beside it.
+
+python -m benchmarks.limits [--linear FILE] [--keys KEY ...] [--quick] [--json FILE]
+
+For every cell of :mod:`benchmarks.cpu_linear`'s result whose target is missed (or for ``--keys``), the kernel that won
+is built again for one layer of the cell and executed step by step (:mod:`benchmarks.stepping`).
+
+- ``KEY_ports_allow``: best dense's time over the cycles that the busiest port needs for these instructions, packing and
+  unpacking included, at the rate of cycles measured in the cell's own race (hot: at the best rate of all)
+- ``KEY_packed_ports_allow``: the same with the products alone
+- ``KEY_bytes_allow``: over the time in which the cell's weights can be read and nothing else, from the same race
+- ``KEY_reached``, ``KEY_packed_reached``: the share of the smaller limit that was reached
+
+A limit supposes that everything else costs nothing and that nothing waits for anything.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.harness import Benchmark, arguments, device
+from benchmarks.operators import Layer, candidates
+from benchmarks.stepping import Steps, steps
+from benchmarks.weights import Chain
+from spcomp.codegen.mlir_cpu.text import LANES
+from spcomp.codegen.mlir_cpu.tokens import TokensKernel
+
+LINEAR = Path(__file__).parent / "results" / "cpu_linear.json"
+KEY = re.compile(r"m(?P<m>\d+)_(?:(?P<size>768|4096)_)?(?P<pattern>\w+?)_(?P<heat>hot|cold)")
+SQUARE = ((768, 768),)
+"""Stepping takes 25 us an instruction: layers of 4096 x 4096 are stepped through as one of 768 x 768 with as many
+zeros, whose instructions a nonzero are the same but for loops' ends."""
+QUICK = 1
+
+
+def missed(linear: dict[str, Any]) -> list[str]:
+    """Cells with a missed target, in the order in which they were measured; packed or not makes one cell."""
+    wanted = {key.removesuffix("_packed") for key, t in linear["targets"].items() if not t["met"]}
+    return [key for key in linear["details"] if key in wanted and KEY.fullmatch(key)]
+
+
+def counted(layer: Layer, name: str) -> dict[str, Steps]:
+    """The instructions of one call of the layer's kernel of that name, and (``"_packed"``) of its products alone where
+    it packs x. Baked code runs once a tile: one is enough."""
+    named = [c for c in candidates(layer.site) if c.name == name]
+    if not named:
+        raise RuntimeError(f"no kernel {name} is offered here")
+    kernel = layer.build(named[0])
+    again = -(-layer.m // LANES) if kernel.call.backend == "baked_cpu" else 1
+    x = layer.x[0][: layer.m // again]
+    work: dict[str, Callable[[], object]] = {"": lambda: kernel(x)}
+    if isinstance(kernel, TokensKernel):
+        work["_packed"] = kernel.products(len(x))
+    for run in 4 * list(work.values()):
+        run()
+    return {part: steps(run).times(again) for part, run in work.items()}
+
+
+def report(bench: Benchmark, key: str, linear: dict[str, Any], chain: Chain) -> None:
+    found, all_details = KEY.fullmatch(key), linear["details"]
+    assert found is not None
+    d = all_details[key]
+    (layer,) = chain.at(int(found["m"]))
+    each = layer.site.facts.nonzeros * layer.m / LANES
+    scale = d["gflops_effective_w"] * d["ours_us"] * 1e3 / (2 * LANES * each)
+    cycle_ns = d.get("cycle_ns") or min(v["cycle_ns"] for v in all_details.values() if "cycle_ns" in v)
+    if "bytes_allow" in d:
+        bench.report(f"{key}_bytes_allow", d["bytes_allow"], "reading the weights alone, in the cell's race")
+    for part, counts in counted(layer, d["chosen"]).items():
+        figure = linear["figures"].get(f"{key}{part}")
+        if figure is None:
+            continue
+        port, cycles = counts.cycles()
+        ports_us = cycles * scale * cycle_ns / 1e3
+        allowed = d["dense_us"] / ports_us
+        details = {
+            "kernel": d["chosen"],
+            "busiest": port,
+            "instructions": counts.instructions / each,
+            "arithmetic": counts.arithmetic / each,
+            "lane_moves": counts.lanes / each,
+            "loads": counts.loads / each,
+            "stores": counts.stores / each,
+            "code_bytes": counts.code_bytes / each,
+            "ports_us": ports_us,
+        }
+        what = (
+            f"{d['chosen']}: {details['instructions']:.2f} instructions for 16 products, of them "
+            f"{details['loads']:.2f} loads, {details['arithmetic']:.2f} on ports 0 and 5, "
+            f"{details['lane_moves']:.2f} on 5 alone; {port}: {ports_us:.0f} us"
+        )
+        bench.report(f"{key}{part}_ports_allow", allowed, what, details)
+        bench.report(f"{key}{part}_reached", figure / min(allowed, d.get("bytes_allow", allowed)))
+
+
+def main() -> None:
+    options = arguments(
+        __doc__ or "",
+        linear={"type": Path, "default": LINEAR, "help": "a result of benchmarks.cpu_linear"},
+        keys={"nargs": "*", "default": None, "help": "cells, such as m16_u90_cold"},
+    )
+    linear = json.loads(options.linear.read_text())
+    if linear["device"] != device():
+        raise SystemExit(
+            f"{options.linear} is of {linear['device']}, this is {device()}: measure cpu_linear here first"
+        )
+    bench = Benchmark("limits", {})
+    keys = missed(linear) if options.keys is None else options.keys
+    chains: dict[str, Chain] = {}
+    with torch.no_grad():
+        for key in keys[:QUICK] if options.quick else keys:
+            found = KEY.fullmatch(key)
+            if found is None or key not in linear["details"]:
+                raise SystemExit(f"{key} is no cell of {options.linear}; try {', '.join(list(linear['details'])[:3])}")
+            pattern = found["pattern"]
+            if pattern not in chains:
+                chains[pattern] = Chain(SQUARE)
+                chains[pattern].prune(pattern)
+            report(bench, key, linear, chains[pattern])
+            bench.save(options.json)
+    bench.finish(options.json)
+
+
+if __name__ == "__main__":
+    main()
