@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spcomp.cost.cycles import LANES, PANEL_TILES, portions
+from spcomp.cost.cycles import LANES, PANEL_TILES, portions, rows_together
 from spcomp.encodings.spec import ITEM_BYTES
 from spcomp.errors import PlanError
 from spcomp.plan import KernelCall
 from spcomp.sim import cpu_streams as st
+from spcomp.sim import cpu_streams_csr as blocked
 from spcomp.sim import cpu_streams_few as few
 from spcomp.sim import cpu_streams_layout as layout
 
@@ -40,7 +41,7 @@ class Walk:
         self.cost = cost
         self.state = np.zeros(st.STATES, np.int64)
         self.state[st.S_MISSED] = st.THOUSANDTHS
-        self.table = np.zeros((2, st.DEEPEST, st.DEEPEST), np.int64)
+        self.table = np.zeros((blocked.TABLES, st.DEEPEST, st.DEEPEST), np.int64)
         self.begun: dict[tuple[int, ...], int] = {}
         self.n = 0
         self.spare = 0
@@ -254,12 +255,15 @@ class _Csr:
         self.chunks: dict[int, int] = {}
         before = np.cumsum(self.counts, axis=1) - self.counts
         self.starts = before + packed["block_start"].astype(np.int64)[: len(self.counts), None]
+        self.mean = float(self.counts.mean()) if self.counts.size else 0.0
         self.spare = 64 + 11 * (4 + int(self.counts.max(initial=0)))
 
     def run(self, lo: int, hi: int, size: int, x: int, y: int, x_stride: int, y_stride: int) -> Iterator[int]:
         n, at, walk = self.call.n, self.at, self.walk
         lo, hi = lo * self.rows, min(hi * self.rows, n)
         chunk = self.chunks.setdefault(lo, len(self.chunks))
+        together = rows_together(size, self.mean) if self.window else 1
+        walk.need(max(walk.spare, together * self.spare))
         walk.remember(at["values"], lo, size)
         for block, counts in enumerate(self.counts):
             if "starts" in at:
@@ -269,8 +273,8 @@ class _Csr:
                 at["counts"] + block * n * int(self.items[2]), at.get("order", 0) + block * n,
             )  # fmt: skip
             yield from walk.run(
-                st.csr, hi, walk.cost, walk.table, hi, block == 0, size, self.window, counts, self.order[block],
-                self.column, bases, _bases(x_stride, y_stride), self.items, at=lo,
+                blocked.csr, hi, walk.cost, walk.table, hi, block == 0, size, self.window, together, counts,
+                self.order[block], self.column, bases, _bases(x_stride, y_stride), self.items, at=lo,
                 following=int(self.starts[block, lo]),
             )  # fmt: skip
 

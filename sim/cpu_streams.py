@@ -42,9 +42,9 @@ COSTS = 11
 # Where a stream is: the next row; lines read last; work not yet given to an access; and what was counted.
 (
     S_AT, S_NEXT, S_VALUE, S_COLUMN, S_COUNT, S_ORDER, S_FETCHED, S_FETCHED2, S_WORK, S_SURPRISES, S_TURNS, S_REST,
-    S_INSTRUCTIONS, S_AGAIN, S_LOST, S_MISSED, S_ENDS,
-) = range(17)  # fmt: skip
-STATES = 17
+    S_INSTRUCTIONS, S_AGAIN, S_LOST, S_MISSED, S_ENDS, S_JOINT, S_ODD,
+) = range(19)  # fmt: skip
+STATES = 19
 THOUSANDTHS = 1000
 DEEPEST = 64
 """Turns that the table of counters tells apart."""
@@ -123,85 +123,6 @@ def missed(ends: int, learned: int) -> float:
     for _ in range(200):
         share = 1 - exp(-share * ends / learned)
     return share
-
-
-@njit(cache=True)
-def csr(
-    address, kind, gap, n, spare, state, cost, table, stop, first, size, window, counts, order, columns, bases, strides,
-    items,
-):  # fmt: skip
-    """Rows ``state[S_AT]`` to ``stop`` of one column block times ``size`` tiles.
-
-    ``table``: two, of the unrolled loop and of its rest.
-    ``counts``, ``order`` [rows of W] of this block (``order`` empty without a window); ``columns`` of all nonzeros.
-    ``bases``: x of the block, sums of row 0, values, columns, counts, order. ``strides`` of x and sums from tile to
-    tile; ``items``: bytes of a value, a column, a count. ``state[S_NEXT]``: the next nonzero.
-    """
-    full = address.size - spare
-    row, p = state[S_AT], state[S_NEXT]
-    turn = ports(cost, size, 0, size + 2, 0)
-    each, unrolled = size + 3, 8 if size == 1 else 4 if size < 8 else 2
-    moved = 0 if first else size
-    frame = ports(cost, size if first else 0, 0, moved + 5, size)
-    while row < stop and n < full:
-        count = counts[row]
-        # a loop unrolled, and one for the rest; rows overlap as far as the window reaches
-        instructions = count * each + 3 * (count // unrolled + count % unrolled) + 16 + moved + size
-        chain = count * cost[C_LATENCY] * instructions // (instructions + cost[C_WINDOW])
-        worked = max(chain, count * turn + frame)
-        # the unrolled loop and the one for the rest end on their own; a rest of up to one is a branch
-        turns, rest = count // unrolled, count % unrolled
-        surprises = ends(table[0], state[S_TURNS], turns) + ends(table[1], state[S_REST], rest)
-        state[S_TURNS], state[S_REST] = turns, rest
-        work = state[S_WORK] + worked - count * turn + lost(cost, state, instructions, surprises, worked)
-        place = row
-        if order.size:
-            place = row // window * window + order[row]
-            line = (bases[5] + row) >> LINE_SHIFT
-            if line != state[S_ORDER]:
-                n = put(address, kind, gap, n, line * LINE, READ, work)
-                state[S_ORDER], work = line | state[S_AGAIN], 0
-        line = (bases[4] + row * items[2]) >> LINE_SHIFT
-        if line != state[S_COUNT]:
-            n = put(address, kind, gap, n, line * LINE, READ, work)
-            state[S_COUNT], work = line | state[S_AGAIN], 0
-        out = bases[1] + place * LINE
-        if not first:
-            for t in range(size):
-                n = put(address, kind, gap, n, out + t * strides[1], READ, work)
-                work = 0
-        for k in range(2):
-            line = (bases[2] + (p + AHEAD_ELEMENTS + 16 * k) * items[0]) >> LINE_SHIFT
-            if line > state[S_FETCHED]:
-                n = put(address, kind, gap, n, line * LINE, AHEAD, work)
-                state[S_FETCHED], work = line, 0
-        line = (bases[3] + (p + AHEAD_ELEMENTS) * items[1]) >> LINE_SHIFT
-        if line > state[S_FETCHED2]:
-            n = put(address, kind, gap, n, line * LINE, AHEAD, work)
-            state[S_FETCHED2], work = line, 0
-        for _ in range(count):
-            work += turn
-            line = (bases[3] + p * items[1]) >> LINE_SHIFT
-            if line != state[S_COLUMN]:
-                n = put(address, kind, gap, n, line * LINE, READ, work)
-                state[S_COLUMN], work = line | state[S_AGAIN], 0
-            line = (bases[2] + p * items[0]) >> LINE_SHIFT
-            if line != state[S_VALUE]:
-                n = put(address, kind, gap, n, line * LINE, READ, work)
-                state[S_VALUE], work = line | state[S_AGAIN], 0
-            x = bases[0] + columns[p] * LINE
-            for t in range(size):
-                n = put(address, kind, gap, n, x + t * strides[0], READ, work)
-                work = 0
-            p += 1
-        for t in range(size):
-            n = put(address, kind, gap, n, out + t * strides[1], WRITE, work)
-            work = 0
-        state[S_WORK] = work
-        state[S_INSTRUCTIONS] += instructions
-        row += 1
-    state[S_AT], state[S_NEXT] = row, p
-    return n
 
 
 @njit(cache=True)

@@ -30,6 +30,10 @@ class Lines:
             self.last[stream] = line
         self.found.append((line, kind))
 
+    def follow(self, stream: str, other: str) -> None:
+        """``stream`` goes on where ``other`` was."""
+        self.last[stream] = self.last.get(other, -1)
+
     def restart(self) -> None:
         """Another function begins: it remembers no line."""
         self.last.clear()
@@ -95,9 +99,10 @@ def tiled(
 
 
 def csr_body(weight: NDArray[Any], width: int, window: int, items: tuple[int, int], at: Mapping[str, int]) -> Any:
-    """Blocked rows; with a window those of each window by length, shortest first."""
+    """Blocked rows; with a window those of each window by length, shortest first, with few tiles three together."""
     n, k = weight.shape
     per = window or 1
+    mean = np.count_nonzero(weight) / (n * -(-k // width))
 
     def order(block: NDArray[Any]) -> list[int]:
         if not window:
@@ -105,33 +110,58 @@ def csr_body(weight: NDArray[Any], width: int, window: int, items: tuple[int, in
         counts = (block != 0).sum(axis=1)
         return [r for w in range(0, n, window) for r in sorted(range(w, min(n, w + window)), key=lambda r: counts[r])]
 
+    def groups(lo: int, hi: int, size: int) -> list[range]:
+        if not window or size > 2 or mean < 16:
+            return [range(place, place + 1) for place in range(lo, hi)]
+        found = []
+        for begin in range(lo, hi, window):
+            end = min(hi, begin + window)
+            whole = begin + (end - begin) // 3 * 3
+            found += [range(place, place + 3) for place in range(begin, whole, 3)]
+            found += [range(place, place + 1) for place in range(whole, end)]
+        return found
+
     def body(out: Lines, lo: int, hi: int, size: int, x: int, y: int, x_stride: int, y_stride: int) -> None:
-        p = 0
+        before = 0
         for b, c in enumerate(range(0, k, width)):
             block = weight[:, c : c + width]
+            rows = order(block)
+            begins = before + np.cumsum([0, *(np.count_nonzero(block[row]) for row in rows)])
+            before = int(begins[-1])
             out.restart()
-            for place, row in enumerate(order(block)):
-                found = np.flatnonzero(block[row])
-                if not lo * per <= place < hi * per:
-                    p += len(found)
-                    continue
-                if window:
+
+            def nonzero(column: int, p: int, name: str, first: int = c) -> None:
+                out.add(at["columns"] + p * items[0], stream=f"columns {name}")
+                out.add(at["values"] + p * 4, stream=f"values {name}")
+                for t in range(size):
+                    out.add(x + t * x_stride + (first + column) * 64)
+
+            for group in groups(lo * per, min(n, hi * per), size):
+                found = {place: np.flatnonzero(block[rows[place]]) for place in group}
+                sums = {place: [y + t * y_stride + rows[place] * 64 for t in range(size)] for place in group}
+                for place in group if window else []:
                     out.add(at["order"] + b * n + place, stream="order")
-                out.add(at["counts"] + (b * n + place) * items[1], stream="counts")
-                sums = [y + t * y_stride + row * 64 for t in range(size)]
-                for where in sums if b else []:
-                    out.add(where)
-                out.add(at["values"] + (p + 1024) * 4, AHEAD, "ahead")
-                out.add(at["values"] + (p + 1040) * 4, AHEAD, "ahead")
-                out.add(at["columns"] + (p + 1024) * items[0], AHEAD, "ahead columns")
-                for column in found:
-                    out.add(at["columns"] + p * items[0], stream="columns")
-                    out.add(at["values"] + p * 4, stream="values")
-                    for t in range(size):
-                        out.add(x + t * x_stride + (c + int(column)) * 64)
-                    p += 1
-                for where in sums:
-                    out.add(where, WRITE)
+                for i, place in enumerate(group):
+                    out.add(at["counts"] + (b * n + place) * items[1], stream="counts")
+                    for where in sums[place] if b else []:
+                        out.add(where)
+                    p = int(begins[place])
+                    out.add(at["values"] + (p + 1024) * 4, AHEAD, "ahead")
+                    out.add(at["values"] + (p + 1040) * 4, AHEAD, "ahead")
+                    out.add(at["columns"] + (p + 1024) * items[0], AHEAD, "ahead columns")
+                    for stream in ("columns", "values"):
+                        out.follow(f"{stream} {i}", stream)
+                shortest = min(len(f) for f in found.values()) if len(group) > 1 else 0
+                for turn in range(shortest):
+                    for i, place in enumerate(group):
+                        nonzero(int(found[place][turn]), int(begins[place]) + turn, str(i))
+                for i, place in enumerate(group):
+                    for turn in range(shortest, len(found[place])):
+                        nonzero(int(found[place][turn]), int(begins[place]) + turn, str(i))
+                    for where in sums[place]:
+                        out.add(where, WRITE)
+                for stream in ("columns", "values"):
+                    out.follow(stream, f"{stream} {len(group) - 1}")
 
     return body
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from spcomp.codegen.mlir_cpu.backend import MlirCpu
-from spcomp.codegen.mlir_cpu.csr import rows_together
+from spcomp.cost.cycles import rows_together
 from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.plan import Epilogue, RowRange
 from tests.kernels import agree, call_of, inputs

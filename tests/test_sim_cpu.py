@@ -88,11 +88,11 @@ sizes = some.tuples(some.integers(1, 40), some.integers(1, 90), some.sampled_fro
 shares = some.sampled_from([0.0, 0.1, 0.5, 1.0])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     sizes,
     shares,
-    some.sampled_from([(16, 0), (128, 0), (16, 8), (32, 128)]),
+    some.sampled_from([(16, 0), (128, 0), (16, 8), (32, 128), (64, 7)]),
     some.sampled_from([1, 2, 4]),
     some.booleans(),
 )

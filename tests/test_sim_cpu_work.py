@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from spcomp.encodings.csr import Csr
+from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.sim import cpu_streams as st
 from spcomp.sim.cpu import costs
 from spcomp.sim.cpu_calls import Walk, walk_call
@@ -105,3 +106,18 @@ def test_rows_overlap_as_far_as_the_window_reaches() -> None:
     chain = 64 * 256 * 4 * st.TICKS
     assert works[0] >= 0.95 * chain
     assert works[-1] < 0.7 * chain
+
+
+def test_chains_of_rows_together_run_side_by_side() -> None:
+    """In a window of nothing three rows together wait for one chain, where rows one by one wait for three."""
+    core = override(CPU, {"cores.core[0].window_instructions": 1}).cores["core[0]"]
+    found = []
+    for encoding in (Csr(48), SortedCsr(48, 128)):
+        call, packed = call_of(encoding, weights(120, 48, 1.0, 0), (("tiles", 1),))
+        walk, ticks = Walk(costs(core)), 0
+        for blocks in (walk_call(walk, call, 16, packed, AT), walk.flush()):
+            ticks += sum(int(walk.gap[:n].sum()) for n in blocks)
+        found.append((ticks, int(walk.state[st.S_ENDS])))
+    (apart, rows), (together, groups) = found
+    assert (rows, groups) == (120, 40)
+    assert apart - together == pytest.approx(80 * 48 * 4 * st.TICKS, rel=0.15)

@@ -20,17 +20,21 @@ SMALL = ("4096,4,64", "65536,8,64")
 
 @pytest.mark.skipif(cg.missing() is not None, reason=str(cg.missing()))
 @pytest.mark.parametrize(
-    ("family", "encoding", "pattern"),
+    ("family", "encoding", "pattern", "m"),
     [
-        ("csr", Csr(64), "u75"),
-        ("sorted csr", SortedCsr(64, 32), "u90"),
-        ("nm tiles", Nm(2, 4), "nm24"),
-        ("block 4x4", Block(4, 4), "b4x4_75"),
+        ("csr", Csr(64), "u75", 64),
+        ("sorted csr", SortedCsr(64, 32), "u90", 64),
+        ("sorted csr", SortedCsr(64, 32), "u50", 32),  # three rows together
+        ("sorted csr", SortedCsr(32, 32), "u50", 16),
+        ("nm tiles", Nm(2, 4), "nm24", 64),
+        ("block 4x4", Block(4, 4), "b4x4_75", 64),
     ],
 )
-def test_fills_are_those_of_an_avx2_build(family: str, encoding: Encoding, pattern: str, tmp_path: Path) -> None:
+def test_fills_are_those_of_an_avx2_build(
+    family: str, encoding: Encoding, pattern: str, m: int, tmp_path: Path
+) -> None:
     """Of its buffers: hit for hit, but where LLVM moved loads of a block past each other. With its stack: nearly."""
-    made = cg.laid(family, encoding, (96, 160), 64, pattern)
+    made = cg.laid(family, encoding, (96, 160), m, pattern)
     made.build(tmp_path)
     mine, seen = cg.ours(made, *SMALL), cg.theirs(tmp_path, *SMALL)
     totals = sum(mine.first.values()), sum(mine.last.values())
@@ -42,8 +46,9 @@ def test_fills_are_those_of_an_avx2_build(family: str, encoding: Encoding, patte
         assert totals == wanted
     if not family.startswith("block"):  # whose sums do not fit sixteen registers: its stack takes lines as well
         name = made.functions[1].name
-        assert mine.first[name] == pytest.approx(seen.first[name], rel=0.03)
-    assert mine.last["pack"] == pytest.approx(seen.last["pack"], rel=0.01)
+        stack = 0.03 if m == 64 else 0.12  # rows together leave fewer registers for places
+        assert mine.first[name] == pytest.approx(seen.first[name], rel=stack)
+    assert mine.last["pack"] == pytest.approx(seen.last["pack"], rel=0.01, abs=4)
 
 
 @pytest.mark.skipif(cg.missing() is not None, reason=str(cg.missing()))

@@ -20,6 +20,8 @@ LANES = 16
 LINE_BYTES = 64
 VECTORS, LOADS, ISSUE = 2.0, 2.0, 6.0
 """Vector operations, loads and instructions a cycle."""
+ALL_LOADS = 3.0
+"""Loads a cycle of which two are of whole lines: it shows where no chain holds the core up, with rows together."""
 FMA_LATENCY = 4.0
 PANEL_TILES = 8
 """Tiles that are packed together; the weight is read once for each panel."""
@@ -29,6 +31,10 @@ CHUNK_ROWS = 512
 """Rows of W whose sums wait while a panel passes."""
 FEW_TILES = 2
 """Up to here baked code loads its next block instead of prefetching it."""
+ROWS_TOGETHER = {1: 3, 2: 3}
+"""Sorted rows summed up together, by tiles."""
+SHORT = 16
+"""Nonzeros of a row in a block, in the mean, below which rows are summed up one by one."""
 CONV_SUMS_BYTES = 256 * 1024
 """Sums of a panel of a convolution: how many tiles one reading of the code serves."""
 
@@ -97,6 +103,11 @@ def surprise(mean: float, density: float) -> float:
     """Chance that the end of a loop of about ``mean`` turns, binomially spread, is not foreseen."""
     spread = math.sqrt(max(0.0, mean * (1.0 - density)))
     return spread / (1.0 + spread)
+
+
+def rows_together(tiles: int, nonzeros: float) -> int:
+    """Sorted rows to sum up together, if a row of a column block has so many nonzeros in the mean."""
+    return ROWS_TOGETHER.get(tiles, 1) if nonzeros >= SHORT else 1
 
 
 def portions(m: int, most: int) -> list[int]:
@@ -203,11 +214,15 @@ def _tiles(call: KernelCall, m: int, most: int, l1_bytes: int) -> Work:
             visits = call.n * -(-call.k // max(1, columns)) * turns
             mean = call.stored * turns / max(1.0, visits)
             loads = max(size / VECTORS, (size + 2) / LOADS, (size + 5) / ISSUE)
-            cycles = visits * max(mean * loads + size, mean * FMA_LATENCY / 2)
+            window = int(parameters.get("window", 0))
+            together = rows_together(size, mean) if window else 1
+            if together > 1:
+                loads = max(size / VECTORS, size / LOADS, (size + 2) / ALL_LOADS, (size + 5) / ISSUE)
+            cycles = visits * max(mean * loads + size, mean * FMA_LATENCY / 2 / together)
             lines = call.stored * turns * size * missed(columns * line, l1_bytes)
             lines += (1 + constant("store")) * visits * size + call.k * tiles * max(1.0, call.n / CHUNK_ROWS)
-            surprises = visits * surprise(mean, density)
-            if window := int(parameters.get("window", 0)):  # only where the next length begins
+            surprises = visits / together * surprise(mean, density)
+            if window:  # only where the next length begins
                 surprises *= min(1.0, (1.0 + 4.0 * math.sqrt(mean * (1.0 - density))) / window)
         case "block" | "quad" | "split":
             rows = int(parameters["rows"])

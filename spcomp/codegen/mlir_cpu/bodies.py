@@ -6,10 +6,11 @@ import numpy as np
 import torch
 
 from spcomp.codegen.mlir_cpu.block import block_text, split_text
-from spcomp.codegen.mlir_cpu.csr import csr_text, rows_together
+from spcomp.codegen.mlir_cpu.csr import csr_text
 from spcomp.codegen.mlir_cpu.nm import NmShape, nm_tokens_text
 from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, Body, pointers
+from spcomp.cost.cycles import rows_together
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm

@@ -19,15 +19,6 @@ from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
 
 AHEAD = 1024
 """How far ahead of its use a stream of weights is fetched, in elements: 4 KB of float32."""
-_ROWS_TOGETHER = {1: 3, 2: 3}
-"""Sorted rows summed up together, by tiles."""
-_SHORT = 16
-"""Nonzeros of a row in a block, in the mean, below which rows are summed up one by one."""
-
-
-def rows_together(tiles: int, nonzeros: float) -> int:
-    """Sorted rows to sum up together, if a row of a column block has so many nonzeros in the mean."""
-    return _ROWS_TOGETHER.get(tiles, 1) if nonzeros >= _SHORT else 1
 
 
 def csr_text(
