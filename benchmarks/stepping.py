@@ -4,7 +4,8 @@ A guest has no performance counters, so a forked child runs a call of the kernel
 in anonymous executable memory are generated code, others (the interpreter's, the library's) are only counted. About
 40,000 steps a second. The ports are those of Intel's Golden Cove core for 512-bit operands (uops.info; Intel 64 and
 IA-32 Optimization Reference Manual, "Golden Cove"): arithmetic on ports 0 and 5, whatever moves lanes or makes masks
-on port 5 alone, two loads and one store a cycle, six instructions issued a cycle.
+on port 5 alone, two loads of full registers or three narrower ones and one store a cycle, six instructions issued a
+cycle.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ LANE_MOVES = (
 MASKS = ("kand", "kor", "knot", "kxor", "kshift", "ktest", "kunpck", "kadd")
 
 
+NARROW = 32
+"""Bytes that each of the three ports for loads takes."""
+
+
 @dataclass
 class Steps:
     """What one call executed in generated code."""
@@ -41,6 +46,8 @@ class Steps:
     lanes: int = 0
     """Those of port 5 alone."""
     loads: int = 0
+    wide: int = 0
+    """Loads of more than 32 bytes."""
     stores: int = 0
     code_bytes: int = 0
     """Bytes of the instructions executed, each time again."""
@@ -54,7 +61,9 @@ class Steps:
     def times(self, count: int) -> Steps:
         """The same again and again."""
         names = Counter({name: count * n for name, n in self.names.items()})
-        rest = (self.arithmetic, self.lanes, self.loads, self.stores, self.code_bytes, self.outside)
+        rest = (
+            self.arithmetic, self.lanes, self.loads, self.wide, self.stores, self.code_bytes, self.outside,
+        )  # fmt: skip
         return Steps(names, *(count * n for n in rest))
 
     def ports(self) -> dict[str, float]:
@@ -62,7 +71,7 @@ class Steps:
         return {
             "ports 0 and 5": (self.arithmetic + self.lanes) / 2,
             "port 5": float(self.lanes),
-            "loads": self.loads / 2,
+            "loads": max(self.wide / 2, self.loads / 3),
             "stores": float(self.stores),
             "issue": self.instructions / 6,
         }
@@ -165,6 +174,7 @@ def _counted(places: Counter[int]) -> Steps:
             found.stores += times * many
         elif memory and name not in ("lea", "nop"):
             found.loads += times * many
+            found.wide += times * (memory[0].size > NARROW and not memory[0].avx_bcast)
         moves = name.startswith(("vmov", "vbroadcast", "vpbroadcast")) and bool(memory)
         if moves or not (name.startswith(("v", "k"))) or name == "vzeroupper" or many > 1:
             continue

@@ -42,9 +42,9 @@ COSTS = 11
 # Where a stream is: the next row; lines read last; work not yet given to an access; and what was counted.
 (
     S_AT, S_NEXT, S_VALUE, S_COLUMN, S_COUNT, S_ORDER, S_FETCHED, S_FETCHED2, S_WORK, S_SURPRISES, S_TURNS, S_REST,
-    S_INSTRUCTIONS, S_AGAIN, S_LOST, S_MISSED, S_ENDS, S_JOINT, S_ODD,
-) = range(19)  # fmt: skip
-STATES = 19
+    S_INSTRUCTIONS, S_AGAIN, S_LOST, S_MISSED, S_ENDS, S_JOINT, S_ODD, S_FETCHED3,
+) = range(20)  # fmt: skip
+STATES = 20
 THOUSANDTHS = 1000
 DEEPEST = 64
 """Turns that the table of counters tells apart."""

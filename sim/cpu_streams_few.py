@@ -21,6 +21,7 @@ from spcomp.sim.cpu_streams import (
     S_COUNT,
     S_FETCHED,
     S_FETCHED2,
+    S_FETCHED3,
     S_INSTRUCTIONS,
     S_NEXT,
     S_ORDER,
@@ -35,6 +36,8 @@ from spcomp.sim.cpu_streams import (
 
 WIDEST_PERMUTED = 128
 """Columns of a window that permutes reach; wider ones are gathered."""
+FIRST_AHEAD = 256
+"""Slots from one whose window is read to the one whose window is fetched."""
 PANEL_LINES = 4
 """Lines of W, sixteen outputs each, that a dense product multiplies at a time."""
 REGISTER_ROWS = 6
@@ -127,12 +130,12 @@ def window(
         surprises = ends(table, state[S_TURNS], (end - begin) // (2 if size <= 2 else 1))
         state[S_TURNS] = (end - begin) // (2 if size <= 2 else 1)
         vectors = 3 + choices + size * (2 * permutes if permutes else 1)
-        loads = 5 + size * (16 if gathered else 2 * permutes)
+        loads = 6 + size * (16 if gathered else 2 * permutes)
         turn = busiest(
-            cost, vectors, 2 + choices + size * permutes, loads, 0, 11 + size * (26 if gathered else 3 * permutes)
+            cost, vectors, 2 + choices + size * permutes, loads, 0, 12 + size * (26 if gathered else 3 * permutes)
         )
         turn = max(turn, cost[C_LATENCY] // 2 if size <= 2 else cost[C_LATENCY])
-        instructions = (end - begin) * (11 + size * (26 if gathered else 3 * permutes))
+        instructions = (end - begin) * (12 + size * (26 if gathered else 3 * permutes))
         work += lost(cost, state, instructions, surprises, (end - begin) * turn)
         for slot in range(begin, end):
             work += turn
@@ -153,6 +156,10 @@ def window(
             if line > state[S_FETCHED2]:
                 n = put(address, kind, gap, n, line * LINE, AHEAD, work)
                 state[S_FETCHED2], work = line, 0
+            line = (bases[4] + 2 * (slot + FIRST_AHEAD)) // LINE
+            if line > state[S_FETCHED3]:
+                n = put(address, kind, gap, n, line * LINE, AHEAD, work)
+                state[S_FETCHED3], work = line, 0
             if slot == begin or (bases[4] + 2 * slot) % LINE < 2:
                 n = put(address, kind, gap, n, (bases[4] + 2 * slot) // LINE * LINE, READ, work)
                 work = 0
@@ -168,7 +175,7 @@ def window(
                     for line in range(x // LINE, (x + width * 4 - 1) // LINE + 1):
                         n = put(address, kind, gap, n, line * LINE, READ, work)
                         work = 0
-            state[S_INSTRUCTIONS] += 11 + size * (26 if gathered else 3 * permutes)
+            state[S_INSTRUCTIONS] += 12 + size * (26 if gathered else 3 * permutes)
         for t in range(size):
             work += busiest(cost, 4, 0, 2, 16, 30)
             for lane in range(min(16, rows - group * 16)):
