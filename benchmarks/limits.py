@@ -9,6 +9,8 @@ is built again for one layer of the cell and executed step by step (:mod:`benchm
   unpacking included, at the rate of cycles measured in the cell's own race (hot: at the best rate of all)
 - ``KEY_packed_ports_allow``: the same with the products alone
 - ``KEY_bytes_allow``: over the time in which the cell's weights can be read and nothing else, from the same race
+- ``KEY_in_turn``, ``KEY_packed_in_turn``: what both allow if a core reads, then multiplies, as it does while every read
+  that it can have under way waits for memory
 - ``KEY_reached``, ``KEY_packed_reached``: the share of the smaller limit that was reached
 
 A limit supposes that everything else costs nothing and that nothing waits for anything.
@@ -79,7 +81,10 @@ def report(bench: Benchmark, key: str, linear: dict[str, Any], chain: Chain) -> 
         port, cycles = counts.cycles()
         ports_us = cycles * scale * cycle_ns / 1e3
         allowed = d["dense_us"] / ports_us
+        limits = [allowed, *([d["bytes_allow"]] if "bytes_allow" in d else [])]
         details = {
+            "figure": figure,
+            "target": linear["targets"].get(f"{key}{part}", {}).get("target", ""),
             "kernel": d["chosen"],
             "busiest": port,
             "instructions": counts.instructions / each,
@@ -96,7 +101,8 @@ def report(bench: Benchmark, key: str, linear: dict[str, Any], chain: Chain) -> 
             f"{details['lane_moves']:.2f} on 5 alone; {port}: {ports_us:.0f} us"
         )
         bench.report(f"{key}{part}_ports_allow", allowed, what, details)
-        bench.report(f"{key}{part}_reached", figure / min(allowed, d.get("bytes_allow", allowed)))
+        bench.report(f"{key}{part}_in_turn", 1 / sum(1 / v for v in limits))
+        bench.report(f"{key}{part}_reached", figure / min(limits))
 
 
 def main() -> None:

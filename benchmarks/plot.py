@@ -130,11 +130,11 @@ def limit_tables(result: dict[str, Any]) -> list[str]:
         d = result["details"][f"{key}_ports_allow"]
         counts = (f"{d[name]:.2f}" for name in ("instructions", "loads", "arithmetic", "lane_moves", "stores"))
         limits = (figures.get(f"{key.removesuffix('_packed')}_bytes_allow"), figures[f"{key}_ports_allow"])
-        allowed = ("" if v is None else f"{v:.3g}" for v in limits)
-        rows.append(
-            [key, *allowed, f"{figures[f'{key}_reached']:.0%}", d["kernel"].partition(" {")[0], d["busiest"], *counts]
-        )
-    head = ["cell", "bytes allow", "ports allow", "reached", "kernel", "busiest"]
+        allowed = ("" if v is None else f"{v:.3g}" for v in (*limits, figures[f"{key}_in_turn"]))
+        measured = f"{d['figure']:.3g} ({d['target'].split()[-1]})" if d["target"] else f"{d['figure']:.3g}"
+        kernel = d["kernel"].partition(" {")[0].replace("_cpu", "").replace(", window=128", "")
+        rows.append([key, measured, *allowed, f"{figures[f'{key}_reached']:.0%}", kernel, d["busiest"], *counts])
+    head = ["cell", "measured (target)", "bytes allow", "ports allow", "in turn", "reached", "kernel", "busiest"]
     counts = ["instructions", "loads", "ports 0, 5", "port 5", "stores"]
     note = "Instructions are for sixteen products: a nonzero and sixteen rows of x, or sixteen nonzeros and one.\n"
     return [caption("What this machine allows where a target is missed"), note, table([*head, *counts], rows)]

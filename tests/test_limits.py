@@ -119,7 +119,15 @@ def test_limits_of_a_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     figures = bench.figures
     assert figures.keys() == {
         f"m16_u95_cold_{name}"
-        for name in ("bytes_allow", "ports_allow", "reached", "packed_ports_allow", "packed_reached")
+        for name in (
+            "bytes_allow",
+            "ports_allow",
+            "in_turn",
+            "reached",
+            "packed_ports_allow",
+            "packed_in_turn",
+            "packed_reached",
+        )  # fmt: skip
     }
     counts = bench.details["m16_u95_cold_ports_allow"]
     assert 1 <= counts["arithmetic"] < 2
@@ -127,8 +135,10 @@ def test_limits_of_a_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for part, gain in (("", 5.0), ("packed_", 6.0)):
         least = min(20.0, figures[f"m16_u95_cold_{part}ports_allow"])
         assert figures[f"m16_u95_cold_{part}reached"] == pytest.approx(gain / least, rel=1e-3)
+        both = 1 / 20 + 1 / figures[f"m16_u95_cold_{part}ports_allow"]
+        assert figures[f"m16_u95_cold_{part}in_turn"] == pytest.approx(1 / both, rel=1e-3)
     (_, _, text) = plot.limit_tables(bench.result())
-    assert "| m16_u95_cold_packed | 20 |" in text
+    assert "| m16_u95_cold_packed | 6 (10) | 20 |" in text
     path = tmp_path / "linear.json"
     path.write_text(json.dumps(linear | {"device": "another"}))
     monkeypatch.setattr("sys.argv", ["limits", "--linear", str(path)])
