@@ -7,7 +7,7 @@ python -m benchmarks.cpu_models [--quick] [--only bert,mlp] [--memory-budget X] 
 ``gpt2_nm24``: one token with a full cache, 2:4 everywhere, the tied head too; ``_densehead``: all but the head.
 ``mlp_m64_u90_...``: 768-3072-768-3072-768 with ReLU; peers are optional and the notes say which are absent.
 ``--threads 2`` reports ``threads2_...`` instead: how much faster two threads are than one; ``..._dense``, of the
-dense program: on two threads of one core there is little to gain.
+dense program, and ``threads2_host_...``, of loops that share nothing but the machine: what there is to gain.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from benchmarks.harness import Benchmark, Target, arguments, cold_flusher, inter
 from benchmarks.mlp import TARGETS as MLP_TARGETS
 from benchmarks.mlp import race_mlp
 from benchmarks.models import BertBase, Gpt2Decode, ResNet50
+from benchmarks.scaling import host_scaling
 from spcomp.check import relative_error
 
 TOKENS = 128
@@ -224,6 +225,8 @@ def main() -> None:
     bench.notes["memory_budget"] = str(options.memory_budget)
     with torch.no_grad():
         if two:
+            if "threads2_host_multiply" not in bench.figures:
+                host_scaling(bench, REST_SECONDS, rounds=5 if options.quick else 21)
             for key in THREADS_CASES:
                 if f"threads2_{key}" in bench.figures:
                     continue

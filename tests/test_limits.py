@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import limits, plot, reading
+from benchmarks import limits, plot, reading, scaling
 from benchmarks.harness import Benchmark, Flusher, device
 from benchmarks.operators import candidates, race
 from benchmarks.reading import SUMS, multiplier, reader
@@ -147,3 +147,13 @@ def test_a_race_says_what_bytes_allow() -> None:
     assert 0.1e-9 < cold.cycle_s < 2e-9
     details = cold.details()
     assert {"bytes_allow", "cycle_ns", "chosen"} <= details.keys()
+
+
+@needs_code
+def test_what_two_threads_gain_on_this_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scaling, "KINDS", {"multiply": 0, "read": 1 << 12})
+    monkeypatch.setattr(scaling, "WORK_BYTES", 1 << 14)
+    bench = Benchmark("cpu_models", {}, 2)
+    scaling.host_scaling(bench, 0.0, rounds=3)
+    assert bench.figures.keys() == {"threads2_host_multiply", "threads2_host_read"}
+    assert bench.figures["threads2_host_multiply"] > 0.3
