@@ -1,6 +1,6 @@
 """Why a linear layer misses its target: instructions and ports, counted, and bytes, as measured beside it.
 
-python -m benchmarks.limits [--linear FILE] [--keys KEY ...] [--quick] [--json FILE]
+python -m benchmarks.limits [--linear FILE] [--conv FILE] [--keys KEY ...] [--quick] [--json FILE]
 
 For every cell of :mod:`benchmarks.cpu_linear`'s result whose target is missed (or for ``--keys``), the kernel that won
 is built again for one layer of the cell and executed step by step (:mod:`benchmarks.stepping`).
@@ -13,27 +13,33 @@ is built again for one layer of the cell and executed step by step (:mod:`benchm
   that it can have under way waits for memory
 - ``KEY_reached``, ``KEY_packed_reached``: the share of the smaller limit that was reached
 
-A limit supposes that everything else costs nothing and that nothing waits for anything.
+``convs_u90_cold_...``: the same for all convolutions of :mod:`benchmarks.cpu_conv` together; bytes are weights and
+planes. A limit supposes that everything else costs nothing and that nothing waits for anything.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.cpu_conv import ZEROS, geometries, layers_of
 from benchmarks.harness import Benchmark, arguments, device
+from benchmarks.models import ResNet50
 from benchmarks.operators import Layer, candidates
-from benchmarks.stepping import Steps, steps
+from benchmarks.stepping import Steps, steps, straight
 from benchmarks.weights import Chain
+from spcomp.codegen.baked_cpu.conv import BakedConv
 from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.codegen.mlir_cpu.tokens import TokensKernel
 
 LINEAR = Path(__file__).parent / "results" / "cpu_linear.json"
+CONV = LINEAR.with_name("cpu_conv.json")
 KEY = re.compile(r"m(?P<m>\d+)_(?:(?P<size>768|4096)_)?(?P<pattern>\w+?)_(?P<heat>hot|cold)")
 SQUARE = ((768, 768),)
 """Stepping takes 25 us an instruction: layers of 4096 x 4096 are stepped through as one of 768 x 768 with as many
@@ -65,53 +71,79 @@ def counted(layer: Layer, name: str) -> dict[str, Steps]:
 
 
 def report(bench: Benchmark, key: str, linear: dict[str, Any], chain: Chain) -> None:
-    found, all_details = KEY.fullmatch(key), linear["details"]
+    found, d = KEY.fullmatch(key), linear["details"][key]
     assert found is not None
-    d = all_details[key]
     (layer,) = chain.at(int(found["m"]))
     each = layer.site.facts.nonzeros * layer.m / LANES
     scale = d["gflops_effective_w"] * d["ours_us"] * 1e3 / (2 * LANES * each)
-    cycle_ns = d.get("cycle_ns") or min(v["cycle_ns"] for v in all_details.values() if "cycle_ns" in v)
-    if "bytes_allow" in d:
-        bench.report(f"{key}_bytes_allow", d["bytes_allow"], "reading the weights alone, in the cell's race")
     for part, counts in counted(layer, d["chosen"]).items():
-        figure = linear["figures"].get(f"{key}{part}")
-        if figure is None:
+        if f"{key}{part}" in linear["figures"]:
+            report_counts(bench, f"{key}{part}", linear, counts, each, d["chosen"], scale)
+
+
+def report_counts(
+    bench: Benchmark, key: str, result: dict[str, Any], counts: Steps, each: float, kernel: str, scale: float
+) -> None:
+    """``counts`` of a layer with ``each`` times sixteen products; the cell is ``scale`` of them."""
+    d, figure = result["details"][key.removesuffix("_packed")], result["figures"][key]
+    cycle_ns = d.get("cycle_ns") or min(v["cycle_ns"] for v in result["details"].values() if "cycle_ns" in v)
+    port, cycles = counts.cycles()
+    ports_us = cycles * scale * cycle_ns / 1e3
+    allowed = d["dense_us"] / ports_us
+    limits = [allowed, *([d["bytes_allow"]] if "bytes_allow" in d else [])]
+    details = {
+        "figure": figure,
+        "target": result["targets"].get(key, {}).get("target", ""),
+        "kernel": kernel,
+        "busiest": port,
+        "instructions": counts.instructions / each,
+        "arithmetic": counts.arithmetic / each,
+        "lane_moves": counts.lanes / each,
+        "loads": counts.loads / each,
+        "stores": counts.stores / each,
+        "code_bytes": counts.code_bytes / each,
+        "ports_us": ports_us,
+    }
+    shown = ("instructions", "loads", "arithmetic", "lane_moves")
+    counted = ", ".join(f"{details[name]:.2f} {name.replace('_', ' ')}" for name in shown)
+    what = f"{kernel}: for 16 products {counted}; {port}: {ports_us:.0f} us"
+    bench.report(f"{key}_ports_allow", allowed, what, details)
+    bench.report(f"{key}_in_turn", 1 / sum(1 / v for v in limits))
+    bench.report(f"{key}_reached", figure / min(limits))
+    if not key.endswith("_packed") and "bytes_allow" in d:
+        bench.report(f"{key}_bytes_allow", d["bytes_allow"], "reading the weights alone, in the cell's race")
+
+
+def report_convs(bench: Benchmark, conv: dict[str, Any]) -> None:
+    """The convolutions of ResNet-50 together, where they miss: their code is straight, so that it is counted without
+    being executed; copies before and stores after it are left out."""
+    found = geometries(ResNet50().eval())
+    for zeros in ZEROS:
+        key = f"convs_u{zeros}_cold"
+        if conv["targets"].get(key, {}).get("met", True):
             continue
-        port, cycles = counts.cycles()
-        ports_us = cycles * scale * cycle_ns / 1e3
-        allowed = d["dense_us"] / ports_us
-        limits = [allowed, *([d["bytes_allow"]] if "bytes_allow" in d else [])]
-        details = {
-            "figure": figure,
-            "target": linear["targets"].get(f"{key}{part}", {}).get("target", ""),
-            "kernel": d["chosen"],
-            "busiest": port,
-            "instructions": counts.instructions / each,
-            "arithmetic": counts.arithmetic / each,
-            "lane_moves": counts.lanes / each,
-            "loads": counts.loads / each,
-            "stores": counts.stores / each,
-            "code_bytes": counts.code_bytes / each,
-            "ports_us": ports_us,
-        }
-        what = (
-            f"{d['chosen']}: {details['instructions']:.2f} instructions for 16 products, of them "
-            f"{details['loads']:.2f} loads, {details['arithmetic']:.2f} on ports 0 and 5, "
-            f"{details['lane_moves']:.2f} on 5 alone; {port}: {ports_us:.0f} us"
-        )
-        bench.report(f"{key}{part}_ports_allow", allowed, what, details)
-        bench.report(f"{key}{part}_in_turn", 1 / sum(1 / v for v in limits))
-        bench.report(f"{key}{part}_reached", figure / min(limits))
+        layers = layers_of(found, zeros, {i: {} for i in range(len(found))}, torch.Generator().manual_seed(0))
+        total, nonzeros = Steps(), 0.0
+        for geometry, count in Counter(found).items():
+            layer = layers[found.index(geometry)]
+            kernel = layer.build(candidates(layer.site)[0])
+            assert isinstance(kernel, BakedConv)
+            assert kernel.baked.code is not None
+            passes = count * kernel.tiles
+            total += straight(kernel.baked.code.address, kernel.baked.code.nbytes).times(passes)
+            nonzeros += layer.site.facts.nonzeros * passes
+        report_counts(bench, key, conv, total, nonzeros, "baked_cpu, all layers", 1.0)
 
 
 def main() -> None:
     options = arguments(
         __doc__ or "",
         linear={"type": Path, "default": LINEAR, "help": "a result of benchmarks.cpu_linear"},
+        conv={"type": Path, "default": CONV, "help": "a result of benchmarks.cpu_conv"},
         keys={"nargs": "*", "default": None, "help": "cells, such as m16_u90_cold"},
     )
     linear = json.loads(options.linear.read_text())
+    conv = json.loads(options.conv.read_text()) if options.conv.exists() else {}
     if linear["device"] != device():
         raise SystemExit(
             f"{options.linear} is of {linear['device']}, this is {device()}: measure cpu_linear here first"
@@ -130,6 +162,8 @@ def main() -> None:
                 chains[pattern].prune(pattern)
             report(bench, key, linear, chains[pattern])
             bench.save(options.json)
+        if conv.get("device") == device() and options.keys is None and not options.quick:
+            report_convs(bench, conv)
     bench.finish(options.json)
 
 

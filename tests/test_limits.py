@@ -71,8 +71,7 @@ def test_baked_code_multiplies_once_a_nonzero() -> None:
     assert found[""].lanes > found["_packed"].lanes == 0
     assert found[""].stores > found["_packed"].stores
     products = found["_packed"]
-    # weights are broadcast by the multiply-add that takes them; x and sums are registers
-    assert 1 <= (products.loads - products.wide) / (2 * layer.site.facts.nonzeros) < 1.3  # and prefetches
+    assert products.loads > products.wide > 2 * layer.site.facts.nonzeros  # prefetches are no wide loads
     with pytest.raises(RuntimeError, match="no kernel nonesuch is offered"):
         limits.counted(layer, "nonesuch")
 
