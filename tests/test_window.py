@@ -174,7 +174,9 @@ def test_windows_are_proposed_for_few_rows_beside_what_serves_many() -> None:
     few = propose(site, backends, target, MODEL, [1, 8])
     assert {c.encoding.name for c in few} >= {"window"}
     every = propose(site, backends, target, MODEL, [1, 2, 15, 16, 127, 512])
-    assert {c.encoding.name for c in every} >= {"window", "csr"}
+    names = {c.encoding.name for c in every}
+    assert "window" in names
+    assert names & {"csr", "sorted_csr"}
     assert len({c.encoding for c in every}) <= 6
     for c in every:
         if c.encoding.name == "window":
