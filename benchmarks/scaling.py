@@ -1,4 +1,4 @@
-"""What two threads gain where nothing is shared but the machine: each multiplies, reads or copies memory of its own."""
+"""What two threads gain where nothing is shared but the machine: each multiplies, or reads memory of its own."""
 
 from __future__ import annotations
 

@@ -13,10 +13,11 @@ from benchmarks import limits, plot, reading, scaling
 from benchmarks.harness import Benchmark, Flusher, device
 from benchmarks.operators import candidates, race
 from benchmarks.reading import SUMS, multiplier, reader
-from benchmarks.stepping import Steps, steps
+from benchmarks.stepping import Steps, steps, straight
 from benchmarks.weights import Chain
 from spcomp.codegen.baked_cpu.backend import BakedCpu
 from spcomp.codegen.mlir_cpu.backend import MlirCpu
+from spcomp.codegen.mlir_cpu.tokens import TokensKernel
 
 REASON = MlirCpu().unavailable() or BakedCpu().unavailable()
 needs_code = pytest.mark.skipif(REASON is not None, reason=str(REASON))
@@ -72,6 +73,11 @@ def test_baked_code_multiplies_once_a_nonzero() -> None:
     assert found[""].stores > found["_packed"].stores
     products = found["_packed"]
     assert products.loads > products.wide > 2 * layer.site.facts.nonzeros  # prefetches are no wide loads
+    kernel = layer.build(baked)
+    assert isinstance(kernel, TokensKernel)
+    (_, code, _) = next(iter(kernel.bodies.values())).keep
+    once = straight(code.address, code.nbytes)  # type: ignore[attr-defined]
+    assert (once + once).names["vfmadd231ps"] == products.names["vfmadd231ps"]
     with pytest.raises(RuntimeError, match="no kernel nonesuch is offered"):
         limits.counted(layer, "nonesuch")
 
