@@ -13,6 +13,7 @@ from spcomp import ops
 from spcomp.capture import Captured
 from spcomp.check import check, check_int8, dense_error, pattern_of
 from spcomp.codegen import inductor
+from spcomp.codegen.chains import chained
 from spcomp.codegen.cuda_graph import CudaCapturing, Graphed
 from spcomp.codegen.dense_int8 import INT8_MEMBERS
 from spcomp.codegen.fake import refake
@@ -268,7 +269,7 @@ def compile_rest(
     gpus: Sequence[str] = (),
     into: frozenset[int] = frozenset(),
 ) -> None:
-    """Hand the program's graph to Inductor; what does not work stays eager and says why.
+    """Hand the program's graph to Inductor, convolutions in chains; what does not work stays eager and says why.
 
     ``faked``: its nodes carry fresh fake values already (see :func:`~spcomp.codegen.fake.refake`). ``gpus``: the
     CUDA devices that it is for: Inductor then tries all it has for every product, and a program of static sizes on one
@@ -304,9 +305,8 @@ def _compile_rest(
         try:
             if not faked:
                 refake(program.gm, lifted, program.signature, program.hints)
-            inputs = [n.meta["val"] for n in program.gm.graph.nodes if n.op == "placeholder"]
-            graph = inductor.planned(program.gm, into)
-            program.run = inductor.compile_graph(graph, inputs, inductor.ON_GPU if gpu else {})
+            graph = inductor.planned(program.gm if gpu else chained(program.gm), into)
+            program.run = inductor.compile_graph(graph, inductor.ON_GPU if gpu else {})
             program.engine = "inductor"
             return
         except Exception as error:  # Inductor raises anything; eager serves and explain() says why

@@ -42,6 +42,8 @@ class SlotKernels:
     """Reads rows of the weight, where an embedding has it too."""
     _able: dict[str, tuple[bool, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Which kernels know tiles, channels last, and layouts: to ask a protocol at every call takes 15 us."""
+    chains: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """By those who run this layer with others (:mod:`spcomp.codegen.mlir_cpu.chain`)."""
 
     def __post_init__(self) -> None:
         if not self.starts or list(self.starts) != sorted(set(self.starts)) or len(self.starts) != len(self.kernels):
@@ -75,7 +77,7 @@ class SlotKernels:
 
     def into(self, y: torch.Tensor, x: torch.Tensor, *residual: torch.Tensor) -> None:
         """As a call, with the result in ``y``; of kernels that make their own it is copied there."""
-        able: IntoKernel | None = self._that_can("into", x.numel() // self.k * self.rows)
+        able = self._that_can("into", x.numel() // self.k * self.rows)
         able.into(y, x, *residual) if able is not None else y.copy_(self(x, *residual))
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
@@ -150,8 +152,7 @@ def linear(x: torch.Tensor, *, slot: int, n: int) -> torch.Tensor:
 
 def conv(x: torch.Tensor, residual: torch.Tensor | None, *, slot: int, size: Sequence[int]) -> torch.Tensor:
     """Run the kernel of ``slot``: x [B, C, ...] (and a residual like the result) -> [B, *size]."""
-    found = running()[slot]
-    return found(x) if residual is None else found(x, residual)
+    return running()[slot](*((x,) if residual is None else (x, residual)))
 
 
 def running() -> KernelTable:
@@ -301,12 +302,9 @@ TILES_NORM = torch.ops.spcomp.tiles_norm_v1.default
 LINEAR = torch.ops.spcomp.linear_v1.default
 
 
-_AS_IT_IS: nullcontext[None] = nullcontext()
-
-
 def without_gradients() -> AbstractContextManager[None]:
     """``torch.no_grad()``, where there are any."""
-    return torch.no_grad() if torch.is_grad_enabled() else _AS_IT_IS
+    return torch.no_grad() if torch.is_grad_enabled() else nullcontext()
 
 
 def embedding(ids: torch.Tensor, *, slot: int) -> torch.Tensor:

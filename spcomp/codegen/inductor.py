@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import fx
 
-from spcomp import ops, ops_planned
+from spcomp import ops, ops_chain, ops_planned
 from spcomp.codegen import isa
+from spcomp.codegen.mlir_cpu.chain import conv_chain
 from spcomp.codegen.mlir_cpu.max_pool import max_pool
 from spcomp.codegen.mlir_cpu.tiled import tiles_norm
 from spcomp.conv_layout import shape_of
@@ -64,6 +65,7 @@ def register() -> None:
     linear, conv = choice(ops.linear, "linear_v1"), choice(ops.conv, "conv_v1")
     pool, embedding = choice(max_pool, "max_pool_v1"), choice(ops.embedding, "embedding_v1")
     last, laid = choice(ops.conv_last, "conv_last_v1"), choice(ops.conv_laid, "conv_laid_v1")
+    chain = choice(conv_chain, "conv_chain_v1")
     mixture, all_experts = choice(experts, "experts_v1"), choice(grouped, "grouped_v1")
     tiles, norm = choice(ops.tiles_linear, "tiles_linear_v1"), choice(_norm_given, "tiles_norm_v1")
 
@@ -106,6 +108,10 @@ def register() -> None:
         shape = [x.get_size()[0], *shape_of(made, size, planes)]
         layouts = {"given": given, "made": made, "planes": list(planes)}
         return extern(laid, tensors, shape, **more, slot=slot, size=list(size), **layouts)
+
+    @register_lowering(ops_chain.CONV_CHAIN, type_promotion_kind=None)
+    def lower_chain(given: Any, program: str, shape: Sequence[int]) -> Any:
+        return extern(chain, given, [given[0].get_size()[0], *shape], program=program)
 
     @register_lowering(ops.EMBEDDING, type_promotion_kind=None)
     def lower_embedding(ids: Any, slot: int, k: int, dtype: torch.dtype) -> Any:
@@ -194,15 +200,16 @@ def prepare(*, gpu: bool = False) -> None:
         isa.settle()
 
 
-def compile_graph(gm: fx.GraphModule, inputs: Sequence[Any], options: Mapping[str, Any] | None = None) -> Program:
+def compile_graph(gm: fx.GraphModule, options: Mapping[str, Any] | None = None) -> Program:
     """Compile a graph whose placeholders carry fake values in ``meta["val"]``; symbolic sizes stay symbolic.
 
-    ``inputs`` are example tensors in placeholder order. The result takes the same inputs and returns the flat tuple
-    of outputs. ``options``: Inductor's own, for a program on GPUs. Whatever Inductor raises comes through.
+    The result takes tensors in the order of the placeholders and returns the flat tuple of outputs. ``options``:
+    Inductor's own, for a program on GPUs. Whatever Inductor raises comes through.
     """
     prepare(gpu=bool(options))
     from torch._inductor import standalone_compile
 
     patches = {"config_patches": dict(options)} if options else {}
     with torch.no_grad():
-        return standalone_compile(gm, list(inputs), dynamic_shapes="from_graph", options=patches)
+        inputs = [n.meta["val"] for n in gm.graph.nodes if n.op == "placeholder"]
+        return standalone_compile(gm, inputs, dynamic_shapes="from_graph", options=patches)

@@ -9,18 +9,20 @@ planes (:mod:`spcomp.conv_layout`), and then nothing is copied between them, exc
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import numpy as np
 import torch
 
 from spcomp.codegen.baked_cpu.body import bake, enter, place, unit_rows
 from spcomp.codegen.baked_cpu.feed import Feed, banded, even_panel
 from spcomp.codegen.mlir_cpu import jit, parallel
 from spcomp.codegen.mlir_cpu import segments as seg
+from spcomp.codegen.mlir_cpu.laid_down import Work
 from spcomp.codegen.mlir_cpu.planes import Planes
 from spcomp.codegen.mlir_cpu.scratch import scratch
 from spcomp.codegen.mlir_cpu.text import LANES
@@ -49,6 +51,19 @@ class _Chunk:
 
 
 @dataclass(frozen=True, eq=False)
+class _Zeros:
+    """What no sum becomes, in the result: pieces of at most sixteen elements, so many times, so far apart."""
+
+    at: torch.Tensor
+    masks: torch.Tensor
+    step: int
+    times: int
+
+    def clear(self, function: jit.Compiled, y: int) -> parallel.Step:
+        return function, (y, self.at.data_ptr(), self.masks.data_ptr(), len(self.at), self.step, 0, self.times)
+
+
+@dataclass(frozen=True, eq=False)
 class _Target:
     """What sums become: where they go, the function that takes them there, and what is zeroed around them."""
 
@@ -57,8 +72,8 @@ class _Target:
     """Of one image."""
     segments: seg.Segments
     finish: jit.Compiled | None
-    around: tuple[jit.Compiled, torch.Tensor, torch.Tensor] | None = None
-    planes: Padded | None = None
+    clear: jit.Compiled | None = None
+    zeros: tuple[_Zeros, ...] = ()
     prepared: dict[tuple[int, str], parallel.Prepared] = field(default_factory=dict)
     """By threads and, where x is copied, its layout."""
 
@@ -156,16 +171,19 @@ class BakedConv:
         if self.pointwise:
             pixel = seg.natural_destination(self.tiles * LANES)
             pixel[conv.pixels :] = -1
-        stride, around, to = self.stride, None, None
+        stride, zeros = self.stride, []
         match layout:
             case "tiles":
                 stride = call.n if self.pointwise else stride
                 where, step = seg.tiles_destination(conv.pixels, call.n), LANES
+                if conv.pixels % LANES and not self.pointwise:
+                    at, masks = seg.uncovered(np.arange(LANES) < conv.pixels % LANES)
+                    zeros = [(at + conv.pixels // LANES * call.n * LANES, masks, LANES, call.n)]
             case "planes":
                 to = Padded(*planes)
                 where, step = seg.planes_destination(*conv.output, to), to.plane
-                at, masks = (torch.from_numpy(v) for v in seg.border(*conv.output, to))
-                around = (jit.compile_text("border", seg.border_text(), 3, 4), at, masks)
+                at, masks = seg.uncovered(np.zeros(to.total(call.n) - call.n * to.plane, np.bool_))
+                zeros = [(*seg.border(*conv.output, to), to.plane, call.n), (at + call.n * to.plane, masks, 0, 1)]
             case _:
                 where, step = seg.natural_destination(conv.pixels), conv.pixels
         table = seg.segments(pixel, where, stride, step)
@@ -173,7 +191,9 @@ class BakedConv:
         if layout == TILES and self.pointwise and call.epilogue == Epilogue():
             return _Target(layout, shape, table, None)
         text = seg.finish_text(call.epilogue, MLIR_DTYPES[call.dtype], by_rows=layout != TILES)
-        return _Target(layout, shape, table, jit.compile_text("finish", text, 8, 5), around, to)
+        clear = jit.compile_text("border", seg.border_text(), 3, 4) if zeros else None
+        kept = tuple(_Zeros(torch.from_numpy(at), torch.from_numpy(masks), *more) for at, masks, *more in zeros)
+        return _Target(layout, shape, table, jit.compile_text("finish", text, 8, 5), clear, kept)
 
     def __call__(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
         return self._run(x, residual, NATURAL, self._natural)
@@ -186,11 +206,33 @@ class BakedConv:
     def on_layout(
         self, x: torch.Tensor, residual: torch.Tensor | None, given: str, made: str, planes: tuple[int, ...]
     ) -> torch.Tensor:
+        return self._run(x, residual, given, self._between(given, made, planes))
+
+    def _between(self, given: str, made: str, planes: tuple[int, ...]) -> _Target:
+        """The target, with what is needed compiled. Raises :class:`KernelError` for a layout that it does not know."""
         if given not in reads(self.planes.conv) or made not in makes():
             wrong = made if given in reads(self.planes.conv) else given
             raise KernelError(f"run {self.call.layer} on {wrong}", f"a convolution of {self.planes.conv}", NATURAL)
         self.feed.ready(given)
-        return self._run(x, residual, given, self._target(made, planes))
+        return self._target(made, planes)
+
+    def work(self, given: str, made: str, planes: tuple[int, ...]) -> Work:
+        """See :class:`~spcomp.codegen.mlir_cpu.chain.ChainKernel`."""
+        target = self._between(given, made, planes)
+        threads, rooms, sums = self._needs(given)
+        copied = not self.feed.by_bands and self.feed.copies(given)
+
+        def stages(reads: Sequence[int], y: int, room: int) -> list[parallel.Stage]:
+            return self._stages(threads, given, copied, target, reads[0], (*reads, y)[1], y, room, room + rooms)
+
+        return Work(rooms + sums, stages)
+
+    def _needs(self, given: str) -> tuple[int, int, int]:
+        """Threads, and the bytes of scratch memory for copies of x and for sums."""
+        threads = parallel.threads_for(self.planes.conv.pixels * self.call.stored)
+        used = self.feed.room_bytes(given)
+        rooms = used * threads if self.feed.by_bands else used
+        return threads, rooms, threads * self.panel * ZMM_BYTES * self.stride
 
     def _run(self, x: torch.Tensor, residual: torch.Tensor | None, given: str, target: _Target) -> torch.Tensor:
         y = x.new_empty((x.shape[0], *target.shape))
@@ -199,10 +241,8 @@ class BakedConv:
         x = x.contiguous()
         other = y if residual is None else residual.contiguous()
         item = x.element_size()
-        threads = parallel.threads_for(self.planes.conv.pixels * self.call.stored)
-        used = self.feed.room_bytes(given)
-        rooms = used * threads if self.feed.by_bands else used
-        room = scratch(rooms + threads * self.panel * ZMM_BYTES * self.stride)
+        threads, rooms, sums = self._needs(given)
+        room = scratch(rooms + sums)
         steps = (x.numel() // len(x) * item, y.numel() // len(y) * item)
         for image in range(x.shape[0]):
             xs = x.data_ptr() + image * steps[0]
@@ -212,13 +252,6 @@ class BakedConv:
 
     def _image(self, addresses: tuple[int, ...], threads: int, given: str, target: _Target) -> None:
         """``addresses``: of x, the residual, y, and the rooms for bands and for sums."""
-        y = addresses[2]
-        n = self.call.n
-        if target.planes is not None:
-            used = n * target.planes.plane
-            ctypes.memset(y + used * FLOAT_BYTES, 0, (target.planes.total(n) - used) * FLOAT_BYTES)
-        elif target.layout == TILES and self.planes.conv.pixels % LANES and not self.pointwise:
-            ctypes.memset(y + (self.tiles_out - 1) * n * ZMM_BYTES, 0, n * ZMM_BYTES)
         copied = self.feed.copied_whole(given, addresses[0])
         key = threads, given if self.feed.by_bands or copied else ""
         prepared = target.prepared.get(key)
@@ -247,11 +280,8 @@ class BakedConv:
         straight = self.pointwise and target.layout == TILES
         shares, used = self._shares(threads), self.feed.room_bytes(given)
         work: list[list[parallel.Step]] = [[] for _ in shares]
-        if target.around is not None:
-            clear, at, masks = target.around
-            assert target.planes is not None
-            sizes = (len(at), target.planes.plane, 0, self.call.n)
-            work[0].append((clear, (y, at.data_ptr(), masks.data_ptr(), *sizes)))
+        if target.clear is not None:
+            work[0] += [zeros.clear(target.clear, y) for zeros in target.zeros]
         for i, (panels, part) in enumerate(shares):
             mine = sums + i * self.panel * ZMM_BYTES * self.stride
             for first, stop in panels:
@@ -278,7 +308,3 @@ class BakedConv:
         shared = self.feed.shared(threads)
         parts = self._parts(threads // len(shared))
         return [(panels, part) for panels in shared for part in parts]
-
-    @functools.cached_property
-    def tiles_out(self) -> int:
-        return -(-self.planes.conv.pixels // LANES)

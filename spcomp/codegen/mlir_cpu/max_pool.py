@@ -14,6 +14,7 @@ import torch
 
 from spcomp import ops
 from spcomp.codegen.mlir_cpu import jit, parallel
+from spcomp.codegen.mlir_cpu.laid_down import Work
 from spcomp.codegen.mlir_cpu.layout import store_row
 from spcomp.codegen.mlir_cpu.text import LANES, MASK, VEC, Function
 
@@ -32,7 +33,7 @@ class Pool:
     stride: tuple[int, int]
     padding: tuple[int, int]
 
-    @property
+    @functools.cached_property
     def output(self) -> tuple[int, int]:
         sizes = zip((self.height, self.width), self.kernel, self.stride, self.padding, strict=True)
         high, wide = ((size + 2 * p - k) // s + 1 for size, k, s, p in sizes)
@@ -112,3 +113,16 @@ def pooled(x: torch.Tensor, pool: Pool) -> torch.Tensor:
         threads = parallel.threads_for(y.numel() * pool.kernel[0])
         parallel.over(_compiled(pool), (x.data_ptr(), y.data_ptr()), planes, threads)
     return y
+
+
+def work(pool: Pool, channels: int) -> Work | None:
+    """Of so many planes of one image, for as many threads as torch has now; None where our kernel does not do it."""
+    if pool.stride[1] > 2 or jit.available() is not None:
+        return None
+    function, (high, wide) = _compiled(pool), pool.output
+    threads = parallel.threads_for(channels * high * wide * pool.kernel[0])
+
+    def stages(reads: Sequence[int], y: int, room: int) -> list[parallel.Stage]:
+        return [[[(function, (reads[0], y, *share))] for share in parallel.even(channels, threads)]]
+
+    return Work(0, stages)
