@@ -9,6 +9,7 @@ is believed.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,8 +18,11 @@ import numpy as np
 import torch
 
 from spcomp import ops
+from spcomp.check import relative_error
 from spcomp.parts import Parts, Program
 from spcomp.writes import written
+
+log = logging.getLogger("spcomp")
 
 MARGIN = 1.0
 """Compiled over dense may not be below this: the promise is 0.97, clocks are noisy."""
@@ -31,6 +35,8 @@ SECONDS = (0.05, 0.3)
 MOST_ROUNDS = 300
 SHARES = (0.25, 0.5)
 """Quantiles that are compared."""
+SAME = 1e-4
+"""Relative difference that two orders of float32 operations may show over a whole model."""
 CLEAR = (3, 1.2)
 """After so many pairs a look ends early, if every run of ours took less than any of theirs by this factor."""
 
@@ -53,10 +59,29 @@ def slowest_speedup(
     return min(found, default=1.0), found
 
 
+Side = tuple[Program, ops.KernelTable]
+"""A program and the kernels that it runs with."""
+
+
+def agree(tensors: Mapping[str, torch.Tensor], ours: Side, theirs: Side, flat: Sequence[Any]) -> bool:
+    """Whether both give the same results on these flat inputs and write the same, but for rounding."""
+    found = []
+    for program, table in (theirs, ours):
+        writes = {name: tensors[name].clone() for name in sorted(written(program))}
+        given = [writes.get(name, tensors[name]) for name in program.lifted]
+        with torch.no_grad(), ops.active(table):
+            found.append([*program.run(*given, *flat), *writes.values()])
+    pairs = [(a, b) for a, b in zip(*found, strict=True) if isinstance(a, torch.Tensor) and a.is_floating_point()]
+    if any(relative_error(b, a.double()) > SAME for a, b in pairs):
+        log.warning("a program that was laid out otherwise gave other results and is not used")
+        return False
+    return True
+
+
 def speedup(
     tensors: Mapping[str, torch.Tensor],
-    ours: tuple[Program, ops.KernelTable],
-    theirs: tuple[Program, ops.KernelTable],
+    ours: Side,
+    theirs: Side,
     flat: Sequence[Any],
 ) -> float:
     """How many times faster our program with our kernels is than theirs with theirs."""
@@ -65,7 +90,7 @@ def speedup(
 
     gpus = {str(t.device) for t in (*state.values(), *flat) if isinstance(t, torch.Tensor) and t.is_cuda}
 
-    def run(side: tuple[Program, ops.KernelTable]) -> float:
+    def run(side: Side) -> float:
         program, table = side
         given = [state[name] for name in program.lifted]
         for _ in range(2):

@@ -34,6 +34,7 @@ from spcomp.state import state_of
 from spcomp.targets.device import devices_found
 from spcomp.targets.host import release_memory
 from spcomp.tiling import with_tiles
+from spcomp.whole import lay_down
 
 Say = Callable[[str], None]
 
@@ -112,6 +113,7 @@ def make_parts(captured: Sequence[Captured], options: Options, say: Say, placing
         flats = [c.flat for c in captured]
         parts = _fastest(programs, built, sites, tensors, flats, options, say)
         if options.guard and options.engine == "auto":
+            lay_down(parts, flats)
             call_directly(parts, flats)
     release_memory()  # the dense program that lost
     aside = Aside(options.cache_dir or default_folder())

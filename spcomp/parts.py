@@ -20,6 +20,9 @@ from spcomp.source import Source
 from spcomp.state import State
 from spcomp.targets.device import Device, Devices
 
+LAID_DOWN = "laid down"
+"""The engine of :mod:`spcomp.whole`."""
+
 
 @dataclass(eq=False)
 class Program:
@@ -30,7 +33,7 @@ class Program:
     lifted: tuple[str, ...]
     run: Callable[..., Any]
     engine: str
-    """``"inductor"``, ``"direct"`` (see :mod:`spcomp.direct`) or ``"eager"``."""
+    """``"inductor"``, :data:`LAID_DOWN`, ``"direct"`` (see :mod:`spcomp.direct`) or ``"eager"``."""
     note: str = ""
     """Why it is not Inductor, where it is not."""
     hints: dict[str, int] = field(default_factory=dict)

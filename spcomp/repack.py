@@ -23,7 +23,7 @@ from spcomp.encodings.matrix import matrix_of
 from spcomp.errors import InputError, StateError
 from spcomp.make import make_parts
 from spcomp.options import Options
-from spcomp.parts import Parts, Program
+from spcomp.parts import LAID_DOWN, Parts, Program
 from spcomp.passes.base import PassContext, Site
 from spcomp.passes.find_tables import weight_key
 from spcomp.placing import Placing, placed
@@ -53,7 +53,11 @@ def without_sparsity(compiled: CompiledModule) -> CompiledModule:
     anew = _Anew(options, sites)
     built = anew.built()
     if not parts.on_device:
-        return CompiledModule(assemble(parts.programs, built, parts.tensors, options))
+        programs = [replace(p, run=p.gm, engine="eager") if p.engine == LAID_DOWN else p for p in parts.programs]
+        for program, old in zip(programs, parts.programs, strict=True):
+            if program is not old:
+                compile_rest(program, parts.tensors, options.engine)
+        return CompiledModule(assemble(programs, built, parts.tensors, options))
     on_gpu = frozenset(s.slot for s in sites if not anew.planners.device(s).host)
     dense = unspliced(parts.programs, parts.slots, on_gpu)
     where = parts.where | {name: at for name, at in dense.where.items() if at != "cpu"}

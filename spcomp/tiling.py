@@ -17,8 +17,7 @@ import torch
 
 from spcomp import ops
 from spcomp.build import Built, compile_rest, rebuilt
-from spcomp.check import relative_error
-from spcomp.guard import speedup
+from spcomp.guard import agree, speedup
 from spcomp.kernel import TilesKernel
 from spcomp.laying import TURNS, Layable, changed, explained, lay_out, layable
 from spcomp.parts import Program
@@ -29,11 +28,8 @@ from spcomp.passes.keep_tiles import KeepTiles
 from spcomp.passes.planned import Planned
 from spcomp.passes.tune import SPARE_BYTES, Planner
 from spcomp.plan import RowRange
-from spcomp.writes import written
 
 log = logging.getLogger("spcomp")
-SAME = 1e-4
-"""Relative difference that two orders of float32 operations may show over a whole model."""
 WORTH = 1.01
 """Keeping tiles must gain at least this factor."""
 Laid = tuple[Program, list[Built]]
@@ -82,7 +78,8 @@ def with_tiles(
         if turn and not any(on.turned for on in convs.values()):
             continue  # nothing that the next way does not try
         laid = _laid(program, built, found, convs, planner, tensors)
-        if laid is not None and _agrees(program, laid[1] if turn else built, laid, tensors, flat):
+        plain = (program, _table(laid[1] if laid is not None and turn else built))
+        if laid is not None and agree(tensors, (laid[0], _table(laid[1])), plain, flat):
             gain = speedup(tensors, (laid[0], _table(laid[1])), (program, _table(built)), flat)
             log.info("activations as the kernels want them%s: %.2fx", f", more of them {turn}" if turn else "", gain)
             if gain > least:
@@ -184,22 +181,6 @@ def _changed(planner: Planner, built: Built, kernel: str, why: str) -> Built | N
 def _served(built: Built) -> str:
     assert built.planned is not None
     return built.planned.choice.ranges[0][1]
-
-
-def _agrees(
-    program: Program, built: Sequence[Built], laid: Laid, tensors: Mapping[str, torch.Tensor], flat: Sequence[object]
-) -> bool:
-    results = []
-    for candidate, layers in ((program, built), laid):
-        writes = written(candidate)
-        given = [tensors[name].clone() if name in writes else tensors[name] for name in candidate.lifted]
-        with torch.no_grad(), ops.active(_table(layers)):
-            results.append(candidate.run(*given, *flat))
-    pairs = [(a, b) for a, b in zip(*results, strict=True) if isinstance(a, torch.Tensor) and a.is_floating_point()]
-    if any(relative_error(b, a.double()) > SAME for a, b in pairs):
-        log.warning("a program with tiles gave other results and is not used")
-        return False
-    return True
 
 
 def _table(built: Sequence[Built]) -> ops.KernelTable:

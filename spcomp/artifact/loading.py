@@ -17,12 +17,13 @@ from spcomp.artifact.archive import bad
 from spcomp.artifact.devices import declared, devices_here, other_device, saved_devices, saved_places
 from spcomp.artifact.kernels import BUILDERS, Jobs, another_machine, retune
 from spcomp.artifact.pool import Views
-from spcomp.artifact.records import check_graph, gathered, read_program, read_record, unproven
+from spcomp.artifact.records import OURS, check_graph, gathered, read_program, read_record, unproven
 from spcomp.artifact.restored import read_state
 from spcomp.artifact.saving import FORMAT, VERSION, unplain
 from spcomp.assemble import assemble
 from spcomp.build import Built, compile_rest
 from spcomp.codegen import inductor
+from spcomp.codegen.laid_program import LaidProgram
 from spcomp.compiled import CompiledModule
 from spcomp.device_program import gpus_of
 from spcomp.direct import directly
@@ -113,7 +114,7 @@ def load(
     gpus = gpus_of(programs, where, [r.where for r, _ in records])
     with ThreadPoolExecutor(BUILDERS) as pool:
         jobs = Jobs(pool, records, decisions, placing) if reason is None else None
-        if options.engine != "eager" and any(p.engine != "direct" for p in programs):
+        if options.engine != "eager" and any(p.engine not in OURS for p in programs):
             say("preparing Inductor")
             if not gpus and inductor.unavailable() is None:
                 inductor.prepare()
@@ -127,8 +128,9 @@ def load(
     for i, program in enumerate(programs):
         say(f"compiling the rest of program {i + 1} of {len(programs)}")
         free = unproven(program)
-        if program.engine == "direct" and options.engine == "auto" and not free:
-            program.run = directly(program.gm)
+        ours = program.engine in OURS and options.engine == "auto" and not free
+        if ours and (program.engine == "direct" or built is not None):
+            program.run = directly(program.gm) if program.engine == "direct" else LaidProgram(program.gm)
             continue
         program.engine = "eager"
         compile_rest(program, tensors, "eager" if free else options.engine, faked=True, gpus=gpus, into=writers)

@@ -21,13 +21,15 @@ from spcomp.artifact.trees import load_tree
 from spcomp.codegen.fake import refake
 from spcomp.conv_shape import ConvShape
 from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor
-from spcomp.parts import Program
+from spcomp.parts import LAID_DOWN, Program
 from spcomp.passes.base import Norm
 from spcomp.plan import Epilogue, KernelCall, RowRange, TensorSpec
 from spcomp.record import SlotRecord
 from spcomp.signature import Constant, Signature, evaluate
 
-ENGINES = ("inductor", "direct", "eager")
+OURS = ("direct", LAID_DOWN)
+"""Engines that need no Inductor."""
+ENGINES = ("inductor", *OURS, "eager")
 _LARGEST = 1 << 48
 
 
@@ -58,8 +60,8 @@ def read_program(data: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], g
     if data["engine"] not in ENGINES or not isinstance(data["note"], str):
         raise bad("a program", f"the engine {str(data['engine'])[:40]!r}")
     program = Program(signature, gm, tuple(lifted), gm, "eager", hints=hints)
-    if data["engine"] == "direct":
-        program.engine, program.note = "direct", data["note"]
+    if data["engine"] in OURS:
+        program.engine, program.note = data["engine"], data["note"]
     return program
 
 

@@ -12,6 +12,7 @@ import torch
 from spcomp.codegen.mlir_cpu import jit, parallel
 from spcomp.codegen.mlir_cpu.bitmap import ROWS, bitmap_text
 from spcomp.codegen.mlir_cpu.bound import bind, job
+from spcomp.codegen.mlir_cpu.laid_down import Work
 from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, float_vector, pointers
 from spcomp.codegen.mlir_cpu.window import WindowShape, window_text
@@ -112,7 +113,18 @@ class NaturalKernel:
         self._multiply(x.data_ptr(), y.data_ptr(), m, parallel.threads_for(m * call.stored, m))
         return y
 
+    def work_on_rows(self, m: int) -> Work | None:
+        """See :class:`~spcomp.codegen.mlir_cpu.laid_down.LinearKernel`."""
+        if not self._direct:
+            return None
+        threads = parallel.threads_for(m * self.call.stored, m)
+        return Work(0, lambda reads, y, _: self._stages(reads[0], y, m, threads))
+
     def _multiply(self, x: int, y: int, m: int, threads: int) -> None:
+        raise NotImplementedError
+
+    def _stages(self, x: int, y: int, m: int, threads: int) -> list[parallel.Stage]:
+        """The calls that :meth:`_multiply` makes."""
         raise NotImplementedError
 
 
@@ -134,3 +146,8 @@ class FewTokensKernel(NaturalKernel):
             self._bound.run(self._bound.address, x, y, m)
         else:
             parallel.over(self.body, (x, *self._pointers, y, m), self.stream.work, threads)
+
+    def _stages(self, x: int, y: int, m: int, threads: int) -> list[parallel.Stage]:
+        cuts = self.stream.work.cuts(threads)
+        spans = zip(cuts[::2], cuts[1::2], strict=True)
+        return [[[(self.body, (x, *self._pointers, y, m, lo, hi))] for lo, hi in spans]]

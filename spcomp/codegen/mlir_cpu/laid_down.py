@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -33,6 +34,15 @@ class Work:
     """By the addresses of what it reads, of its result, and of scratch memory; but for them always the same."""
 
 
+@runtime_checkable
+class LinearKernel(Protocol):
+    """A linear layer whose calls may be laid down among those of others."""
+
+    def work_on_rows(self, m: int) -> Work | None:
+        """The work for x [m, k], for as many threads as torch has now; None where this kernel has none."""
+        ...
+
+
 @dataclass(frozen=True)
 class Step:
     """One layer of a chain. Values are numbered: 0 and up are results of steps, -1 and down the tensors given."""
@@ -41,6 +51,8 @@ class Step:
     reads: tuple[int, ...]
     shape: tuple[int, ...]
     """Of one image of the result, float32."""
+    skipped: tuple[int, ...] = ()
+    """Bytes of each value that it reads before what it reads; none where it is left out."""
 
 
 def offsets(needs: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
@@ -82,7 +94,9 @@ class Chain:
         results |= zip(self.leaving, bases[self.given : -1], strict=True)
         stages: list[parallel.Stage] = []
         for i, step in enumerate(self.steps):
-            reads = [results[v] if v >= 0 else given[-1 - v] for v in step.reads]
+            skipped = step.skipped or (0,) * len(step.reads)
+            starts = [results[v] if v >= 0 else given[-1 - v] for v in step.reads]
+            reads = [start + skip for start, skip in zip(starts, skipped, strict=True)]
             for stage in step.work.stages(reads, results[i], room + self.used):
                 if stages and len(stage) == 1 == len(stages[-1]):
                     stages[-1] = [[*stages[-1][0], *stage[0]]]

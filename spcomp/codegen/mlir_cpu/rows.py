@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 
 from spcomp.codegen.mlir_cpu import jit, parallel
@@ -36,13 +38,23 @@ class RowsKernel(NaturalKernel):
         self._bound = {t: bind(body, self._pointers, (0, self._units), rows=False) for t, body in self.bodies.items()}
 
     def _multiply(self, x: int, y: int, m: int, threads: int) -> None:
+        for size, xs, ys in self._portions(x, y, m):
+            if threads == 1:
+                bound = self._bound[size]
+                bound.run(bound.address, xs, ys)
+            else:
+                parallel.over(self.bodies[size], (xs, *self._pointers, ys), self._units, threads)
+
+    def _stages(self, x: int, y: int, m: int, threads: int) -> list[parallel.Stage]:
+        calls = [(self.bodies[size], (xs, *self._pointers, ys)) for size, xs, ys in self._portions(x, y, m)]
+        return [[[(body, (*held, *share)) for body, held in calls] for share in parallel.even(self._units, threads)]]
+
+    def _portions(self, x: int, y: int, m: int) -> Iterator[tuple[int, int, int]]:
+        """Tokens that a function takes, with their addresses, until there are none left."""
         x_bytes, y_bytes = self.columns * 4, self.call.n * ITEM_BYTES[self.call.dtype]
-        for size, bound in self._bound.items():
+        for size in self.bodies:
             while m >= size:
-                if threads == 1:
-                    bound.run(bound.address, x, y)
-                else:
-                    parallel.over(self.bodies[size], (x, *self._pointers, y), self._units, threads)
+                yield size, x, y
                 m -= size
                 x += size * x_bytes
                 y += size * y_bytes

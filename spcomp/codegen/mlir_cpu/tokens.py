@@ -14,6 +14,7 @@ import torch
 
 from spcomp.codegen.mlir_cpu import jit, parallel, tiled
 from spcomp.codegen.mlir_cpu.jit import Job
+from spcomp.codegen.mlir_cpu.laid_down import Work
 from spcomp.codegen.mlir_cpu.layout import pack_text, unpack_text
 from spcomp.codegen.mlir_cpu.scratch import scratch
 from spcomp.codegen.mlir_cpu.text import LANES
@@ -179,16 +180,28 @@ class TokensKernel:
             run = self._tiled[xs.shape[0]] = tiled.Tiled(self, xs.shape[0])
         return run(xs)
 
+    def work_on_rows(self, m: int) -> Work | None:
+        """See :class:`~spcomp.codegen.mlir_cpu.laid_down.LinearKernel`; of subclasses that read x as this one does."""
+        if self.call.dtype != "float32" or self.call.quantize:
+            return None
+        threads = parallel.threads_for(m * self.call.stored)
+        xs_bytes, ys_bytes = self._rooms()
+        rooms = xs_bytes + threads * ys_bytes
+        return Work(rooms, lambda reads, y, room: self._stages(m, threads, 4, xs_bytes, ys_bytes, reads[0], y, room))
+
+    def _rooms(self) -> tuple[int, int]:
+        """Bytes of a packed panel of x, and of a thread's sums."""
+        return self.panel * LANES * self.body.padded_k * 4, self.panel * LANES * self.stride * 4
+
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        call, body = self.call, self.body
+        call = self.call
         y = x.new_empty((*x.shape[:-1], call.n))
         if y.numel() == 0:
             return y
         m = y.numel() // call.n
         x = x.contiguous()
         threads = parallel.threads_for(m * call.stored)
-        xs_bytes = self.panel * LANES * body.padded_k * 4
-        ys_bytes = self.panel * LANES * self.stride * 4
+        xs_bytes, ys_bytes = self._rooms()
         xs = scratch(xs_bytes + threads * ys_bytes)
         bases = (x.data_ptr(), y.data_ptr(), xs)
         prepared = self._prepared.get((m, threads))
@@ -222,8 +235,8 @@ class TokensKernel:
 
         For measuring: it multiplies whatever is in this thread's scratch memory, and keeps no result.
         """
-        xs_bytes = self.panel * LANES * self.body.padded_k * 4
-        total = xs_bytes + self.panel * LANES * self.stride * 4
+        xs_bytes, ys_bytes = self._rooms()
+        total = xs_bytes + ys_bytes
         calls = []
         for row in range(0, m, self.panel * LANES):
             spans = self._spans(-(-min(self.panel * LANES, m - row) // LANES))
