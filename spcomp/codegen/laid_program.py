@@ -5,13 +5,10 @@ code the weights push out of the caches again and again, all of it takes half as
 
     %n : layer_norm(%x, ...); %l : linear_v1(%n, 0, 2304); %q : unbind(view(%l))[0]; %a : attention(%q, %k, %v)
     one call: norm; window; attend              views are addresses; whatever is not known here is called as it was
-
-Values are float32, contiguous, of sizes that the graph's fake values say.
 """
 
 from __future__ import annotations
 
-import math
 import operator
 import threading
 from collections.abc import Callable, Sequence
@@ -22,21 +19,9 @@ import torch
 from torch import fx
 
 from spcomp import ops
-from spcomp.codegen.mlir_cpu import jit, small
-from spcomp.codegen.mlir_cpu.laid_down import Chain, LinearKernel, Step, Work
+from spcomp.codegen.laid_nodes import LAYERS, VIEWS, Made, flat, shape, unread, work_of
+from spcomp.codegen.mlir_cpu.laid_down import Chain, Step
 
-aten = torch.ops.aten
-VIEWS = frozenset(
-    {
-        aten.view.default, aten.reshape.default, aten.flatten.using_ints, aten.unsqueeze.default, aten.squeeze.dim,
-        aten.squeeze.dims, aten.transpose.int, aten.permute.default, aten.t.default, aten.unbind.int,
-        aten.select.int, aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default, aten.slice.Tensor,
-        aten.detach.default, aten.contiguous.default, aten.alias.default, operator.getitem,
-    }
-)  # fmt: skip
-"""Of a value that stays contiguous, an address in the same memory."""
-BINARY = {aten.add.Tensor: "add", aten.sub.Tensor: "sub", aten.mul.Tensor: "mul"}
-SINGLE = {aten.relu.default: "relu", aten.gelu.default: "gelu", aten.silu.default: "silu"}
 FEWEST_LAYERS = 2
 """Layers that a chain must have for a program to be worth laying down."""
 FLOAT_BYTES = 4
@@ -74,8 +59,7 @@ class Laid:
 class _Steps:
     """Neighbouring nodes that have work, while they are collected."""
 
-    nodes: list[fx.Node] = field(default_factory=list)
-    works: list[tuple[Work, list[Place]]] = field(default_factory=list)
+    works: dict[fx.Node, Made] = field(default_factory=dict)
 
 
 Parts = list[Call | Laid]
@@ -174,23 +158,36 @@ class _Laying:
     def parts(self) -> Parts:
         found: list[fx.Node | _Steps] = []
         for node in self.program.nodes:
-            if node.op == "placeholder":
-                if _flat(node):
-                    self.places[node] = Place(node, 0)
-            elif node.op != "output" and not self._viewed(node):
-                made = self._made(node)
-                if made is None:
-                    found.append(node)
-                    if _flat(node):
-                        self.places[node] = Place(node, 0)
-                    continue
+            if node.op == "output" or (node.op != "placeholder" and (self._viewed(node) or unread(node))):
+                continue
+            made = self._made(node)
+            if made is not None and made.into is not None:
+                self.places[node] = self.places[made.into]
+            elif flat(node):
+                self.places[node] = Place(node, 0)
+            if made is not None:
                 if not found or not isinstance(found[-1], _Steps):
                     found.append(_Steps())
-                found[-1].nodes.append(node)  # type: ignore[union-attr]
-                found[-1].works.append(made)  # type: ignore[union-attr]
+                found[-1].works[node] = made  # type: ignore[union-attr]
+            elif node.op != "placeholder":
+                found.append(node)
         p = self.program
         p._checked, p._written, p._places = list(self.checked), self.written, self.places
         return self._cut(found)
+
+    def _made(self, node: fx.Node) -> Made | None:
+        """The work of a node, if what it reads lies where it is known to lie."""
+        made = work_of(node, self.table)
+        if made is None:
+            return None
+        index = None if made.index is None else made.index[0]
+        if any(n not in self.places for n in made.reads if n is not index):
+            return None
+        if made.index is not None:
+            self.checked[made.index] = None
+        if made.into is not None:
+            self.written.add(made.into)
+        return made
 
     def _cut(self, found: Sequence[fx.Node | _Steps]) -> Parts:
         """The parts, each knowing which memories are read later."""
@@ -210,134 +207,38 @@ class _Laying:
         return parts[::-1]
 
     def _chain(self, steps: _Steps, later: set[fx.Node]) -> Laid:
-        mine = {node: i for i, node in enumerate(steps.nodes)}
-        reads = [place.base for _, places in steps.works for place in places]
-        takes = tuple(dict.fromkeys(n for n in reads if n not in mine))
+        mine = {node: i for i, node in enumerate(steps.works)}
+        reads = [self.places.get(n, Place(n, 0)) for made in steps.works.values() for n in made.reads]
+        takes = tuple(dict.fromkeys(place.base for place in reads if place.base not in mine))
         makes = tuple(n for n in mine if n in later)
         numbers = mine | {n: -1 - i for i, n in enumerate(takes)}
-        made = [
-            Step(work, tuple(numbers[p.base] for p in places), self._own(node), tuple(p.skipped for p in places))
-            for node, (work, places) in zip(steps.nodes, steps.works, strict=True)
-        ]
+        chained = []
+        for node, made in steps.works.items():
+            places = [self.places.get(n, Place(n, 0)) for n in made.reads]
+            own = shape(node) if made.into is None else (0,)
+            numbered = tuple(numbers[place.base] for place in places)
+            chained.append(Step(made.work, numbered, own, tuple(place.skipped for place in places)))
         drops = tuple(n for n in takes if n not in later)
-        layers = sum(n.target is ops.LINEAR for n in steps.nodes)
-        return Laid(Chain(made, len(takes), [mine[n] for n in makes]), takes, makes, drops, layers)
-
-    def _own(self, node: fx.Node) -> tuple[int, ...]:
-        """The shape of the memory that a node's result needs: none where it writes to what is there."""
-        return _shape(node) if self._base(node) is node else (0,)
+        layers = sum(n.target in LAYERS for n in mine)
+        return Laid(Chain(chained, len(takes), [mine[n] for n in makes]), takes, makes, drops, layers)
 
     def _base(self, node: fx.Node) -> fx.Node:
         return self.places[node].base if node in self.places else node
 
     def _viewed(self, node: fx.Node) -> bool:
         """Whether a node is an address in a memory that is known."""
-        if node.target not in VIEWS or not node.all_input_nodes:
-            return False
-        source = node.all_input_nodes[0]
-        place = self.places.get(source)
+        place = self.places.get(node.all_input_nodes[0]) if node.target in VIEWS and node.all_input_nodes else None
         if place is None:
             return False
         if isinstance(node.meta.get("val"), list | tuple):  # its items are the views
             self.places[node] = place
             return all(user.target is operator.getitem for user in node.users)
-        if not _flat(node):
+        if not flat(node):
             return False
         self.places[node] = Place(place.base, _offset(node) - _offset(place.base))
         return True
-
-    def _made(self, node: fx.Node) -> tuple[Work, list[Place]] | None:
-        """The work of a node and what it reads, or None where it is called."""
-        if jit.available() is not None or node.op != "call_function":
-            return None
-        if node.target is aten.index_copy_.default:
-            return self._copied(node)
-        if not _flat(node):
-            return None
-        reads: list[object] = []
-        work: Work | None = None
-        args: Any = node.args
-        target: Any = node.target
-        elements = math.prod(_shape(node))
-        if target is ops.LINEAR:
-            reads, work = [args[0]], self._linear(node)
-        elif target in BINARY and len(args) == 2 and not node.kwargs:
-            reads = list(args)
-            if all(isinstance(a, fx.Node) and _shape(a) == _shape(node) for a in args):
-                work = small.pair(BINARY[target], elements)
-        elif target in SINGLE and len(args) == 1:
-            tanh = "_tanh" if node.kwargs.get("approximate") == "tanh" else ""
-            reads, work = [args[0]], small.single(SINGLE[target] + tanh, elements)
-        elif target is aten.layer_norm.default and not node.kwargs:
-            x, sizes, weight, bias, eps = [*args, *(None, None, 1e-5)[len(args) - 2 :]][:5]
-            reads = [v for v in (x, weight, bias) if v is not None]
-            if len(sizes) == 1 and elements:
-                features = int(sizes[0])
-                given = {"weight": weight is not None, "bias": bias is not None}
-                work = small.norm(elements // features, features, float(eps), **given)
-        elif target is aten.scaled_dot_product_attention.default:
-            reads, work = list(args[:3]), _attended(node)
-        places = [self.places.get(n) for n in reads if isinstance(n, fx.Node) and _flat(n)]
-        known = [place for place in places if place is not None]
-        if work is None or len(known) < len(reads):
-            return None
-        self.places[node] = Place(node, 0)
-        return work, known
-
-    def _linear(self, node: fx.Node) -> Work | None:
-        args: Any = node.args
-        own = self.table[args[1]]
-        m = math.prod(_shape(args[0])) // own.k if _flat(args[0]) else 0
-        kernel = own.pick(m)
-        return kernel.work_on_rows(m) if m and isinstance(kernel, LinearKernel) else None
-
-    def _copied(self, node: fx.Node) -> tuple[Work, list[Place]] | None:
-        """Rows of a cache that is given, written in place."""
-        args: Any = node.args
-        to, dim, index, source = args
-        to_place, source_place = self.places.get(to), self.places.get(source)
-        if to_place is None or source_place is None or index.op != "placeholder" or to.op != "placeholder":
-            return None
-        numbers = index.meta["val"]
-        if numbers.dtype is not torch.int64 or numbers.dim() > 1 or not numbers.is_contiguous() or not _flat(source):
-            return None
-        shape, count = _shape(to), math.prod(numbers.shape)
-        at = dim % len(shape)
-        self.checked[index, shape[at]] = None
-        self.written.add(to)
-        self.places[node] = to_place
-        work = small.copy(math.prod(shape[:at]), count, shape[at], math.prod(shape[at + 1 :]))
-        return work, [to_place, Place(index, 0), source_place]
-
-
-def _attended(node: fx.Node) -> Work | None:
-    """Attention of every query to every key, without a mask."""
-    args: Any = node.args
-    q, k, v = (_shape(n) if _flat(n) else () for n in args[:3])
-    plain = len(args) == 3 and not node.kwargs.keys() - {"scale"} and len(q) >= 3
-    if not plain or k != v or len(k) != len(q) or (q[:-2], q[-1]) != (k[:-2], k[-1]):
-        return None
-    scale: Any = node.kwargs.get("scale")
-    used = 1 / math.sqrt(q[-1]) if scale is None else float(scale)
-    return small.attend(math.prod(q[:-2]), q[-2], k[-2], q[-1], used)
-
-
-def _shape(node: fx.Node) -> tuple[int, ...]:
-    return tuple(node.meta["val"].shape)
 
 
 def _offset(node: fx.Node) -> int:
     """Bytes before a value in its memory, as its fake value says."""
     return int(node.meta["val"].storage_offset()) * FLOAT_BYTES
-
-
-def _flat(node: fx.Node) -> bool:
-    """Whether a value is a contiguous float32 tensor of known sizes on the CPU."""
-    value = node.meta.get("val")
-    return (
-        isinstance(value, torch.Tensor)
-        and value.dtype is torch.float32
-        and value.device.type == "cpu"
-        and all(type(s) is int for s in value.shape)
-        and value.is_contiguous()
-    )

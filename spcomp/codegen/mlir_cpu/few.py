@@ -120,6 +120,9 @@ class NaturalKernel:
         threads = parallel.threads_for(m * self.call.stored, m)
         return Work(0, lambda reads, y, _: self._stages(reads[0], y, m, threads))
 
+    def work_on_tiles(self, tiles: int) -> Work | None:
+        return None
+
     def _multiply(self, x: int, y: int, m: int, threads: int) -> None:
         raise NotImplementedError
 

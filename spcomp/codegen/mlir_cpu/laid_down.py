@@ -42,6 +42,10 @@ class LinearKernel(Protocol):
         """The work for x [m, k], for as many threads as torch has now; None where this kernel has none."""
         ...
 
+    def work_on_tiles(self, tiles: int) -> Work | None:
+        """The same for x [tiles, k, 16] and a result [tiles, n, 16]."""
+        ...
+
 
 @dataclass(frozen=True)
 class Step:

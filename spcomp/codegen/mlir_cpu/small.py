@@ -10,15 +10,16 @@ import functools
 import math
 from collections.abc import Sequence
 
-from spcomp.codegen.mlir_cpu import jit, parallel
+from spcomp.codegen.mlir_cpu import jit, parallel, tiled
 from spcomp.codegen.mlir_cpu.epilogue import activate, exp
 from spcomp.codegen.mlir_cpu.laid_down import Work
-from spcomp.codegen.mlir_cpu.layout import store_row
+from spcomp.codegen.mlir_cpu.layout import pack_text, store_row, unpack_text
 from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
 
 BINARY = {"add": "addf", "sub": "subf", "mul": "mulf"}
 MOST_WIDTH = 128
 """Of a head: its query and its result are kept in registers, eight each."""
+ZMM_BYTES = 4 * LANES
 LOWEST = "0xFF800000"
 """Minus infinity as float32 bits."""
 
@@ -196,3 +197,31 @@ def attend(heads: int, queries: int, keys: int, width: int, scale: float) -> Wor
         return _even(function, heads, (*reads, room, y), 2 * heads * queries * keys * width)
 
     return Work(4 * heads * -(-keys // LANES) * LANES, stages)
+
+
+def turn(batch: int, rows: int, columns: int) -> Work:
+    """[batch, rows, columns] to [batch, columns, rows], of which rows or columns are sixteen: into tiles, or out."""
+    if rows == LANES:
+        pack = _compiled("pack", pack_text(columns, columns), 2, 3)
+        return Work(0, lambda reads, y, _: _even(pack, batch, (reads[0], y, batch * LANES), batch * rows * columns))
+    unpack = _compiled("unpack", unpack_text(rows, rows, False, "none"), 3, 5)
+    more = (batch * LANES, 0, batch)
+    pieces = parallel.threads_for(batch * rows * columns)
+
+    def stages(reads: Sequence[int], y: int, room: int) -> list[parallel.Stage]:
+        shares = [(LANES * lo, min(rows, LANES * hi)) for lo, hi in parallel.even(-(-rows // LANES), pieces)]
+        return [[[(unpack, (reads[0] + ZMM_BYTES * lo, y, y, *more, lo, hi))] for lo, hi in shares]]
+
+    return Work(0, stages)
+
+
+def tiles_norm(tiles: int, features: int, eps: float, residual: bool, weight: bool, bias: bool) -> Work:
+    """``ops.tiles_norm`` of xs and those of residual, weight and bias that there are after it."""
+    function = tiled.norm(features, eps, residual, weight, bias)
+
+    def stages(reads: Sequence[int], y: int, room: int) -> list[parallel.Stage]:
+        xs, *more = reads
+        given = [more.pop(0) if there else xs for there in (residual, weight, bias)]
+        return _even(function, tiles, (xs, *given, y), 8 * tiles * features * LANES)
+
+    return Work(0, stages)

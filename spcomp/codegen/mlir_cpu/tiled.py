@@ -13,6 +13,7 @@ import torch
 
 from spcomp.codegen.mlir_cpu import jit, parallel
 from spcomp.codegen.mlir_cpu.epilogue import activate
+from spcomp.codegen.mlir_cpu.laid_down import Work
 from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
 from spcomp.plan import Epilogue
 from spcomp.targets.host import host_cpu
@@ -66,6 +67,11 @@ class Tiled:
             prepared = self._prepared[threads] = parallel.Prepared(functools.partial(self._stages, threads), 2)
         prepared(xs.data_ptr(), ys.data_ptr())
         return ys
+
+    def work(self) -> Work:
+        """For as many threads as torch has now."""
+        threads = parallel.threads_for(self.tiles * LANES * self.kernel.call.stored)
+        return Work(0, lambda reads, y, _: self._stages(threads, reads[0], y))
 
     def _stages(self, threads: int, x: int, y: int) -> list[parallel.Stage]:
         kernel = self.kernel
@@ -162,7 +168,7 @@ def _total(f: Function, parts: list[str]) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _norm(features: int, eps: float, residual: bool, weight: bool, bias: bool) -> jit.Compiled:
+def norm(features: int, eps: float, residual: bool, weight: bool, bias: bool) -> jit.Compiled:
     return jit.compile_text("norm", norm_text(features, eps, residual=residual, weight=weight, bias=bias), 5, 2)
 
 
@@ -179,7 +185,7 @@ def tiles_norm(
     ys = torch.empty_like(xs)
     given = (xs, residual, weight, bias)
     addresses = tuple(xs.data_ptr() if t is None else t.data_ptr() for t in given)
-    function = _norm(features, eps, residual is not None, weight is not None, bias is not None)
+    function = norm(features, eps, residual is not None, weight is not None, bias is not None)
     threads = min(tiles, parallel.threads_for(8 * xs.numel()))
     parallel.over(function, (*addresses, ys.data_ptr()), tiles, threads)
     return ys

@@ -175,10 +175,17 @@ class TokensKernel:
 
     def on_tiles(self, xs: torch.Tensor) -> torch.Tensor:
         """xs [tiles, k, 16] -> [tiles, n, 16] in float32: neither packed nor unpacked."""
-        run = self._tiled.get(xs.shape[0])
+        return self._on_tiles(xs.shape[0])(xs)
+
+    def work_on_tiles(self, tiles: int) -> Work | None:
+        """The same for so many tiles as work that may be laid down; None where this kernel knows no tiles."""
+        return self._on_tiles(tiles).work() if self.tiles_served else None
+
+    def _on_tiles(self, tiles: int) -> tiled.Tiled:
+        run = self._tiled.get(tiles)
         if run is None:
-            run = self._tiled[xs.shape[0]] = tiled.Tiled(self, xs.shape[0])
-        return run(xs)
+            run = self._tiled[tiles] = tiled.Tiled(self, tiles)
+        return run
 
     def work_on_rows(self, m: int) -> Work | None:
         """See :class:`~spcomp.codegen.mlir_cpu.laid_down.LinearKernel`; of subclasses that read x as this one does."""

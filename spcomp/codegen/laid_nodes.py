@@ -1,0 +1,194 @@
+"""What the nodes of a graph are as work that can be laid down: layers, and what stands between them in small networks.
+
+Values are float32, contiguous, on the CPU, and of sizes that the graph's fake values say; everything else is called.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx
+
+from spcomp import ops
+from spcomp.codegen.mlir_cpu import jit, small
+from spcomp.codegen.mlir_cpu.laid_down import LinearKernel, Work
+
+aten = torch.ops.aten
+VIEWS = frozenset(
+    {
+        aten.view.default, aten.reshape.default, aten.flatten.using_ints, aten.unsqueeze.default, aten.squeeze.dim,
+        aten.squeeze.dims, aten.transpose.int, aten.permute.default, aten.t.default, aten.unbind.int,
+        aten.select.int, aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default, aten.slice.Tensor,
+        aten.detach.default, aten.contiguous.default, aten.alias.default, operator.getitem,
+    }
+)  # fmt: skip
+"""Of a value that stays contiguous, an address in the same memory."""
+COPIES = frozenset({aten.clone.default, aten.contiguous.default, aten.reshape.default})
+"""Of a value that is not contiguous, what makes it so."""
+BINARY = {aten.add.Tensor: "add", aten.sub.Tensor: "sub", aten.mul.Tensor: "mul"}
+SINGLE = {aten.relu.default: "relu", aten.gelu.default: "gelu", aten.silu.default: "silu"}
+LAYERS = (ops.LINEAR, ops.TILES_LINEAR)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A node's work and what it reads."""
+
+    work: Work
+    reads: tuple[fx.Node, ...]
+    into: fx.Node | None = None
+    """The placeholder that it writes to, where it makes no value of its own."""
+    index: tuple[fx.Node, int] | None = None
+    """A placeholder of numbers of rows, and what they must be below."""
+
+
+def work_of(node: fx.Node, table: ops.KernelTable) -> Made | None:
+    """None where a node must be called."""
+    if jit.available() is not None or node.op != "call_function":
+        return None
+    target: Any = node.target
+    maker = MAKERS.get(target)
+    made = maker(node, table) if maker is not None else None
+    reads = () if made is None else (*made.reads, *(() if made.into is not None else (node,)))
+    indices = () if made is None or made.index is None else (made.index[0],)
+    return made if all(flat(n) for n in reads if n not in indices) else None
+
+
+def shape(node: fx.Node) -> tuple[int, ...]:
+    return tuple(node.meta["val"].shape)
+
+
+def flat(node: object) -> bool:
+    """Whether a node's value is a contiguous float32 tensor of known sizes on the CPU."""
+    value = node.meta.get("val") if isinstance(node, fx.Node) else None
+    return (
+        isinstance(value, torch.Tensor)
+        and value.dtype is torch.float32
+        and value.device.type == "cpu"
+        and all(type(size) is int for size in value.shape)
+        and value.is_contiguous()
+    )
+
+
+def turned(node: fx.Node) -> fx.Node | None:
+    """The source [b, r, c] of a node that copies its transpose [b, c, r], r or c being tiles' sixteen; else None."""
+    if node.target not in COPIES or not flat(node):
+        return None
+    view = node.all_input_nodes[0]
+    if view.target is not aten.transpose.int or flat(view):
+        return None
+    args: Any = view.args
+    source, *dims = args
+    last = flat(source) and len(shape(source)) == 3 and sorted(d % 3 for d in dims) == [1, 2]
+    return source if last and ops.LANES in shape(source)[1:] else None
+
+
+def unread(node: fx.Node) -> bool:
+    """Whether a node is a view that only copies read which read its source themselves."""
+    return node.target is aten.transpose.int and bool(node.users) and all(turned(user) for user in node.users)
+
+
+def _linear(node: fx.Node, table: ops.KernelTable) -> Made | None:
+    args: Any = node.args
+    x, slot, _ = args
+    if not flat(x):
+        return None
+    m = math.prod(shape(x)) // table[slot].k
+    kernel = table[slot].pick(m)
+    work = kernel.work_on_rows(m) if m and isinstance(kernel, LinearKernel) else None
+    return None if work is None else Made(work, (x,))
+
+
+def _tiles_linear(node: fx.Node, table: ops.KernelTable) -> Made | None:
+    args: Any = node.args
+    xs, slot, _, m = args
+    kernel = table[slot].pick(m)
+    if not flat(xs) or not isinstance(kernel, LinearKernel):
+        return None
+    work = kernel.work_on_tiles(shape(xs)[0]) if m else None
+    return None if work is None else Made(work, (xs,))
+
+
+def _tiles_norm(node: fx.Node, table: ops.KernelTable) -> Made | None:
+    args: Any = node.args
+    xs, *given, eps = args
+    if not flat(xs):
+        return None
+    there = [n is not None for n in given]
+    work = small.tiles_norm(shape(xs)[0], shape(xs)[1], eps, *there)
+    return Made(work, (xs, *(n for n in given if n is not None)))
+
+
+def _pair(node: fx.Node, table: ops.KernelTable) -> Made | None:
+    args, target = node.args, node.target
+    a, b = args if len(args) == 2 and not node.kwargs else (None, None)
+    if not isinstance(a, fx.Node) or not isinstance(b, fx.Node) or not flat(a) or not flat(b) or shape(a) != shape(b):
+        return None
+    return Made(small.pair(BINARY[target], math.prod(shape(a))), (a, b))  # type: ignore[index]
+
+
+def _single(node: fx.Node, table: ops.KernelTable) -> Made | None:
+    target: Any = node.target
+    (x, *more), kwargs = node.args, node.kwargs
+    tanh = kwargs.get("approximate", "none")
+    if more or kwargs.keys() - {"approximate"} or not isinstance(x, fx.Node) or not flat(x):
+        return None
+    return Made(small.single(SINGLE[target] + ("_tanh" if tanh == "tanh" else ""), math.prod(shape(x))), (x,))
+
+
+def _norm(node: fx.Node, table: ops.KernelTable) -> Made | None:
+    args: Any = node.args
+    x, sizes, weight, bias, eps = [*args, *(None, None, 1e-5)[len(args) - 2 :]][:5]
+    if node.kwargs or len(sizes) != 1 or not flat(x) or not math.prod(shape(x)):
+        return None
+    features = shape(x)[-1]
+    rows = math.prod(shape(x)) // features
+    work = small.norm(rows, features, eps, weight=weight is not None, bias=bias is not None)
+    return Made(work, tuple(n for n in (x, weight, bias) if n is not None))
+
+
+def _copied(node: fx.Node, table: ops.KernelTable) -> Made | None:
+    """Rows of a cache that is given, written in place."""
+    args: Any = node.args
+    to, dim, index, source = args
+    numbers = index.meta.get("val")
+    if index.op != "placeholder" or to.op != "placeholder" or not isinstance(numbers, torch.Tensor) or not flat(to):
+        return None
+    if numbers.dtype is not torch.int64 or numbers.dim() > 1 or not all(type(s) is int for s in numbers.shape):
+        return None
+    sizes, at = shape(to), dim % len(shape(to))
+    work = small.copy(math.prod(sizes[:at]), numbers.numel(), sizes[at], math.prod(sizes[at + 1 :]))
+    return Made(work, (to, index, source), to, (index, sizes[at]))
+
+
+def _attended(node: fx.Node, table: ops.KernelTable) -> Made | None:
+    """Attention of every query to every key, without a mask."""
+    args: Any = node.args
+    if len(args) != 3 or node.kwargs.keys() - {"scale"} or not all(map(flat, args)):
+        return None
+    q, k, v = map(shape, args)
+    if len(q) < 3 or k != v or len(k) != len(q) or (q[:-2], q[-1]) != (k[:-2], k[-1]):
+        return None
+    scale: Any = node.kwargs.get("scale")
+    used = 1 / math.sqrt(q[-1]) if scale is None else float(scale)
+    work = small.attend(math.prod(q[:-2]), q[-2], k[-2], q[-1], used)
+    return None if work is None else Made(work, args)
+
+
+def _turned(node: fx.Node, table: ops.KernelTable) -> Made | None:
+    source = turned(node)
+    return None if source is None else Made(small.turn(*shape(source)), (source,))
+
+
+Maker = Callable[[fx.Node, ops.KernelTable], Made | None]
+MAKERS: Mapping[Any, Maker] = {
+    ops.LINEAR: _linear, ops.TILES_LINEAR: _tiles_linear, ops.TILES_NORM: _tiles_norm,
+    aten.layer_norm.default: _norm, aten.index_copy_.default: _copied,
+    aten.scaled_dot_product_attention.default: _attended,
+    **dict.fromkeys(BINARY, _pair), **dict.fromkeys(SINGLE, _single), **dict.fromkeys(COPIES, _turned),
+}  # fmt: skip
