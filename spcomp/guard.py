@@ -72,7 +72,7 @@ def agree(tensors: Mapping[str, torch.Tensor], ours: Side, theirs: Side, flat: S
         with torch.no_grad(), ops.active(table):
             found.append([*program.run(*given, *flat), *writes.values()])
     pairs = [(a, b) for a, b in zip(*found, strict=True) if isinstance(a, torch.Tensor) and a.is_floating_point()]
-    if any(relative_error(b, a.double()) > SAME for a, b in pairs):
+    if any(a.shape != b.shape or relative_error(b, a.double()) > SAME for a, b in pairs):
         log.warning("a program that was laid out otherwise gave other results and is not used")
         return False
     return True

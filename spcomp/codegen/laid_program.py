@@ -102,7 +102,7 @@ class LaidProgram:
             return self.otherwise(*tensors)
         for part in parts:
             if isinstance(part, Laid):
-                values |= zip(part.makes, part.chain([values[n] for n in part.takes], 1), strict=True)
+                values |= zip(part.makes, part.chain([values[n] for n in part.takes]), strict=True)
             else:
                 values[part.node] = self._called(part.node, values)
             for node in part.drops:

@@ -108,15 +108,17 @@ class Chain:
                     stages.append(stage)
         return stages
 
-    def __call__(self, given: Sequence[torch.Tensor], images: int) -> list[torch.Tensor]:
-        made = [given[0].new_empty((images, *self.steps[i].shape), dtype=torch.float32) for i in self.leaving]
+    def __call__(self, given: Sequence[torch.Tensor], images: int | None = None) -> list[torch.Tensor]:
+        """``images``: how many there are, in the first dimension of all tensors; None: they have no such dimension."""
+        first = () if images is None else (images,)
+        made = [given[0].new_empty((*first, *self.steps[i].shape), dtype=torch.float32) for i in self.leaving]
         if images == 0:
             return made
         tensors = [*(t.contiguous() for t in given), *made]
         room = scratch(self.nbytes)
         bases = [t.data_ptr() for t in tensors]
-        apart = [t.nbytes // images for t in tensors] if images > 1 else []
         self.prepared(*bases, room)
-        for image in range(1, images):
+        apart = [t.nbytes // (images or 1) for t in tensors]
+        for image in range(1, images or 1):
             self.prepared(*(base + image * step for base, step in zip(bases, apart, strict=True)), room)
         return made
