@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -53,10 +54,13 @@ def without_sparsity(compiled: CompiledModule) -> CompiledModule:
     anew = _Anew(options, sites)
     built = anew.built()
     if not parts.on_device:
-        programs = [replace(p, run=p.gm, engine="eager") if p.engine == LAID_DOWN else p for p in parts.programs]
-        for program, old in zip(programs, parts.programs, strict=True):
-            if program is not old:
-                compile_rest(program, parts.tensors, options.engine)
+        laid = [p.engine == LAID_DOWN for p in parts.programs]
+        programs = [
+            replace(p, run=p.gm, engine="eager", note="") if mine else p
+            for p, mine in zip(parts.programs, laid, strict=True)
+        ]
+        for program in itertools.compress(programs, laid):
+            compile_rest(program, parts.tensors, options.engine)
         return CompiledModule(assemble(programs, built, parts.tensors, options))
     on_gpu = frozenset(s.slot for s in sites if not anew.planners.device(s).host)
     dense = unspliced(parts.programs, parts.slots, on_gpu)
