@@ -231,12 +231,12 @@ class _Laying:
         if place is None:
             return False
         if isinstance(node.meta.get("val"), list | tuple):  # its items are the views
+            if not all(user.target is operator.getitem and flat(user) for user in node.users):
+                return False
             self.places[node] = place
-            return all(user.target is operator.getitem for user in node.users)
-        if not flat(node):
-            return False
-        self.places[node] = Place(place.base, _offset(node) - _offset(place.base))
-        return True
+        elif flat(node):
+            self.places[node] = Place(place.base, _offset(node) - _offset(place.base))
+        return node in self.places
 
 
 def _offset(node: fx.Node) -> int:
