@@ -8,7 +8,8 @@ ReLU; ``_cold``: one and a half last-level caches of other memory are read befor
 share an input. ``convs_u90_hot``: all of them, from single hot layers.
 
 Each side gets its input and leaves its result as it does inside a network: ours in tiles or padded planes, oneDNN with
-the channels last. ``_natural``: ours from planes as torch has them and back, against the same.
+the channels last. ``_laid``: ours as one call, as a compiled network makes it. ``_natural``: ours from planes as torch
+has them and back, against the same.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from spcomp.plan import Epilogue, RowRange
 from spcomp.sparsity.measure import measure
 
 ZEROS = {50: 1.5, 80: 3.2, 90: 5.5, 95: 8.5}
-TARGETS = {f"convs_u{zeros}_cold": Target(goal) for zeros, goal in ZEROS.items()}
+TARGETS = {f"convs_u{zeros}_cold{way}": Target(goal) for zeros, goal in ZEROS.items() for way in ("", "_laid")}
 QUICK_DEPTH = (1, 1, 1, 1)
 
 Geometry = tuple[ConvShape, int]

@@ -49,7 +49,7 @@ QUICK = 1
 
 def missed(linear: dict[str, Any]) -> list[str]:
     """Cells with a missed target, in the order in which they were measured; packed or not makes one cell."""
-    wanted = {key.removesuffix("_packed") for key, t in linear["targets"].items() if not t["met"]}
+    wanted = {key.removesuffix("_packed").removesuffix("_laid") for key, t in linear["targets"].items() if not t["met"]}
     return [key for key in linear["details"] if key in wanted and KEY.fullmatch(key)]
 
 

@@ -13,6 +13,7 @@ import torch
 
 from benchmarks.harness import Benchmark, Flusher, Ratio, Timing, interleave, ratio
 from benchmarks.reading import CYCLES, multiplier, reader
+from benchmarks.walks import chained, each, walk
 from spcomp.codegen.dense import best_dense
 from spcomp.codegen.mlir_cpu.scratch import touch
 from spcomp.codegen.mlir_cpu.tokens import TokensKernel
@@ -68,12 +69,17 @@ class Layer:
             last = self.forms.setdefault(key, x[0].contiguous(memory_format=torch.channels_last))
             return lambda: kernel.on_last(last)
         if isinstance(kernel, LaidKernel) and kernel.laid_served:
-            given = takes(conv)
-            numbers = Padded.read_by(conv).numbers() if given == PLANES else ()
-            xs = self.forms.setdefault((id(x[0]), given), laid(x[0], given, numbers))
+            xs, given = self.handed()
             kernel.ready(given, TILES, ())
             return lambda: kernel.on_layout(xs, None, given, TILES, ())
         return lambda: kernel(*x)
+
+    def handed(self) -> tuple[torch.Tensor, str]:
+        """The x of a convolution in the layout that it reads without a copy, and that layout."""
+        assert self.site.conv is not None
+        given = takes(self.site.conv)
+        numbers = Padded.read_by(self.site.conv).numbers() if given == PLANES else ()
+        return self.forms.setdefault((id(self.x[0]), given), laid(self.x[0], given, numbers)), given
 
     def build(self, candidate: Candidate) -> Kernel:
         site = self.site
@@ -157,6 +163,9 @@ class Result:
     dense_bytes: int
     packed: Ratio | None = None
     """The same with the middle functions only: activations are packed already, and stay so."""
+    laid: Ratio | None = None
+    """Of several layers: the same with all calls laid down as one, as compiled programs of few rows and of convolutions
+    make them."""
     natural: Ratio | None = None
     """Of convolutions: the same where every layer of ours begins and ends with planes as they are."""
 
@@ -204,6 +213,9 @@ class Result:
         if self.packed is not None:
             note = f"lower {self.packed.lower:.2f}; the products alone, x packed before and y left packed"
             bench.report(f"{key}_packed", self.packed.value, note)
+        if self.laid is not None:
+            note = f"lower {self.laid.lower:.2f}; all layers as one call"
+            bench.report(f"{key}_laid", self.laid.value, note)
         if self.natural is not None:
             note = f"lower {self.natural.lower:.2f}; planes as they are before and after each layer of ours"
             bench.report(f"{key}_natural", self.natural.value, note)
@@ -265,17 +277,19 @@ def race(
     }
     if len(set(choice.dense.values())) == 1:
         del dense["fastest by shape"]
-    work = {"ours": _walk(layers, kernels), "control": _walk(layers, kernels)}
-    work |= {name: _walk(layers, members) for name, members in dense.items()}
+    work = {"ours": walk(layers, kernels), "control": walk(layers, kernels)}
+    work |= {name: walk(layers, members) for name, members in dense.items()}
     if layers[0].site.conv is not None:
-        work["natural"] = _each([lambda k=k, x=layer.x: k(*x) for layer, k in zip(layers, kernels, strict=True)])  # type: ignore[misc]
+        work["natural"] = each([lambda k=k, x=layer.x: k(*x) for layer, k in zip(layers, kernels, strict=True)])  # type: ignore[misc]
     middles = [k.products(k.call.rows.lo) for k in kernels if isinstance(k, TokensKernel)]
     if packed and len(middles) == len(kernels):
-        work["packed"] = _each(middles)
+        work["packed"] = each(middles)
+    if len(layers) > 1 and (chain := chained(layers, kernels)) is not None:
+        work["laid"] = chain
     if flush is not None:
         results = [k(*layer.x) for layer, k in zip(layers, kernels, strict=True)]
         planes = [0 if r.dim() == 2 else layer.x[0].nbytes + r.nbytes for layer, r in zip(layers, results, strict=True)]
-        work["read"] = _each([reader(nbytes(k) + p, r.shape) for k, p, r in zip(kernels, planes, results, strict=True)])
+        work["read"] = each([reader(nbytes(k) + p, r.shape) for k, p, r in zip(kernels, planes, results, strict=True)])
         del results
         work["multiply"] = multiplier()
         times = interleave(work, rounds=rounds, warmup=1, flush=flush)
@@ -296,6 +310,7 @@ def race(
         ours_bytes=sum(map(nbytes, kernels)),
         dense_bytes=sum(4 * f.elements for f in rows),
         packed=ratio(times[best], times["packed"]) if "packed" in times else None,
+        laid=ratio(times[best], times["laid"]) if "laid" in times else None,
         natural=ratio(times[best], times["natural"]) if "natural" in times else None,
         read=ratio(times[best], times["read"]) if "read" in times else None,
         cycle_s=times["multiply"].median / CYCLES if "multiply" in times else 0.0,
@@ -317,15 +332,3 @@ def cool(flush: Flush, x: Sequence[torch.Tensor]) -> Flush:
 
 def _short(candidate: Candidate) -> str:
     return f"{candidate.backend.removesuffix('_cpu')} {candidate.encoding}"
-
-
-def _walk(layers: Sequence[Layer], kernels: Sequence[Kernel]) -> Callable[[], None]:
-    return _each([layer.run(kernel) for layer, kernel in zip(layers, kernels, strict=True)])
-
-
-def _each(calls: Sequence[Callable[[], object]]) -> Callable[[], None]:
-    def run() -> None:
-        for call in calls:
-            call()
-
-    return run

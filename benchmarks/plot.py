@@ -80,7 +80,12 @@ def linear_tables(result: dict[str, Any]) -> list[str]:
         rows = [[p, *(cell(result, f"{m}_{p}_{heat}") for m in LINEAR)] for p in PATTERNS]
         packed = [[cell(result, f"{m}_{p}_{heat}_packed") for m in TILED] for p in PATTERNS]
         rows = [[*row, *extra] for row, extra in zip(rows, packed, strict=True)]
-        found += [caption(f"Linear layers, {heat}"), table(["zeros", *LINEAR, *(f"{m} packed" for m in TILED)], rows)]
+        head = ["zeros", *LINEAR, *(f"{m} packed" for m in TILED)]
+        if heat == "cold":
+            laid = [[cell(result, f"{m}_{p}_cold_laid") for m in LINEAR] for p in PATTERNS]
+            rows = [[*row, *extra] for row, extra in zip(rows, laid, strict=True)]
+            head += [f"{m} laid down" for m in LINEAR]
+        found += [caption(f"Linear layers, {heat}"), table(head, rows)]
     rates = []
     for p in PATTERNS:
         row = [p]
@@ -145,6 +150,8 @@ def conv_tables(result: dict[str, Any]) -> list[str]:
     heats = ("hot", "cold")
     head = ["layer", *(f"{z} % {heat}" for z in CONV_ZEROS for heat in heats)]
     rows = [[n, *(cell(result, f"{n}_u{z}_{heat}") for z in CONV_ZEROS for heat in heats)] for n in ("convs", *names)]
+    laid = [t for z in CONV_ZEROS for t in ("", cell(result, f"convs_u{z}_cold_laid"))]
+    rows.insert(1, ["convs, laid down as one call", *laid])
     return [caption("Convolutions of ResNet-50, batch 1"), table(head, rows)]
 
 
