@@ -12,6 +12,7 @@ import torch
 from spcomp import ops
 from spcomp.codegen.mlir_cpu import max_pool
 from spcomp.codegen.mlir_cpu.laid_down import Chain, Step, Work
+from spcomp.conv_layout import makes, reads
 from spcomp.kernel import Kernel, LaidKernel
 from spcomp.ops_chain import Link, links_of
 
@@ -109,6 +110,8 @@ def _work(link: Link, kernel: Kernel | None) -> Work | None:
     """None where it is called by itself."""
     if kernel is None:
         return max_pool.work(max_pool.Pool(*link.plane, *link.window), link.size[0])
-    if isinstance(kernel, ChainKernel) and isinstance(kernel, LaidKernel) and kernel.laid_served:
-        return kernel.work(link.given, link.made, link.planes)
-    return None
+    conv = kernel.call.conv
+    if conv is None or not isinstance(kernel, ChainKernel) or not isinstance(kernel, LaidKernel):
+        return None
+    able = kernel.laid_served and link.given in reads(conv) and link.made in makes()
+    return kernel.work(link.given, link.made, link.planes) if able else None
