@@ -19,7 +19,7 @@ from spcomp.codegen.baked_cpu import conv, feed
 from spcomp.codegen.mlir_cpu import jit, parallel
 from spcomp.codegen.mlir_cpu.planes import Planes, planes_text
 from spcomp.codegen.mlir_cpu.regroup import Pieces, into_planes, into_tiles, regroup_text
-from spcomp.conv_layout import NATURAL, TILES, laid, natural
+from spcomp.conv_layout import NATURAL, PLANES, TILES, Padded, laid, natural
 from spcomp.conv_shape import ConvShape
 from spcomp.encodings.csr import Csr
 from spcomp.passes.lay_out import make_ready
@@ -239,3 +239,28 @@ def test_a_large_layer_is_cut_into_an_even_number_of_bands_that_fit() -> None:
     assert cut.total * 4 <= feed.BAND_BYTES < Planes(large).total * 4
     small = Planes(ConvShape(2, 512, 14, 14, (3, 3), (2, 2), (1, 1)))
     assert feed.banded(small, 51) is small
+
+
+@needs_code
+@pytest.mark.parametrize(("kernel", "side", "channels"), [((1, 1), 40, 16), ((3, 3), 40, 16), ((3, 3), 5, 64)])
+def test_threads_share_tiles_where_the_code_is_less_than_x(
+    kernel: tuple[int, int], side: int, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "MIN_PRODUCTS", 0)
+    shape = ConvShape(2, channels, side, side, kernel, padding=(kernel[0] // 2, kernel[1] // 2))
+    weight = fitting(Csr(64), channels, shape.k, density=0.1)
+    x, planes = planes_of(shape, 1, "float32"), Padded(side + 2, side + 2, 1, 1).numbers()
+    before, found = torch.get_num_threads(), []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        try:
+            made = kernel_of(Csr(64), shape, weight, Epilogue(True, "relu"), torch.ones(channels), None)
+            shares = made._shares(threads)
+            found.append([made(x), *(made.on_layout(x, None, NATURAL, to, tuple(planes)) for to in (TILES, PLANES))])
+        finally:
+            torch.set_num_threads(before)
+        tiles = sorted(panel for panels in {tuple(p) for p, _ in shares} for panel in panels)
+        assert [lo for lo, _ in tiles] == [0, *(hi for _, hi in tiles[:-1])], "each tile once"
+        assert tiles[-1][1] == made.tiles
+        assert len({tuple(p) for p, _ in shares}) == (threads if side == 40 else 1)
+    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))

@@ -304,7 +304,9 @@ class BakedConv:
         return work
 
     def _shares(self, threads: int) -> list[tuple[list[tuple[int, int]], list[_Chunk]]]:
-        """For each thread its panels and its chunks of rows: where there are enough, threads share bands, not rows."""
-        shared = self.feed.shared(threads)
+        """For each thread its panels and its chunks of rows: where there are enough, threads share bands, not rows; and
+        tiles where all code is fewer bytes than all of x, for one of both is what every thread reads."""
+        by_tiles = self.baked.nbytes < FLOAT_BYTES * self.planes.conv.inputs
+        shared = self.feed.shared(threads, by_tiles=by_tiles)
         parts = self._parts(threads // len(shared))
         return [(panels, part) for panels in shared for part in parts]

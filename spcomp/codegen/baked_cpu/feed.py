@@ -102,10 +102,16 @@ class Feed:
         """Tiles that are made at a time: bands, or as many as may be."""
         if self.by_bands and not self.pointwise:
             return [self.planes.band_tiles(i) for i in range(self.planes.bands)]
-        return [(lo, min(lo + self.panel, self.tiles)) for lo in range(0, self.tiles, self.panel)]
+        return self._panels(0, self.tiles)
 
-    def shared(self, threads: int) -> list[list[Range]]:
-        """The panels in equal shares, as many as a divisor of the number of threads; one share without bands."""
+    def _panels(self, first: int, stop: int) -> list[Range]:
+        return [(lo, min(lo + self.panel, stop)) for lo in range(first, stop, self.panel)]
+
+    def shared(self, threads: int, *, by_tiles: bool = False) -> list[list[Range]]:
+        """The panels in equal shares, as many as a divisor of the number of threads; without bands one share, or if
+        ``by_tiles`` as many tiles in each."""
+        if by_tiles and not self.by_bands and self.tiles >= threads:
+            return [self._panels(lo, hi) for lo, hi in parallel.even(self.tiles, threads)]
         panels = self.panels()
         shares = math.gcd(threads, len(panels)) if self.by_bands else 1
         return [panels[lo:hi] for lo, hi in parallel.even(len(panels), shares)]

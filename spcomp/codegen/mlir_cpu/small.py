@@ -147,9 +147,11 @@ def _compiled(name: str, text: str, pointers: int, scalars: int) -> jit.Compiled
     return jit.compile_text(name, text, pointers, scalars)
 
 
-def _even(function: jit.Compiled, count: int, before: tuple[int, ...], products: int) -> list[parallel.Stage]:
-    """Items in even shares, as many as so many products deserve."""
-    threads = min(count, parallel.threads_for(products))
+def _even(
+    function: jit.Compiled, count: int, before: tuple[int, ...], products: int, rows: int = parallel.FEW
+) -> list[parallel.Stage]:
+    """Items in even shares, as many as so many products deserve; ``rows``: which what is read is multiplied with."""
+    threads = min(count, parallel.threads_for(products, rows))
     return [[[(function, (*before, lo, hi))] for lo, hi in parallel.even(count, threads)]]
 
 
@@ -194,7 +196,7 @@ def attend(heads: int, queries: int, keys: int, width: int, scale: float) -> Wor
     function = _compiled("attend", attend_text(queries, keys, width, scale), 5, 2)
 
     def stages(reads: Sequence[int], y: int, room: int) -> list[parallel.Stage]:
-        return _even(function, heads, (*reads, room, y), 2 * heads * queries * keys * width)
+        return _even(function, heads, (*reads, room, y), 2 * heads * queries * keys * width, queries)
 
     return Work(4 * heads * -(-keys // LANES) * LANES, stages)
 
