@@ -37,6 +37,8 @@ FEWEST_TILES = 8
 """Tiles of a panel, at least: code is read anew for every panel."""
 SUMS_BYTES = 512 * 1024
 """Of sums that wait to be finished, at most, where there is more than one unit of rows."""
+WORTH = 2
+"""A byte of x that another core may have made, or of a result that one may read, costs so many of code."""
 PANEL_BYTES = 384 * 1024
 """Of x in a panel of a 1x1 convolution, about: it is read by every unit of rows."""
 
@@ -305,8 +307,10 @@ class BakedConv:
 
     def _shares(self, threads: int) -> list[tuple[list[tuple[int, int]], list[_Chunk]]]:
         """For each thread its panels and its chunks of rows: where there are enough, threads share bands, not rows; and
-        tiles where all code is fewer bytes than all of x, for one of both is what every thread reads."""
-        by_tiles = self.baked.nbytes < FLOAT_BYTES * self.planes.conv.inputs
+        tiles, unless every thread's reading all code costs more than what threads have of each other's values."""
+        conv = self.planes.conv
+        values = FLOAT_BYTES * (conv.inputs + self.call.n * conv.pixels)
+        by_tiles = self.baked.nbytes < WORTH * values
         shared = self.feed.shared(threads, by_tiles=by_tiles)
         parts = self._parts(threads // len(shared))
         return [(panels, part) for panels in shared for part in parts]
