@@ -134,7 +134,10 @@ def limit_tables(result: dict[str, Any]) -> list[str]:
     for key in (k.removesuffix("_ports_allow") for k in figures if k.endswith("_ports_allow")):
         d = result["details"][f"{key}_ports_allow"]
         counts = (f"{d[name]:.2f}" for name in ("instructions", "loads", "arithmetic", "lane_moves", "stores"))
-        limits = (figures.get(f"{key.removesuffix('_packed')}_bytes_allow"), figures[f"{key}_ports_allow"])
+        limits = (
+            figures.get(f"{key.removesuffix('_packed').removesuffix('_laid')}_bytes_allow"),
+            figures[f"{key}_ports_allow"],
+        )
         allowed = ("" if v is None else f"{v:.3g}" for v in (*limits, figures[f"{key}_in_turn"]))
         measured = f"{d['figure']:.3g} ({d['target'].split()[-1]})" if d["target"] else f"{d['figure']:.3g}"
         kernel = d["kernel"].partition(" {")[0].replace("_cpu", "").replace(", window=128", "")
