@@ -53,7 +53,7 @@ def test_a_chain_is_raced_hot_and_cold(bench: Benchmark) -> None:
     hot.report(bench, "m16_u80_hot")
     race(layers, FLUSH, rounds=2, near=hot.near).report(bench, "m16_u80_cold")
     assert hot.near <= {c.name for c in candidates(layers[0].site)}
-    assert bench.figures.keys() == {"m16_u80_hot", "m16_u80_hot_packed", "m16_u80_cold"}
+    assert bench.figures.keys() == {"m16_u80_hot", "m16_u80_hot_packed", "m16_u80_cold", "m16_u80_cold_laid"}
     details = bench.details["m16_u80_cold"]
     assert details["kernels"]
     assert details["weight_bytes"] > 0
