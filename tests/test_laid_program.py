@@ -16,7 +16,7 @@ from torch import nn
 import spcomp
 from spcomp import ops
 from spcomp.codegen.inductor import unavailable
-from spcomp.codegen.laid_program import Call, Laid, LaidProgram
+from spcomp.codegen.laid_program import MOST_KEPT, Call, Laid, LaidProgram
 from spcomp.codegen.mlir_cpu import jit
 from spcomp.guard import agree
 from spcomp.parts import LAID_DOWN
@@ -227,6 +227,16 @@ def test_saved_and_loaded_updated_and_copied(tmp_path: Path) -> None:
     compiled.update_weights(changed)
     assert relative(compiled(TOKEN, POSITION), changed(TOKEN, POSITION)) < 1e-5
     assert relative(other(TOKEN, POSITION), exact) < 1e-5, "the copy keeps its weights"
+    parts = [laid(c).parts(c.parts.table) for c in (compiled, other)]
+    assert parts[0] is not parts[1]
+    assert all(laid(c).parts(c.parts.table) is p for c, p in zip((compiled, other), parts, strict=True)), (
+        "both are kept"
+    )
+    program = laid(other)
+    for _ in range(6):
+        compiled.update_weights(changed)
+        compiled(TOKEN, POSITION)
+    assert len(program._made) <= MOST_KEPT
 
 
 def test_with_dense_layers_the_compiled_graph_serves() -> None:

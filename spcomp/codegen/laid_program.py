@@ -24,6 +24,9 @@ from spcomp.codegen.mlir_cpu.laid_down import Chain, Step
 
 FEWEST_LAYERS = 2
 """Layers that a chain must have for a program to be worth laying down."""
+MOST_KEPT = 4
+"""Tables and numbers of threads that a program is kept laid down for: a copy of a model whose weights were updated
+calls the same program with other kernels."""
 FLOAT_BYTES = 4
 
 
@@ -78,21 +81,24 @@ class LaidProgram:
         self._checked: list[tuple[fx.Node, int]] = []
         """Placeholders of indices, and what they must be below."""
         self._written: set[fx.Node] = set()
-        self._made: dict[int, tuple[tuple[object, ...], Parts]] = {}
+        self._made: dict[object, tuple[tuple[object, ...], Parts]] = {}
+        """By threads and kernels, which are kept, so that no other has their numbers."""
         self._places: dict[fx.Node, Place] = {}
         self._lock = threading.Lock()
 
     def parts(self, table: ops.KernelTable) -> Parts:
         """What is done with these kernels, for as many threads as torch has now; nothing if that is not worth it."""
-        threads = torch.get_num_threads()
         kernels = tuple(kernel for slot in table for kernel in slot.kernels)
-        known = self._made.get(threads)
-        if known is None or len(known[0]) != len(kernels) or any(map(operator.is_not, known[0], kernels)):
+        key = torch.get_num_threads(), *map(id, kernels)
+        known = self._made.get(key)
+        if known is None:
             with self._lock:
                 found = _Laying(self, table).parts()
                 if all(isinstance(part, Call) or part.layers < FEWEST_LAYERS for part in found):
                     found = []
-                known = self._made[threads] = (kernels, found)
+                for oldest in list(self._made)[: 1 - MOST_KEPT]:
+                    self._made.pop(oldest, None)
+                known = self._made[key] = (kernels, found)
         return known[1]
 
     def __call__(self, *tensors: Any) -> Any:
