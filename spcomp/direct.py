@@ -14,6 +14,7 @@ import torch
 from torch import fx
 
 from spcomp import ops
+from spcomp.codegen.laid_program import DIRECT
 from spcomp.parts import Parts, Program
 from spcomp.writes import written
 
@@ -32,15 +33,11 @@ VIEWS = frozenset(
 """What takes no longer for more rows."""
 
 
-def _linear(x: torch.Tensor, slot: int, n: int) -> torch.Tensor:
-    return ops.linear(x, slot=slot, n=n)
-
-
 def _conv(x: torch.Tensor, residual: torch.Tensor | None, slot: int, size: Sequence[int]) -> torch.Tensor:
     return ops.conv(x, residual, slot=slot, size=size)
 
 
-CALLS: Mapping[Any, Callable[..., torch.Tensor]] = {ops.LINEAR: _linear, ops.CONV: _conv}
+CALLS: Mapping[Any, Callable[..., torch.Tensor]] = {ops.LINEAR: DIRECT[ops.LINEAR], ops.CONV: _conv}
 """What the dispatcher would find for a custom op."""
 
 

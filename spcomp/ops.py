@@ -300,11 +300,12 @@ def _fake_norm(
 TILES_LINEAR = torch.ops.spcomp.tiles_linear_v1.default
 TILES_NORM = torch.ops.spcomp.tiles_norm_v1.default
 LINEAR = torch.ops.spcomp.linear_v1.default
+_AS_IT_IS: nullcontext[None] = nullcontext()
 
 
 def without_gradients() -> AbstractContextManager[None]:
     """``torch.no_grad()``, where there are any."""
-    return torch.no_grad() if torch.is_grad_enabled() else nullcontext()
+    return torch.no_grad() if torch.is_grad_enabled() else _AS_IT_IS
 
 
 def embedding(ids: torch.Tensor, *, slot: int) -> torch.Tensor:

@@ -143,8 +143,10 @@ def _single(node: fx.Node, table: ops.KernelTable) -> Made | None:
 
 def _norm(node: fx.Node, table: ops.KernelTable) -> Made | None:
     args: Any = node.args
+    if node.kwargs or len(args) < 2:
+        return None
     x, sizes, weight, bias, eps = [*args, *(None, None, 1e-5)[len(args) - 2 :]][:5]
-    if node.kwargs or len(sizes) != 1 or not flat(x) or not math.prod(shape(x)):
+    if len(sizes) != 1 or not flat(x) or not math.prod(shape(x)):
         return None
     features = shape(x)[-1]
     rows = math.prod(shape(x)) // features
@@ -161,7 +163,10 @@ def _copied(node: fx.Node, table: ops.KernelTable) -> Made | None:
         return None
     if numbers.dtype is not torch.int64 or numbers.dim() > 1 or not all(type(s) is int for s in numbers.shape):
         return None
-    sizes, at = shape(to), dim % len(shape(to))
+    sizes = shape(to)
+    if not sizes:
+        return None
+    at = dim % len(sizes)
     work = small.copy(math.prod(sizes[:at]), numbers.numel(), sizes[at], math.prod(sizes[at + 1 :]))
     return Made(work, (to, index, source), to, (index, sizes[at]))
 
