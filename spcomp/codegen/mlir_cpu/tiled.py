@@ -76,15 +76,20 @@ class Tiled:
     def _stages(self, threads: int, x: int, y: int) -> list[parallel.Stage]:
         kernel = self.kernel
         bias = kernel.bias.data_ptr()
+        shares = parallel.shared_tiles(self.tiles, kernel.unit, threads)
         work: list[list[parallel.Step]] = []
-        for part in kernel.parts(threads, self.together):
-            steps: list[parallel.Step] = []
-            for c in part:
-                for lo, hi, function in self.spans:
-                    steps.append((function, (x, y, *kernel.body.pointers, *c.more, lo, hi, c.unit_lo, c.unit_hi)))
-                if self.finish is not None:
-                    steps.append((self.finish, (y, bias, 0, self.tiles, c.row_lo, c.row_hi)))
-            work.append(steps)
+        for first, stop in shares:
+            spans = [(max(lo, first), min(hi, stop), function) for lo, hi, function in self.spans]
+            for part in kernel.parts(threads // len(shares), self.together):
+                steps: list[parallel.Step] = []
+                for c in part:
+                    for lo, hi, function in spans:
+                        if lo < hi:
+                            at = (x, y, *kernel.body.pointers, *c.more, lo, hi, c.unit_lo, c.unit_hi)
+                            steps.append((function, at))
+                    if self.finish is not None:
+                        steps.append((self.finish, (y, bias, first, stop, c.row_lo, c.row_hi)))
+                work.append(steps)
         return [work]
 
 

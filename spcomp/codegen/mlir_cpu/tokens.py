@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 import torch
 
@@ -25,6 +25,8 @@ from spcomp.targets.host import host_cpu
 MLIR_DTYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 PANEL_TILES = 8
 """Tiles (of sixteen rows) packed, multiplied and unpacked before the next ones: they stay in the L2 cache."""
+FEWEST_TILES = 4
+"""Of a thread, of code that takes any number of them: it is read anew by each."""
 MOST_PREPARED = 16
 """Row counts whose calls are kept laid down."""
 CHUNK_BYTES = 256 * 1024
@@ -80,7 +82,8 @@ class TokensKernel:
     """``y = activation(x @ W.T + bias)`` for any M. Thread safe: scratch is per thread, the rest is read-only.
 
     A panel of up to eight tiles of x is packed; then, chunk by chunk of W's rows, the products are summed into a small
-    buffer that stays in L2 and unpacked into y. Threads share the packed panel and own chunks.
+    buffer that stays in L2 and unpacked into y. Threads share the rows of x where they can
+    (:func:`~spcomp.codegen.mlir_cpu.parallel.shared_tiles`), else a packed panel, of which each owns chunks.
     """
 
     def __init__(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, body: Body) -> None:
@@ -90,6 +93,8 @@ class TokensKernel:
         self.body = body
         schedule = dict(call.schedule)
         self.tiles = schedule["panel"] if body.any_tiles else schedule["tiles"]
+        self.unit = min(self.tiles, FEWEST_TILES) if body.any_tiles else self.tiles
+        """Tiles that threads do not part."""
         self.bias = float_vector(bias)
         self.panel = max(PANEL_TILES, self.tiles)
         most = call.rows.hi
@@ -193,7 +198,7 @@ class TokensKernel:
             return None
         threads = parallel.threads_for(m * self.call.stored)
         xs_bytes, ys_bytes = self._rooms()
-        rooms = xs_bytes + threads * ys_bytes
+        rooms = self._shares(m, threads)[1] * xs_bytes + threads * ys_bytes
         return Work(rooms, lambda reads, y, room: self._stages(m, threads, 4, xs_bytes, ys_bytes, reads[0], y, room))
 
     def _rooms(self) -> tuple[int, int]:
@@ -209,7 +214,7 @@ class TokensKernel:
         x = x.contiguous()
         threads = parallel.threads_for(m * call.stored)
         xs_bytes, ys_bytes = self._rooms()
-        xs = scratch(xs_bytes + threads * ys_bytes)
+        xs = scratch(self._shares(m, threads)[1] * xs_bytes + threads * ys_bytes)
         bases = (x.data_ptr(), y.data_ptr(), xs)
         prepared = self._prepared.get((m, threads))
         if prepared is not None:
@@ -230,12 +235,25 @@ class TokensKernel:
     ) -> list[parallel.Stage]:
         """Each panel is packed, then multiplied."""
         step, call = self.panel * LANES, self.call
-        stages: list[parallel.Stage] = []
-        for row in range(0, m, step):
-            rows = min(step, m - row)
-            from_, to = x + row * call.k * item, y + row * call.n * item
-            stages += self._panel(from_, self._held, to, xs, xs + xs_bytes, ys_bytes, rows, threads)
-        return stages
+        shares, count = self._shares(m, threads)
+        each = threads // count
+        found: list[list[parallel.Stage]] = []
+        for i, (lo, hi) in enumerate(shares):
+            mine, sums = xs + i * xs_bytes, xs + count * xs_bytes + i * each * ys_bytes
+            stages: list[parallel.Stage] = []
+            for row in range(lo * LANES, min(hi * LANES, m), step):
+                rows = min(step, m - row, hi * LANES - row)
+                from_, to = x + row * call.k * item, y + row * call.n * item
+                stages += self._panel(from_, self._held, to, mine, sums, ys_bytes, rows, each)
+            found.append(stages)
+        if each == 1:  # nobody waits for anybody
+            return [[[one for stage in stages for one in stage[0]] for stages in found]]
+        return [[part for stage in together for part in stage] for together in zip_longest(*found, fillvalue=())]
+
+    def _shares(self, m: int, threads: int) -> tuple[list[parallel.Range], int]:
+        """The tiles of each share of ``m`` rows of x, and how many shares."""
+        shares = parallel.shared_tiles(-(-m // LANES), self.unit, threads)
+        return shares, len(shares)
 
     def products(self, m: int) -> Callable[[], None]:
         """The middle functions alone, in one thread: what ``m`` rows cost where x is packed and y may stay packed.
