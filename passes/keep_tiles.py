@@ -5,8 +5,8 @@ after:   %t : tiles of %x; %a : spcomp.tiles_linear_v1(%t, 0, 3072, 128); %b : s
          %s : spcomp.tiles_norm_v1(%b, %t, ...); %n : rows of %s
 
 Layers cost what their fastest kernel for either layout takes (``costs``; without, their kernels want tiles whatever
-that costs), elementwise operators, LayerNorm and slices of features, as those of merged siblings are, take what they
-get; everything else is natural. Who works on tiles is decided at once, with the conversions
+that costs), elementwise operators, LayerNorm, slices of features, as those of merged siblings are, and attention without a mask take
+what they get; everything else is natural. Who works on tiles is decided at once, with the conversions
 (:mod:`spcomp.passes.joint`); :meth:`KeepTiles.least` says what that costs, for who has several graphs to choose among.
 Tiles are [ceil(M/16), features, 16]; rows beyond M hold whatever came of zeros.
 """
@@ -22,6 +22,8 @@ import torch
 from torch import fx
 
 from spcomp import ops
+from spcomp.ops_attention import TILES_ATTENTION
+from spcomp.passes.attended import Attended, attended
 from spcomp.passes.base import PassContext
 from spcomp.passes.joint import Costs, Handed, LayoutCost, cheapest
 
@@ -34,6 +36,8 @@ UNARY = frozenset(
     )
 )  # fmt: skip
 BINARY = frozenset((aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor))
+Kind = str | Attended
+""":meth:`KeepTiles._kind`'s word for a node, or attention whose result it is."""
 
 
 @dataclass(frozen=True)
@@ -70,22 +74,26 @@ class KeepTiles:
         rest = [n for n in gm.graph.nodes if n.target is ops.LINEAR and n not in nodes]
         return cheapest(nodes, values)[0] + math.fsum(self.costs.layers[n.args[1]].natural for n in rest)
 
-    def _found(self, gm: fx.GraphModule) -> dict[fx.Node, str]:
-        return {n: kind for n in gm.graph.nodes if (kind := self._kind(n)) is not None}
+    def _found(self, gm: fx.GraphModule) -> dict[fx.Node, Kind]:
+        results = attended(gm)
+        inside = {n for made in results.values() for n in made.inside}
+        kinds = {n: results.get(n) or self._kind(n) for n in gm.graph.nodes if n not in inside}
+        return {n: kind for n, kind in kinds.items() if kind is not None}
 
-    def _cost(self, node: fx.Node, kind: str) -> LayoutCost:
+    def _cost(self, node: fx.Node, kind: Kind) -> LayoutCost:
         if kind != "linear":
             return LayoutCost()
         return LayoutCost(natural=math.inf) if self.costs is None else self.costs.layers[node.args[1]]  # type: ignore[index]
 
-    def _values(self, found: dict[fx.Node, str]) -> dict[Hashable, Handed]:
+    def _values(self, found: dict[fx.Node, Kind]) -> dict[Hashable, Handed]:
         """Everything that could be converted: what the nodes read, and what they make for others."""
+        inside = {n for kind in found.values() if isinstance(kind, Attended) for n in kind.inside}
         readers: dict[fx.Node, list[Hashable]] = {}
-        for node in found:
-            for value in _values(node):
+        for node, kind in found.items():
+            for value in _values(node, kind):
                 readers.setdefault(value, []).append(node)
             for user in node.users:
-                if user not in found or node not in _values(user):
+                if user not in inside and (user not in found or node not in _values(user, found[user])):
                     readers.setdefault(node, []).append(("reads", user))
         return {value: Handed(tuple(some), *2 * (self._convert(value),)) for value, some in readers.items()}
 
@@ -148,8 +156,11 @@ def _rows(node: fx.Node) -> tuple[int, int] | None:
     return (rows, features) if rows >= LANES and features > 1 else None
 
 
-def _values(node: fx.Node) -> Iterator[fx.Node]:
+def _values(node: fx.Node, kind: Kind = "") -> Iterator[fx.Node]:
     """The operands that have rows of the node's own number: those that would be tiles."""
+    if isinstance(kind, Attended):
+        yield from dict.fromkeys(kind.sources)
+        return
     mine = _rows(node)
     assert mine is not None
     for other in dict.fromkeys(a for a in node.args if isinstance(a, fx.Node)):
@@ -159,14 +170,14 @@ def _values(node: fx.Node) -> Iterator[fx.Node]:
             yield other
 
 
-def _moved_by_kernels(found: dict[fx.Node, str]) -> int:
+def _moved_by_kernels(found: dict[fx.Node, Kind]) -> int:
     """Elements that kernels move which pack their own input and unpack their own result."""
     linears = [node for node, kind in found.items() if kind == "linear"]
     return sum(v.meta["val"].numel() for node in linears for v in (*_values(node), node))
 
 
 class _Rewriter:
-    def __init__(self, gm: fx.GraphModule, found: dict[fx.Node, str], chosen: frozenset[fx.Node]) -> None:
+    def __init__(self, gm: fx.GraphModule, found: dict[fx.Node, Kind], chosen: frozenset[fx.Node]) -> None:
         self.gm, self.found, self.chosen = gm, found, chosen
         self.graph = fx.Graph()
         self.natural: dict[fx.Node, fx.Node] = {}
@@ -174,6 +185,7 @@ class _Rewriter:
 
     def run(self) -> fx.GraphModule:
         skipped = self._fused_adds()
+        skipped |= {n for node in self.chosen if isinstance(kind := self.found[node], Attended) for n in kind.inside}
         for node in self.gm.graph.nodes:
             if node in skipped:
                 continue
@@ -203,6 +215,10 @@ class _Rewriter:
         rows = _rows(node)
         assert rows is not None
         match self.found[node]:
+            case Attended(heads=heads, sources=sources):
+                tiles = [self._side_by_side(source) for source in sources]
+                numbers = (list(heads.firsts), heads.count, heads.width, heads.length, heads.scale)
+                return self.graph.call_function(TILES_ATTENTION, (*tiles, *numbers))
             case "linear":
                 x, slot, n = node.args
                 assert isinstance(x, fx.Node)

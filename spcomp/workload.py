@@ -20,6 +20,7 @@ from spcomp import ops
 from spcomp.encodings.pack import bit_views
 from spcomp.errors import InputError
 from spcomp.experts import EXPERTS, GROUPED
+from spcomp.ops_attention import TILES_ATTENTION
 from spcomp.parts import Parts, Program
 from spcomp.plan import KernelCall
 from spcomp.sim.workload import Kind, Operand, Step, Workload, layer_step
@@ -104,6 +105,8 @@ def _step(
     if op in _VIEWS or not written:
         return None
     reads = _operands(node.all_input_nodes, values)
+    if node.target is TILES_ATTENTION:
+        return _tiles_attention(node, values, reads, written)
     if op.startswith(("scaled_dot_product", "_scaled_dot_product")):
         return _attention(node, values, reads, written)
     if op in _PRODUCTS:
@@ -172,6 +175,15 @@ def _attention(
         node.name, "attention", reads, written[:1], batch=batch, m=int(q.shape[-2]), n=int(k.shape[-2]),
         k=int(q.shape[-1]), value_features=int(v.shape[-1]),
     )  # fmt: skip
+
+
+def _tiles_attention(
+    node: fx.Node, values: Mapping[fx.Node, Any], reads: tuple[Operand, ...], written: tuple[Operand, ...]
+) -> Step:
+    args: Any = node.args
+    q, _, _, _, count, width, length, _ = args
+    batch = values[q].shape[0] // -(-length // ops.LANES) * count
+    return Step(node.name, "attention", reads, written, batch=batch, m=length, n=length, k=width, value_features=width)
 
 
 def _product(node: fx.Node, values: Mapping[fx.Node, Any], written: Operand) -> tuple[int, int, int, int]:

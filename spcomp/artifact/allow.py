@@ -18,12 +18,13 @@ import torch
 from spcomp import ops
 from spcomp.errors import ArtifactError
 from spcomp.experts import EXPERTS, EXPERTS_DENSE, GROUPED, GROUPED_DENSE
+from spcomp.ops_attention import TILES_ATTENTION
 
 OWN = {
     str(op): op
     for op in (
         ops.LINEAR, ops.CONV, ops.CONV_LAST, ops.CONV_LAID, ops.MAX_POOL, ops.TILES_LINEAR, ops.TILES_NORM,
-        ops.EMBEDDING, EXPERTS, EXPERTS_DENSE, GROUPED, GROUPED_DENSE,
+        TILES_ATTENTION, ops.EMBEDDING, EXPERTS, EXPERTS_DENSE, GROUPED, GROUPED_DENSE,
     )
 }  # fmt: skip
 FUNCTIONS: dict[str, Callable[..., Any]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.fx.experimental.symbolic_shapes import statically_known_true
 from spcomp import ops
 from spcomp.conv_layout import PLANES, Padded, makes, reads, shape_of
 from spcomp.experts import EXPERTS, EXPERTS_DENSE, GROUPED, GROUPED_DENSE
+from spcomp.ops_attention import TILES_ATTENTION
 from spcomp.passes.base import input_size
 from spcomp.plan import KernelCall
 
@@ -54,6 +56,11 @@ def fits(node: fx.Node, calls: Sequence[KernelCall]) -> bool:
             return all(map(_present, (residual, weight, bias))) and _norm(
                 _value(x), _value(residual), (_value(weight), _value(bias))
             )
+        case _, (
+            fx.Node() as q, fx.Node() as k, fx.Node() as v, list() | tuple() as firsts, int() as count, int() as width,
+            int() as length, float() as scale,
+        ) if node.target is TILES_ATTENTION:  # fmt: skip
+            return 0 < scale < math.inf and _attention([_value(n) for n in (q, k, v)], firsts, count, width, length)
         case _:
             return False
 
@@ -182,6 +189,22 @@ def _norm(value: Any, residual: Any, vectors: tuple[Any, Any]) -> bool:
         return False
     given = [v for v in vectors if v is not None]
     return all(v.dtype is torch.float32 and tuple(v.shape) == (value.shape[1],) for v in given)
+
+
+def _attention(values: list[Any], firsts: Sequence[Any], count: int, width: int, length: int) -> bool:
+    """Heads inside the features of tiles that are whole sequences."""
+    if not all(map(_is_tiles, values)) or len(firsts) != len(values) or min(count, width, length) < 1:
+        return False
+    tiles, sequence = values[0].shape[0], -(-length // ops.LANES)
+    whole = tiles == sequence or (tiles % sequence == 0 and length % ops.LANES == 0)
+    return (
+        width % 8 == 0
+        and whole
+        and all(
+            type(first) is int and 0 <= first <= value.shape[1] - count * width and value.shape[0] == tiles
+            for first, value in zip(firsts, values, strict=True)
+        )
+    )
 
 
 def _is_tiles(value: Any) -> bool:

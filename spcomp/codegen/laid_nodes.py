@@ -16,7 +16,9 @@ from torch import fx
 
 from spcomp import ops
 from spcomp.codegen.mlir_cpu import jit, small
+from spcomp.codegen.mlir_cpu.attention import Attention, attend_tiles
 from spcomp.codegen.mlir_cpu.laid_down import LinearKernel, Work
+from spcomp.ops_attention import TILES_ATTENTION, Heads
 
 aten = torch.ops.aten
 VIEWS = frozenset(
@@ -185,6 +187,15 @@ def _attended(node: fx.Node, table: ops.KernelTable) -> Made | None:
     return None if work is None else Made(work, args)
 
 
+def _tiles_attended(node: fx.Node, table: ops.KernelTable) -> Made | None:
+    args: Any = node.args
+    q, k, v, firsts, *numbers = args
+    if not all(map(flat, (q, k, v))) or not math.prod(shape(q)):
+        return None
+    features = (shape(q)[1], shape(k)[1], shape(v)[1])
+    return Made(attend_tiles(Attention(Heads(tuple(firsts), *numbers), features, shape(q)[0])), (q, k, v))
+
+
 def _turned(node: fx.Node, table: ops.KernelTable) -> Made | None:
     source = turned(node)
     return None if source is None else Made(small.turn(*shape(source)), (source,))
@@ -193,6 +204,7 @@ def _turned(node: fx.Node, table: ops.KernelTable) -> Made | None:
 Maker = Callable[[fx.Node, ops.KernelTable], Made | None]
 MAKERS: Mapping[Any, Maker] = {
     ops.LINEAR: _linear, ops.TILES_LINEAR: _tiles_linear, ops.TILES_NORM: _tiles_norm,
+    TILES_ATTENTION: _tiles_attended,
     aten.layer_norm.default: _norm, aten.index_copy_.default: _copied,
     aten.scaled_dot_product_attention.default: _attended,
     **dict.fromkeys(BINARY, _pair), **dict.fromkeys(SINGLE, _single), **dict.fromkeys(COPIES, _turned),

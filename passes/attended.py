@@ -1,0 +1,153 @@
+"""Attention between layers, as a decomposed graph says it: heads split off rows, attention, heads put side by side.
+
+%q : view(slice(%l, 2, 0, 768), [1, 128, 12, 64]); %t : transpose(%q, 1, 2)      so for %k and %v, of one value or three
+%a : scaled_dot_product_attention(%t, %tk, %tv); %y : view(transpose(%a, 1, 2), [1, 128, 768])
+
+Whichever views there are, what they name is read from the strides of their fake values.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx
+
+from spcomp.ops import LANES
+from spcomp.ops_attention import Heads
+
+aten = torch.ops.aten
+VIEWS = frozenset(
+    {
+        aten.view.default, aten.reshape.default, aten.transpose.int, aten.permute.default, aten.slice.Tensor,
+        aten.select.int, aten.unbind.int, aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default,
+        aten.unsqueeze.default, aten.squeeze.dim, aten.squeeze.dims, aten.alias.default, operator.getitem,
+    }
+)  # fmt: skip
+COPIES = frozenset({aten.clone.default, aten.contiguous.default})
+WIDTHS = range(8, 257, 8)
+"""Of heads."""
+MOST_ROWS = 4096
+"""Of a sequence: the scores of two tiles of queries take a quarter of L2 or less."""
+
+
+@dataclass(frozen=True)
+class Attended:
+    """Attention whose result is one node, of what three others hold."""
+
+    heads: Heads
+    sources: tuple[fx.Node, fx.Node, fx.Node]
+    """Of q, k and v: [..., features] with a row for each of the result's."""
+    inside: frozenset[fx.Node]
+    """The nodes between, which nobody else reads."""
+
+
+def attended(gm: fx.GraphModule) -> dict[fx.Node, Attended]:
+    """Attention without a mask of float32 rows of known number, by the node with its result."""
+    found = {}
+    for node in gm.graph.find_nodes(op="call_function", target=aten.scaled_dot_product_attention.default):
+        ends = _ends(node)
+        made = None if ends is None else _attended(node, ends)
+        if ends is not None and made is not None:
+            found[ends[-1]] = made
+    return found
+
+
+def _attended(node: fx.Node, ends: list[fx.Node]) -> Attended | None:
+    args: Any = node.args
+    shapes = {tuple(n.meta["val"].shape) for n in args[:3]}
+    more = list(args[3:])
+    known = node.kwargs.keys() <= {"scale"} and more in ([], [None], [None, 0.0], [None, 0.0, False])
+    shape = shapes.pop()
+    if not known or shapes or len(shape) != 4 or any(type(size) is not int for size in shape):
+        return None
+    batch, count, length, width = shape
+    if width not in WIDTHS or not 1 < length <= MOST_ROWS or batch * length < LANES or (batch > 1 and length % LANES):
+        return None
+    scale: Any = node.kwargs.get("scale")
+    used = 1 / math.sqrt(width) if scale is None else float(scale)
+    if not (math.isfinite(used) and used > 0):
+        return None
+    parts = [_source(n) for n in args[:3]]
+    for source, _, _ in parts:
+        if not _is_rows(source, batch * length):
+            return None
+    firsts = [first for _, _, first in parts]
+    for (source, _, first), n in zip(parts, args[:3], strict=True):
+        features = source.meta["val"].shape[-1]
+        strides = (length * features, width, features, 1)
+        same = all(mine == wanted or size == 1 for mine, wanted, size in zip(n.meta["val"].stride(), strides, shape, strict=True))
+        if not same or not 0 <= first <= features - count * width:
+            return None
+    inside = {node, *ends[:-1], *(n for _, between, _ in parts for n in between)}
+    if any(user not in inside and user is not ends[-1] for n in inside for user in n.users):
+        return None
+    heads = Heads((firsts[0], firsts[1], firsts[2]), count, width, length, used)
+    return Attended(heads, (parts[0][0], parts[1][0], parts[2][0]), frozenset(inside))
+
+
+def _ends(node: fx.Node) -> list[fx.Node] | None:
+    """What follows attention [B, H, L, W] up to rows [..., H W]: a transposition, perhaps a copy, and a view."""
+    shape = tuple(node.meta["val"].shape)
+    ends = [node]
+    for wanted in (_swapped, _copied, _joined):
+        last = ends[-1]
+        following = next(iter(last.users)) if len(last.users) == 1 else None
+        if following is not None and wanted(following, shape):
+            ends.append(following)
+        elif wanted is not _copied:
+            return None
+    return ends[1:]
+
+
+def _swapped(node: fx.Node, shape: tuple[int, ...]) -> bool:
+    args: Any = node.args
+    if node.target is aten.transpose.int:
+        return sorted(d % 4 for d in args[1:]) == [1, 2]
+    return node.target is aten.permute.default and [d % 4 for d in args[1]] == [0, 2, 1, 3]
+
+
+def _copied(node: fx.Node, shape: tuple[int, ...]) -> bool:
+    return node.target in COPIES
+
+
+def _joined(node: fx.Node, shape: tuple[int, ...]) -> bool:
+    if node.target not in (aten.view.default, aten.reshape.default) or len(shape) != 4:
+        return False
+    batch, count, length, width = shape
+    return tuple(node.meta["val"].shape) in ((batch, length, count * width), (batch * length, count * width))
+
+
+def _source(node: fx.Node) -> tuple[fx.Node, list[fx.Node], int]:
+    """(what a view shows, the views between, the first element)."""
+    between = []
+    at = node
+    for at in _upwards(node):
+        if at.target not in VIEWS:
+            break
+        between.append(at)
+    tensors = [n.meta.get("val") for n in (node, at)]
+    first = tensors[0].storage_offset() - tensors[1].storage_offset() if _both(tensors) else -1
+    return at, between, int(first)
+
+
+def _both(tensors: list[Any]) -> bool:
+    return all(isinstance(t, torch.Tensor) for t in tensors)
+
+
+def _upwards(node: fx.Node) -> Iterator[fx.Node]:
+    yield node
+    while node.op == "call_function" and node.args and isinstance(node.args[0], fx.Node):
+        node = node.args[0]
+        yield node
+
+
+def _is_rows(source: fx.Node, rows: int) -> bool:
+    value = source.meta.get("val")
+    if not isinstance(value, torch.Tensor) or value.dtype is not torch.float32 or value.dim() < 2:
+        return False
+    return math.prod(value.shape[:-1]) == rows and value.is_contiguous() and source.op == "call_function"

@@ -1,0 +1,213 @@
+"""Attention on tiles: sixteen queries in the lanes of a register, keys and values as broadcast operands.
+
+    scores [keys][queries of two tiles]:  8 keys x 2 tiles in registers, a loop over the width of a head
+    softmax over the keys:                registers side by side, nothing is summed up across lanes
+    result [width][queries]:              8 features x 2 tiles in registers, a loop over the keys
+
+q, k and v are features of tiles [tiles, features, 16] as layers on tiles make them, side by side in one result or each
+of its own; the scores of two tiles of queries and one head stay in L1 or L2.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from spcomp.codegen.mlir_cpu import jit, parallel
+from spcomp.codegen.mlir_cpu.epilogue import exp
+from spcomp.codegen.mlir_cpu.laid_down import Work
+from spcomp.codegen.mlir_cpu.scratch import scratch
+from spcomp.codegen.mlir_cpu.text import LANES, VEC, Function
+from spcomp.ops_attention import Heads
+
+BLOCK = 8
+"""Keys, or features of the result, whose sums are kept in registers for each of two tiles."""
+FLOAT_BYTES = 4
+NAMES = ("q", "k", "v", "scores", "y")
+
+
+@dataclass(frozen=True)
+class Attention:
+    """One attention: its heads, the features that a tile of each operand has, and the number of tiles."""
+
+    heads: Heads
+    features: tuple[int, int, int]
+    tiles: int
+
+    @property
+    def sequence(self) -> int:
+        """Tiles of one sequence."""
+        return -(-self.heads.length // LANES)
+
+    @property
+    def together(self) -> int:
+        """Tiles of queries that read keys and values together."""
+        return 2 if self.sequence % 2 == 0 else 1
+
+    @property
+    def items(self) -> int:
+        """Queries read together x heads."""
+        return self.tiles // self.together * self.heads.count
+
+    @property
+    def room_bytes(self) -> int:
+        """The scores of a thread."""
+        return FLOAT_BYTES * LANES * LANES * self.sequence * self.together
+
+    def text(self) -> str:
+        """``attention(q, k, v, scores, y, lo, hi)``: for the items from lo to hi, all heads of some queries first."""
+        return _Writer(self).text()
+
+
+class _Writer:
+    def __init__(self, attention: Attention) -> None:
+        self.a, self.heads = attention, attention.heads
+        self.f = Function("attention", tuple((name, "f32") for name in NAMES), ("lo", "hi"))
+        self.q_step, self.k_step, self.v_step = (n * LANES for n in attention.features)
+        self.whole, self.rest = divmod(self.heads.length, LANES)
+        """Tiles of keys, and keys of a last one that is not full."""
+
+    def text(self) -> str:
+        f, a, heads = self.f, self.a, self.heads
+        with f.loop("%lo", "%hi", hint="item") as item:
+            group = f.val(f"arith.divui {item.index}, {f.idx(heads.count)} : index", "i")
+            head = f.mul(f.val(f"arith.remui {item.index}, {f.idx(heads.count)} : index", "i"), f.idx(heads.width))
+            tile = f.mul(group, f.idx(a.together))
+            of_keys = f.mul(f.val(f"arith.divui {tile}, {f.idx(a.sequence)} : index", "i"), f.idx(a.sequence))
+            first = [f.mul(f.add(head, f.idx(start)), f.idx(LANES)) for start in heads.firsts]
+            q = f.add(first[0], f.mul(tile, f.idx(self.q_step)))
+            k = f.add(first[1], f.mul(of_keys, f.idx(self.k_step)))
+            v = f.add(first[2], f.mul(of_keys, f.idx(self.v_step)))
+            made = heads.count * heads.width * LANES
+            y = f.add(f.mul(head, f.idx(LANES)), f.mul(tile, f.idx(made)))
+            most = self._scores(q, k)
+            shares = self._softmax(most)
+            self._result(v, y, made, shares)
+        return f.text()
+
+    def _scores(self, q: str, k: str) -> list[str]:
+        """All scores; the largest of each query."""
+        f, together = self.f, self.a.together
+        largest = [f.splat("0xFF800000")] * together
+
+        def tile(number: str, keys: int, largest: Sequence[str]) -> list[str]:
+            at = f.add(k, f.mul(number, f.idx(self.k_step)))
+            to = f.mul(number, f.idx(LANES * LANES * together))
+            for lo in range(0, keys, BLOCK):
+                size = min(BLOCK, keys - lo)
+                zeros = [(f.splat("0.0"), VEC)] * (size * together)
+                with f.loop(f.idx(0), f.idx(self.heads.width), carried=zeros, hint="d") as d:
+                    feature = f.mul(d.index, f.idx(LANES))
+                    query = f.add(q, feature)
+                    queries = [f.vload("%q", f.add(query, f.idx(t * self.q_step))) for t in range(together)]
+                    key = f.add(at, feature)
+                    sums = []
+                    for i in range(size):
+                        weight = f.broadcast(f.load("%k", f.add(key, f.idx(lo + i))))
+                        sums += [f.fma(weight, x, d.carried[i * together + t]) for t, x in enumerate(queries)]
+                    f.yield_(sums, [VEC] * len(sums))
+                for i, score in enumerate(d.results):
+                    f.vstore(score, "%scores", f.add(to, f.idx((lo * together + i) * LANES)))
+                for t in range(together):
+                    for score in d.results[t::together]:
+                        one = f.val(f"arith.maximumf {largest[t]}, {score} : {VEC}", "x")
+                        largest = [*largest[:t], one, *largest[t + 1 :]]
+            return list(largest)
+
+        if self.whole:
+            with f.loop(f.idx(0), f.idx(self.whole), carried=[(one, VEC) for one in largest], hint="t") as number:
+                f.yield_(tile(number.index, LANES, number.carried), [VEC] * together)
+            largest = number.results
+        return tile(f.idx(self.whole), self.rest, largest) if self.rest else largest
+
+    def _softmax(self, largest: Sequence[str]) -> list[str]:
+        """Scores to powers of e in place; one over their sum for each query."""
+        f, together, scale = self.f, self.a.together, self.f.splat(self.heads.scale)
+        tops = [f.val(f"arith.mulf {one}, {scale} : {VEC}", "x") for one in largest]
+        with f.loop(f.idx(0), f.idx(self.heads.length), carried=[(f.splat("0.0"), VEC)] * together, hint="j") as j:
+            at = f.mul(j.index, f.idx(together * LANES))
+            sums = []
+            for t, top in enumerate(tops):
+                place = f.add(at, f.idx(t * LANES))
+                scaled = f.val(f"arith.mulf {f.vload('%scores', place)}, {scale} : {VEC}", "s")
+                grown = exp(f, f.val(f"arith.subf {scaled}, {top} : {VEC}", "s"))
+                f.vstore(grown, "%scores", place)
+                sums.append(f.val(f"arith.addf {j.carried[t]}, {grown} : {VEC}", "s"))
+            f.yield_(sums, [VEC] * together)
+        return [f.val(f"arith.divf {f.splat(1.0)}, {total} : {VEC}", "r") for total in j.results]
+
+    def _result(self, v: str, y: str, made: int, shares: Sequence[str]) -> None:
+        f, together = self.f, self.a.together
+        with f.loop(f.idx(0), f.idx(self.heads.width), f.idx(BLOCK), hint="d") as d:
+            feature = f.mul(d.index, f.idx(LANES))
+            from_, to = f.add(v, feature), f.add(y, feature)
+            sums = [f.splat("0.0")] * (BLOCK * together)
+
+            def tile(number: str, keys: int, sums: Sequence[str]) -> list[str]:
+                first = f.add(from_, f.mul(number, f.idx(self.v_step)))
+                powers = f.mul(number, f.idx(LANES * LANES * together))
+                with f.loop(f.idx(0), f.idx(keys), carried=[(one, VEC) for one in sums], hint="j") as j:
+                    at = f.add(powers, f.mul(j.index, f.idx(together * LANES)))
+                    power = [f.vload("%scores", f.add(at, f.idx(t * LANES))) for t in range(together)]
+                    value = f.add(first, j.index)
+                    new = []
+                    for i in range(BLOCK):
+                        weight = f.broadcast(f.load("%v", f.add(value, f.idx(i * LANES))))
+                        new += [f.fma(weight, p, j.carried[i * together + t]) for t, p in enumerate(power)]
+                    f.yield_(new, [VEC] * len(new))
+                return list(j.results)
+
+            if self.whole:
+                with f.loop(f.idx(0), f.idx(self.whole), carried=[(one, VEC) for one in sums], hint="t") as number:
+                    f.yield_(tile(number.index, LANES, number.carried), [VEC] * len(sums))
+                sums = number.results
+            if self.rest:
+                sums = tile(f.idx(self.whole), self.rest, sums)
+            for i, total in enumerate(sums):
+                part = f.val(f"arith.mulf {total}, {shares[i % together]} : {VEC}", "y")
+                f.vstore(part, "%y", f.add(to, f.idx(i // together * LANES + i % together * made)))
+
+
+@functools.lru_cache(maxsize=64)
+def compiled(attention: Attention) -> jit.Compiled:
+    return jit.compile_text("attention", attention.text(), len(NAMES), 2)
+
+
+def attend_tiles(attention: Attention) -> Work:
+    """Of q, k and v on tiles."""
+    function, room = compiled(attention), attention.room_bytes
+    heads = attention.heads
+    products = 2 * attention.items * attention.together * LANES * heads.length * heads.width
+    threads = min(attention.items, parallel.threads_for(products, LANES))
+
+    def stages(reads: Sequence[int], y: int, scores: int) -> list[parallel.Stage]:
+        shares = parallel.even(attention.items, threads)
+        return [[[(function, (*reads, scores + i * room, y, *share))] for i, share in enumerate(shares)]]
+
+    return Work(threads * room, stages)
+
+
+def tiles_attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    *,
+    firsts: Sequence[int],
+    count: int,
+    width: int,
+    length: int,
+    scale: float,
+) -> torch.Tensor:
+    """See :func:`spcomp.ops_attention.tiles_attention`."""
+    first, second, third = firsts
+    heads = Heads((first, second, third), count, width, length, scale)
+    attention = Attention(heads, (q.shape[1], k.shape[1], v.shape[1]), q.shape[0])
+    y = q.new_empty((q.shape[0], count * width, LANES))
+    if y.numel():
+        work = attend_tiles(attention)
+        for stage in work.stages([t.data_ptr() for t in (q, k, v)], y.data_ptr(), scratch(work.nbytes)):
+            parallel.run(stage)
+    return y
