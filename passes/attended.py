@@ -130,13 +130,9 @@ def _source(node: fx.Node) -> tuple[fx.Node, list[fx.Node], int]:
         if at.target not in VIEWS:
             break
         between.append(at)
-    tensors = [n.meta.get("val") for n in (node, at)]
-    first = tensors[0].storage_offset() - tensors[1].storage_offset() if _both(tensors) else -1
+    mine, theirs = node.meta["val"], at.meta.get("val")
+    first = mine.storage_offset() - theirs.storage_offset() if isinstance(theirs, torch.Tensor) else -1
     return at, between, int(first)
-
-
-def _both(tensors: list[Any]) -> bool:
-    return all(isinstance(t, torch.Tensor) for t in tensors)
 
 
 def _upwards(node: fx.Node) -> Iterator[fx.Node]:

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 
 import networkx as nx
 
+from spcomp.ops_attention import Heads
+
 _TILES, _ROWS = "tiles", "rows"
 MOST_KINDS = 5
 """Kinds of siblings whose subsets are all looked at."""
@@ -52,6 +54,8 @@ class Costs:
 
     layers: Mapping[int, LayoutCost]
     convert: Callable[[int, int], float]
+    attention: Callable[[Heads, int], LayoutCost] = lambda heads, rows: LayoutCost()
+    """Of so many rows of all sequences."""
 
 
 def fastest(seconds: Mapping[str, float], allowed: Sequence[str]) -> tuple[str, float] | None:

@@ -81,6 +81,8 @@ class KeepTiles:
         return {n: kind for n, kind in kinds.items() if kind is not None}
 
     def _cost(self, node: fx.Node, kind: Kind) -> LayoutCost:
+        if isinstance(kind, Attended) and self.costs is not None:
+            return self.costs.attention(kind.heads, node.meta["val"].numel() // kind.heads.features)
         if kind != "linear":
             return LayoutCost()
         return LayoutCost(natural=math.inf) if self.costs is None else self.costs.layers[node.args[1]]  # type: ignore[index]

@@ -33,7 +33,7 @@ from spcomp.placing import Placing
 from spcomp.plan import Epilogue
 from spcomp.planning import Planners, planners_for
 from spcomp.sparsity.measure import measure
-from spcomp.tiling import planned_on_tiles, seconds_per_element
+from spcomp.tiling import attention_cost, planned_on_tiles, seconds_per_element
 
 WORTH = 1.03
 """Together must be faster by this factor on average, and slower nowhere."""
@@ -141,7 +141,7 @@ class Weighing:
                 calls[tuple(s.slot for s in sites)] = call
                 costs[call.slot] = self._cost(self.merged[kind], WORTH)
         rate = seconds_per_element([*self.plans.values(), *self.merged.values()])
-        convert = Costs(costs, lambda rows, features: rate * rows * features)
+        convert = Costs(costs, lambda rows, features: rate * rows * features, attention_cost)
         return KeepTiles(frozenset(costs), convert).least(merged_calls(self.lowered, calls))
 
     def _cost(self, planned: Planned | None, factor: float = 1.0) -> LayoutCost:

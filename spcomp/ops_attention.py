@@ -27,6 +27,11 @@ class Heads:
     """Rows of a sequence: a multiple of sixteen where there are several."""
     scale: float
 
+    @property
+    def features(self) -> int:
+        """Of a row of q, k, v or the result."""
+        return self.count * self.width
+
 
 def tiles_attention(
     q: torch.Tensor,

@@ -7,19 +7,23 @@ cost the kernels that do both themselves. Of convolutions :mod:`spcomp.laying` s
 
 from __future__ import annotations
 
+import functools
 import logging
 import statistics
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from spcomp import ops
 from spcomp.build import Built, compile_rest, rebuilt
+from spcomp.codegen.mlir_cpu.attention import tiles_attention
 from spcomp.guard import agree, speedup
 from spcomp.kernel import TilesKernel
 from spcomp.laying import TURNS, Layable, changed, explained, lay_out, layable
+from spcomp.ops_attention import Heads
 from spcomp.parts import Program
 from spcomp.passes.base import PassContext, run_passes
 from spcomp.passes.choose import Choice, affordable
@@ -32,6 +36,8 @@ from spcomp.plan import RowRange
 log = logging.getLogger("spcomp")
 WORTH = 1.01
 """Keeping tiles must gain at least this factor."""
+ATTENTION_RUNS = 12
+"""Of either attention, in turns; the first does not count."""
 Laid = tuple[Program, list[Built]]
 """A program with layouts, and the layers that it calls."""
 
@@ -128,13 +134,44 @@ def seconds_per_element(plans: Iterable[Planned | None]) -> float:
     return max(0.0, statistics.median(found)) if found else 0.0
 
 
+@functools.lru_cache(maxsize=64)
+def _attention_on(heads: Heads, rows: int, threads: int) -> LayoutCost:
+    """What torch's attention takes, and ours on tiles; ``threads``: torch's number, for the cache."""
+    sequences, tiles = rows // heads.length, -(-rows // ops.LANES)
+    natural = torch.ones(sequences, heads.length, 3, heads.count, heads.width)
+    q, k, v = (natural[:, :, i].transpose(1, 2) for i in range(3))
+    xs = torch.ones(tiles, 3 * heads.features, ops.LANES)
+    firsts = [i * heads.features for i in range(3)]
+
+    def on_rows() -> object:
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=heads.scale)
+
+    def on_tiles() -> object:
+        return tiles_attention(xs, xs, xs, firsts, heads.count, heads.width, heads.length, heads.scale)
+
+    runs: tuple[Callable[[], object], ...] = (on_rows, on_tiles)
+    seconds: tuple[list[float], ...] = ([], [])
+    with torch.no_grad():
+        for _ in range(ATTENTION_RUNS):
+            for run, mine in zip(runs, seconds, strict=True):
+                start = time.perf_counter()
+                run()
+                mine.append(time.perf_counter() - start)
+    return LayoutCost(*(statistics.median(mine[1:]) for mine in seconds))
+
+
+def attention_cost(heads: Heads, rows: int) -> LayoutCost:
+    """Seconds of an attention of so many rows in either layout, measured here."""
+    return _attention_on(heads, rows, torch.get_num_threads())
+
+
 def _costs(built: Sequence[Built], found: Mapping[int, OnTiles]) -> Costs | None:
     """None where nobody measured: then elements are counted."""
     rate = seconds_per_element(b.planned for b in built)
     layers = {slot: on.cost for slot, on in found.items()}
     if any(not on.kernel for on in found.values()):
         return None
-    return Costs(layers, lambda rows, features: rate * rows * features)
+    return Costs(layers, lambda rows, features: rate * rows * features, attention_cost)
 
 
 def _laid(

@@ -194,7 +194,6 @@ def tiles_attention(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
-    *,
     firsts: Sequence[int],
     count: int,
     width: int,
