@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 from dataclasses import replace
 
 import numpy as np
@@ -91,6 +92,12 @@ def test_balance_cuts_everything_into_ascending_parts(weights: list[int], parts:
     assert len(cuts) == parts + 1
     assert cuts == sorted(cuts)
     assert all(c % multiple == 0 for c in cuts[:-1])
+
+
+@pytest.mark.parametrize("weights", [[10, 11], [11, 10], [5, 5, 11], [11, 5, 5]])
+def test_balance_takes_the_nearest_cut(weights: list[int]) -> None:
+    cuts = parallel.balance(np.array(weights, dtype=np.int64), 2)
+    assert max(sum(weights[lo:hi]) for lo, hi in pairwise(cuts)) == 11
 
 
 # --- memory and special values ----------------------------------------------------------------------------------------

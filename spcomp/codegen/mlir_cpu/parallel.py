@@ -35,8 +35,10 @@ Range = tuple[int, int]
 UNEVEN = 1.125
 """More work than an even share, of the thread that has most, up to which threads share tiles instead of rows of W."""
 
-# data: [omp_get_thread_num, omp_get_num_threads, how many lists, the address of each: {count, (packed entry, argument
-# array)...}]. A team may be smaller than it was asked to be: then a thread makes the calls of several lists.
+# data: [omp_get_thread_num, omp_get_num_threads, GOMP_barrier, how many stages, the address of each: {how many lists,
+# the address of each: {count, (packed entry, argument array)...}}]. A team may be smaller than it was asked to be: then
+# a thread makes the calls of several lists. All stages are one region: threads wait for each other between them, but
+# are not sent for again.
 _TRAMPOLINE = """
 llvm.func @_mlir_trampoline(%data: !llvm.ptr) {
   %zero = llvm.mlir.constant(0 : i64) : i64
@@ -45,19 +47,28 @@ llvm.func @_mlir_trampoline(%data: !llvm.ptr) {
   %p1 = llvm.getelementptr %data[1] : (!llvm.ptr) -> !llvm.ptr, i64
   %p2 = llvm.getelementptr %data[2] : (!llvm.ptr) -> !llvm.ptr, i64
   %p3 = llvm.getelementptr %data[3] : (!llvm.ptr) -> !llvm.ptr, i64
+  %p4 = llvm.getelementptr %data[4] : (!llvm.ptr) -> !llvm.ptr, i64
   %number = llvm.load %data : !llvm.ptr -> !llvm.ptr
   %team = llvm.load %p1 : !llvm.ptr -> !llvm.ptr
-  %lists = llvm.load %p2 : !llvm.ptr -> i64
+  %wait = llvm.load %p2 : !llvm.ptr -> !llvm.ptr
+  %stages = llvm.load %p3 : !llvm.ptr -> i64
   %tid32 = llvm.call %number() : !llvm.ptr, () -> i32
   %tid = llvm.zext %tid32 : i32 to i64
   %size32 = llvm.call %team() : !llvm.ptr, () -> i32
   %size = llvm.zext %size32 : i32 to i64
+  %some = llvm.icmp "slt" %zero, %stages : i64
+  llvm.cond_br %some, ^stage(%zero : i64), ^exit
+^stage(%s: i64):
+  %stage_at = llvm.getelementptr %p4[%s] : (!llvm.ptr, i64) -> !llvm.ptr, i64
+  %stage = llvm.load %stage_at : !llvm.ptr -> !llvm.ptr
+  %lists = llvm.load %stage : !llvm.ptr -> i64
   llvm.br ^thread(%tid : i64)
 ^thread(%t: i64):
   %any = llvm.icmp "slt" %t, %lists : i64
-  llvm.cond_br %any, ^mine, ^exit
+  llvm.cond_br %any, ^mine, ^done
 ^mine:
-  %at = llvm.getelementptr %p3[%t] : (!llvm.ptr, i64) -> !llvm.ptr, i64
+  %behind = llvm.add %t, %one : i64
+  %at = llvm.getelementptr %stage[%behind] : (!llvm.ptr, i64) -> !llvm.ptr, i64
   %list = llvm.load %at : !llvm.ptr -> !llvm.ptr
   %count = llvm.load %list : !llvm.ptr -> i64
   llvm.br ^head(%zero : i64)
@@ -78,32 +89,37 @@ llvm.func @_mlir_trampoline(%data: !llvm.ptr) {
 ^after:
   %later = llvm.add %t, %size : i64
   llvm.br ^thread(%later : i64)
+^done:
+  %following = llvm.add %s, %one : i64
+  %left = llvm.icmp "slt" %following, %stages : i64
+  llvm.cond_br %left, ^together, ^exit
+^together:
+  llvm.call %wait() : !llvm.ptr, () -> ()
+  llvm.br ^stage(%following : i64)
 ^exit:
   llvm.return
 }
 """
-_Team = tuple[int, int]
-"""Addresses of omp_get_thread_num and omp_get_num_threads."""
+_Team = tuple[int, int, int]
+"""Addresses of omp_get_thread_num, omp_get_num_threads and GOMP_barrier."""
 
 
 @functools.cache
 def _pool() -> tuple[object, _Team, jit.Compiled] | None:
-    """(GOMP_parallel, what asks for a thread's number and team, the trampoline), or None where there is no libgomp."""
+    """(GOMP_parallel, what the trampoline calls of OpenMP, the trampoline), or None where there is no libgomp."""
     folder = Path(torch.__file__).parent / "lib"
     for name in [*map(str, sorted(folder.glob("libgomp*.so*"))), "libgomp.so.1"]:
         try:
             library = ctypes.CDLL(name)
             run = library.GOMP_parallel
-            number, team = library.omp_get_thread_num, library.omp_get_num_threads
+            asked = library.omp_get_thread_num, library.omp_get_num_threads, library.GOMP_barrier
         except (OSError, AttributeError) as error:
             log.debug("no OpenMP pool in %s: %s", name, error)
             continue
         run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
         run.restype = None
-        addresses = [ctypes.cast(f, ctypes.c_void_p).value for f in (number, team)]
-        assert addresses[0] is not None
-        assert addresses[1] is not None
-        return run, (addresses[0], addresses[1]), jit.compile_text("trampoline", _TRAMPOLINE, 1, 0)
+        number, team, barrier = (ctypes.cast(f, ctypes.c_void_p).value or 0 for f in asked)
+        return run, (number, team, barrier), jit.compile_text("trampoline", _TRAMPOLINE, 1, 0)
     return None
 
 
@@ -147,8 +163,10 @@ def balance(weights: Weights, parts: int, multiple: int = 1) -> list[int]:
     Inner cuts are multiples of ``multiple``.
     """
     total = np.concatenate([[0], np.cumsum(weights + 1)])
-    inner = [int(np.searchsorted(total, total[-1] * i / parts)) // multiple * multiple for i in range(1, parts)]
-    return [0, *inner, len(weights)]
+    able = np.arange(0, len(weights) + 1, multiple)
+    wanted = total[-1] * np.arange(1, parts) / parts
+    nearest = np.abs(total[able] - wanted[:, None]).argmin(axis=1)
+    return [0, *able[nearest].tolist(), len(weights)]
 
 
 class Shares:
@@ -188,7 +206,8 @@ class _Region:
             *(value for i in range(threads) for value in (1, 0, first + 8 * i * each))
         )
         at = ctypes.addressof(self.lists)
-        self._data = (ctypes.c_int64 * (3 + threads))(*team, threads, *(at + 24 * i for i in range(threads)))
+        self._stage = (ctypes.c_int64 * (1 + threads))(threads, *(at + 24 * i for i in range(threads)))
+        self._data = (ctypes.c_int64 * 5)(*team, 1, ctypes.addressof(self._stage))
         self.address = ctypes.addressof(self._data)
 
 
@@ -236,7 +255,8 @@ def run(parts: Sequence[Sequence[Step]]) -> None:
         listed = (ctypes.c_int64 * (1 + len(pairs)))(len(part), *pairs)
         keep.append(listed)
         lists.append(ctypes.addressof(listed))
-    data = (ctypes.c_int64 * (3 + len(lists)))(*team, len(lists), *lists)
+    stage = (ctypes.c_int64 * (1 + len(lists)))(len(lists), *lists)
+    data = (ctypes.c_int64 * 5)(*team, 1, ctypes.addressof(stage))
     launch(trampoline.address, ctypes.addressof(data), len(parts), 0)  # type: ignore[operator]
 
 
@@ -255,6 +275,7 @@ class Prepared:
         """One thread makes all calls."""
         functions = [[[function for function, _ in part] for part in stage] for stage in found]
         self.counts = [[[len(arguments) for _, arguments in part] for part in stage] for stage in found]
+        self.threads = max(map(len, found), default=1)
         if self.alone:
             functions = [[[f for stage in functions for f in stage[0]]]]
             self.counts = [[[n for stage in self.counts for n in stage[0]]]]
@@ -282,13 +303,12 @@ class Prepared:
         held = getattr(self._local, "held", None)
         if held is None:
             held = self._local.held = self._laid_down(team)
-        mine, data, _ = held
+        mine, address, _ = held
         mine[:] = cells
-        for address, threads in data:
-            if threads == 1:
-                trampoline.call(address)
-            else:
-                launch(trampoline.address, address, threads, 0)  # type: ignore[operator]
+        if self.alone:
+            trampoline.call(address)
+        else:
+            launch(trampoline.address, address, self.threads, 0)  # type: ignore[operator]
 
     def _one_by_one(self, cells: list[int]) -> None:
         at = 0
@@ -302,8 +322,8 @@ class Prepared:
             for functions, counts in zip(stage, counted, strict=True):
                 yield from zip(functions, counts, strict=True)
 
-    def _laid_down(self, team: _Team) -> tuple[Weights, list[tuple[int, int]], object]:
-        """(cells of all arguments, of each stage the trampoline's data and its threads, what must stay alive)."""
+    def _laid_down(self, team: _Team) -> tuple[Weights, int, object]:
+        """(cells of all arguments, the address of the trampoline's data, what must stay alive)."""
         cells = np.empty(len(self.template), np.int64)
         pointers = cells.ctypes.data + 8 * np.arange(len(cells), dtype=np.int64)
         keep: list[object] = [pointers]
@@ -316,7 +336,8 @@ class Prepared:
                     pairs += [function.packed_address, pointers.ctypes.data + 8 * at]
                     at += count
                 lists.append(np.array(pairs, np.int64))
-            data = np.array([*team, len(lists), *(entry.ctypes.data for entry in lists)], np.int64)
-            keep += [lists, data]
-            stages.append((data.ctypes.data, len(lists)))
-        return cells, stages, keep
+            stage_data = np.array([len(lists), *(entry.ctypes.data for entry in lists)], np.int64)
+            keep += [lists, stage_data]
+            stages.append(stage_data.ctypes.data)
+        data = np.array([*team, len(stages), *stages], np.int64)
+        return cells, data.ctypes.data, [*keep, data]
