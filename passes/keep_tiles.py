@@ -55,7 +55,7 @@ class KeepTiles:
             return gm
         cost, chosen = cheapest(*self.problem(gm))
         own = frozenset(n for n in found if n in chosen)
-        if not any(found[n] == "linear" for n in own):
+        if not any(found[n] == "linear" or isinstance(found[n], Attended) for n in own):
             return gm
         if self.costs is None and cost >= _moved_by_kernels(found):
             return gm

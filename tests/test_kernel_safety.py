@@ -100,6 +100,35 @@ def test_balance_takes_the_nearest_cut(weights: list[int]) -> None:
     assert max(sum(weights[lo:hi]) for lo, hi in pairwise(cuts)) == 11
 
 
+@given(st.integers(1, 40), st.integers(1, 8), st.integers(1, 8))
+def test_shared_tiles_are_whole_and_even(tiles: int, together: int, threads: int) -> None:
+    shares = parallel.shared_tiles(tiles, together, threads)
+    assert [at for share in shares for at in range(*share)] == list(range(tiles))
+    assert threads % len(shares) == 0
+    assert all(lo % together == 0 for lo, _ in shares)
+    if len(shares) > 1:
+        assert max(hi - lo for lo, hi in shares) * len(shares) <= parallel.UNEVEN * tiles
+
+
+@pytest.mark.parametrize("threads", [2, 3, 4])
+@pytest.mark.parametrize("encoding", FAMILIES, ids=str)
+def test_threads_that_share_tiles_or_rows_say_the_same(encoding: Encoding, threads: int) -> None:
+    weight, bias = fitting(encoding, 96, 64), inputs(96, seed=2)
+    before = torch.get_num_threads()
+    for kernel in build_all(encoding, weight, bias, "relu"):
+        for m in (16, 60, 64, 128, 130, 192, 250, 256):
+            x, found = inputs(m, 64, seed=m), []
+            for count in (1, threads):
+                torch.set_num_threads(count)
+                try:
+                    with pytest.MonkeyPatch.context() as patch:
+                        patch.setattr(parallel, "MIN_PRODUCTS", 0)
+                        found.append(kernel(x))
+                finally:
+                    torch.set_num_threads(before)
+            assert relative(found[1], found[0].double()) < 1e-6, m
+
+
 # --- memory and special values ----------------------------------------------------------------------------------------
 
 
