@@ -32,6 +32,7 @@ from spcomp.passes.keep_tiles import KeepTiles
 from spcomp.passes.planned import Planned
 from spcomp.passes.tune import SPARE_BYTES, Planner
 from spcomp.plan import RowRange
+from spcomp.whole import laid_down
 
 log = logging.getLogger("spcomp")
 WORTH = 1.01
@@ -86,13 +87,24 @@ def with_tiles(
         laid = _laid(program, built, found, convs, planner, tensors)
         plain = (program, _table(laid[1] if laid is not None and turn else built))
         if laid is not None and agree(tensors, (laid[0], _table(laid[1])), plain, flat):
-            gain = speedup(tensors, (laid[0], _table(laid[1])), (program, _table(built)), flat)
+            gain = _gain(laid, (program, built), tensors, flat, least)
             log.info("activations as the kernels want them%s: %.2fx", f", more of them {turn}" if turn else "", gain)
             if gain > least:
                 least, best = gain, (laid[0], explained(laid[0].gm, laid[1], convs))
         if not turn and (best is not None or laid is None or laid[1] == built):
             break
     return best
+
+
+def _gain(
+    laid: Laid, natural: Laid, tensors: Mapping[str, torch.Tensor], flat: Sequence[object], least: float
+) -> float:
+    """How much faster a program with layouts is; where Inductor's is not faster by ``least``, whichever of that and its
+    calls laid down is, which gain most with tiles: nothing but layers, norms and attention is left there."""
+    table, theirs = _table(laid[1]), (natural[0], _table(natural[1]))
+    gain = speedup(tensors, (laid[0], table), theirs, flat)
+    down = laid_down(laid[0], table) if gain <= least else None
+    return gain if down is None else max(gain, speedup(tensors, (down, table), theirs, flat))
 
 
 def on_tiles(built: Built, planner: Planner, *, change: bool) -> OnTiles | None:
