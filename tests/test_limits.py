@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import limits, plot, reading, scaling
 from benchmarks.harness import Benchmark, Flusher, device
@@ -162,3 +163,30 @@ def test_what_two_threads_gain_on_this_host(monkeypatch: pytest.MonkeyPatch) -> 
     scaling.host_scaling(bench, 0.0, rounds=3)
     assert bench.figures.keys() == {"threads2_host_multiply", "threads2_host_read"}
     assert bench.figures["threads2_host_multiply"] > 0.3
+
+
+@needs_code
+def test_rounds_go_on_until_there_were_two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe says what two threads gain before and after each run; the lesser counts, and one thread needs none."""
+    before = torch.get_num_threads()
+    says = iter([9.0] * 4 + [1.0, 1.0, 2.0, 1.2] + [2.0, 1.9, 1.0, 1.0] + [1.0, 1.0, 1.7, 1.8])
+    seen: list[int] = []
+    monkeypatch.setattr(scaling, "CoreProbe", lambda: lambda: next(says))
+    runs = {n: (n_threads, lambda: seen.append(torch.get_num_threads())) for n, n_threads in (("1", 1), ("2", 2))}
+    try:
+        found = scaling.rounds_beside_probes(runs, lambda: None, wanted=2, most=9)
+    finally:
+        torch.set_num_threads(before)
+    # the first round, which does not count, runs two threads first, the next one last, and so on
+    assert [r.gained["2"] for r in found] == [1.2, 1.9, 1.7]
+    assert all(r.seconds.keys() == {"1", "2"} for r in found)
+    assert seen == [2, 1, 1, 2, 2, 1, 1, 2]
+
+
+@needs_code
+def test_a_probe_says_more_than_nothing() -> None:
+    before = torch.get_num_threads()
+    try:
+        assert 0.3 < scaling.CoreProbe()() < 5
+    finally:
+        torch.set_num_threads(before)
