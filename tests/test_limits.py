@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -187,6 +188,7 @@ def test_rounds_go_on_until_there_were_two_cores(monkeypatch: pytest.MonkeyPatch
 def test_a_probe_says_more_than_nothing() -> None:
     before = torch.get_num_threads()
     try:
-        assert 0.3 < scaling.CoreProbe()() < 5
+        probe = scaling.CoreProbe()
+        assert 0.2 < statistics.median(probe() for _ in range(9)) < 4
     finally:
         torch.set_num_threads(before)
