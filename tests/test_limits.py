@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -185,10 +184,21 @@ def test_rounds_go_on_until_there_were_two_cores(monkeypatch: pytest.MonkeyPatch
 
 
 @needs_code
-def test_a_probe_says_more_than_nothing() -> None:
+def test_a_probe_compares_two_threads_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same two loops are run one after the other and at once; how long they take is said by their number here."""
     before = torch.get_num_threads()
+    real = scaling.CoreProbe._seconds
+    lengths: list[list[int]] = []
+
+    def seconds(parts: list[list[object]]) -> float:
+        assert real(parts) > 0  # type: ignore[arg-type]
+        lengths.append([len(part) for part in parts])
+        return 0.9 * max(lengths[-1]) + 0.1 * len(parts)
+
+    monkeypatch.setattr(scaling.CoreProbe, "_seconds", staticmethod(seconds))
     try:
-        probe = scaling.CoreProbe()
-        assert 0.2 < statistics.median(probe() for _ in range(9)) < 4
+        assert scaling.CoreProbe()() == pytest.approx(1.9 / 1.1)
+        assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+    assert sorted(lengths) == [[1, 1], [1, 1], [2], [2]]
