@@ -32,7 +32,7 @@ COPIES = frozenset({aten.clone.default, aten.contiguous.default})
 WIDTHS = range(8, 257, 8)
 """Of heads."""
 MOST_ROWS = 4096
-"""Of a sequence: the scores of two tiles of queries take a quarter of L2 or less."""
+"""Of a sequence: the scores of two tiles of queries take 512 KB, which L2 holds."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ def attended(gm: fx.GraphModule) -> dict[fx.Node, Attended]:
     """Attention without a mask of float32 rows of known number, by the node with its result."""
     found = {}
     for node in gm.graph.find_nodes(op="call_function", target=aten.scaled_dot_product_attention.default):
+        if not all(type(size) is int for n in (node, *node.all_input_nodes) for size in n.meta["val"].shape):
+            continue
         ends = _ends(node)
         made = None if ends is None else _attended(node, ends)
         if ends is not None and made is not None:
@@ -59,11 +61,10 @@ def attended(gm: fx.GraphModule) -> dict[fx.Node, Attended]:
 
 def _attended(node: fx.Node, ends: list[fx.Node]) -> Attended | None:
     args: Any = node.args
-    shapes = {tuple(n.meta["val"].shape) for n in args[:3]}
     more = list(args[3:])
     known = node.kwargs.keys() <= {"scale"} and more in ([], [None], [None, 0.0], [None, 0.0, False])
-    shape = shapes.pop()
-    if not known or shapes or len(shape) != 4 or any(type(size) is not int for size in shape):
+    shape, *others = (tuple(n.meta["val"].shape) for n in args[:3])
+    if not known or len(shape) != 4 or any(other != shape for other in others):
         return None
     batch, count, length, width = shape
     if width not in WIDTHS or not 1 < length <= MOST_ROWS or batch * length < LANES or (batch > 1 and length % LANES):
@@ -79,9 +80,12 @@ def _attended(node: fx.Node, ends: list[fx.Node]) -> Attended | None:
     firsts = [first for _, _, first in parts]
     for (source, _, first), n in zip(parts, args[:3], strict=True):
         features = source.meta["val"].shape[-1]
-        strides = (length * features, width, features, 1)
-        same = all(mine == wanted or size == 1 for mine, wanted, size in zip(n.meta["val"].stride(), strides, shape, strict=True))
-        if not same or not 0 <= first <= features - count * width:
+        wanted = (length * features, width, features, 1)
+        strides = zip(n.meta["val"].stride(), wanted, shape, strict=True)
+        if (
+            not all(stride == right or size == 1 for stride, right, size in strides)
+            or not 0 <= first <= features - count * width
+        ):
             return None
     inside = {node, *ends[:-1], *(n for _, between, _ in parts for n in between)}
     if any(user not in inside and user is not ends[-1] for n in inside for user in n.users):

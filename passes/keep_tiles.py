@@ -5,9 +5,10 @@ after:   %t : tiles of %x; %a : spcomp.tiles_linear_v1(%t, 0, 3072, 128); %b : s
          %s : spcomp.tiles_norm_v1(%b, %t, ...); %n : rows of %s
 
 Layers cost what their fastest kernel for either layout takes (``costs``; without, their kernels want tiles whatever
-that costs), elementwise operators, LayerNorm, slices of features, as those of merged siblings are, and attention without a mask take
-what they get; everything else is natural. Who works on tiles is decided at once, with the conversions
-(:mod:`spcomp.passes.joint`); :meth:`KeepTiles.least` says what that costs, for who has several graphs to choose among.
+that costs), elementwise operators, LayerNorm, slices of features, as those of merged siblings are, and attention
+without a mask take what they get; everything else is natural. Who works on tiles is decided at once, with the
+conversions (:mod:`spcomp.passes.joint`); :meth:`KeepTiles.least` says what that costs, for who has several graphs to
+choose among.
 Tiles are [ceil(M/16), features, 16]; rows beyond M hold whatever came of zeros.
 """
 

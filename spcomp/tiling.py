@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -150,9 +151,10 @@ def seconds_per_element(plans: Iterable[Planned | None]) -> float:
 def _attention_on(heads: Heads, rows: int, threads: int) -> LayoutCost:
     """What torch's attention takes, and ours on tiles; ``threads``: torch's number, for the cache."""
     sequences, tiles = rows // heads.length, -(-rows // ops.LANES)
-    natural = torch.ones(sequences, heads.length, 3, heads.count, heads.width)
+    like: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
+    natural = torch.ones(sequences, heads.length, 3, heads.count, heads.width, **like)
     q, k, v = (natural[:, :, i].transpose(1, 2) for i in range(3))
-    xs = torch.ones(tiles, 3 * heads.features, ops.LANES)
+    xs = torch.ones(tiles, 3 * heads.features, ops.LANES, **like)
     firsts = [i * heads.features for i in range(3)]
 
     def on_rows() -> object:

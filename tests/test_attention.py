@@ -183,6 +183,19 @@ def test_what_it_does_not_know_stays(style: str, shape: tuple[int, int]) -> None
     assert relative(y, (wanted[0] if isinstance(wanted, tuple) else wanted).double()) < 1e-5
 
 
+def test_sizes_that_are_not_known_stay() -> None:
+    model, x = prune(Attends("apart")).eval(), torch.randn(2, 32, 64)
+    shapes = {"x": {0: torch.export.Dim("batch", min=1, max=8)}}
+    compiled = spcomp.compile(model, x, dynamic_shapes=shapes, **QUICK)
+    dynamic = [p.gm for p in compiled.parts.programs if p.signature.symbols]
+    assert dynamic
+    for gm in dynamic:
+        assert "scaled_dot_product" in str(gm.graph)
+        assert attended(gm) == {}
+        KeepTiles(frozenset(range(len(compiled.parts.table)))).run(gm, PassContext())
+    assert relative(compiled(x[:1]), model(x[:1]).double()) < 1e-5
+
+
 def test_what_it_costs_on_rows_decides() -> None:
     """Layers that want rows, and attention that is worth two conversions, or is not."""
     compiled, _ = lowered("packed", 1, 32)
