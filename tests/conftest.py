@@ -85,6 +85,13 @@ def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(params=[1, 2])
+def each_team(request: pytest.FixtureRequest, two_threads: None) -> int:
+    """One thread, then two, and no work too small for them."""
+    torch.set_num_threads(request.param)
+    return int(request.param)
+
+
 @pytest.fixture(scope="session")
 def pool() -> Iterator[ProcessPoolExecutor]:
     """One process in which Triton is imported with its interpreter on, for all files that plan for fake GPUs."""

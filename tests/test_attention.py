@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import spcomp
 from spcomp import ops
 from spcomp.artifact.fitting import fits
 from spcomp.codegen.inductor import unavailable
-from spcomp.codegen.mlir_cpu import jit, parallel
+from spcomp.codegen.mlir_cpu import jit
 from spcomp.codegen.mlir_cpu.attention import Attention, attend_tiles
 from spcomp.codegen.mlir_cpu.attention import tiles_attention as ours
 from spcomp.codegen.mlir_cpu.scratch import scratch
@@ -36,15 +36,6 @@ from tests.models import prune
 from tests.test_tiles import QUICK, to_rows, to_tiles
 
 pytestmark = pytest.mark.skipif(jit.available() is not None, reason=str(jit.available()))
-
-
-@pytest.fixture(params=[1, 2])
-def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    before = torch.get_num_threads()
-    monkeypatch.setattr(parallel, "MIN_PRODUCTS", 0)
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 def exact(rows: Tensor, heads: Heads) -> Tensor:
@@ -81,13 +72,13 @@ def test_the_kernel_is_torchs(sequences: tuple[int, int], count: int, width: int
         assert relative(to_rows(called(run, xs, heads), batch * length), wanted) < 1e-5
 
 
-def test_threads_share_it_and_scratch_memory_may_hold_anything(threads: int) -> None:
+def test_threads_share_it_and_scratch_memory_may_hold_anything(each_team: int) -> None:
     heads = Heads((0, 96, 192), 3, 32, 48, 0.2)
     rows = inputs(2 * 48, 288)
     attention = Attention(heads, (288, 288, 288), 6)
     work = attend_tiles(attention)
     (stage,) = work.stages([0, 0, 0], 0, 0)
-    assert len(stage) == threads
+    assert len(stage) == each_team
     ctypes.memset(scratch(work.nbytes), 255, work.nbytes)
     assert relative(to_rows(called(ours, to_tiles(rows), heads), 96), exact(rows, heads)) < 1e-5
 

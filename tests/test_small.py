@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spcomp.codegen.mlir_cpu import jit, parallel, small
+from spcomp.codegen.mlir_cpu import jit, small
 from spcomp.codegen.mlir_cpu.laid_down import Chain, Step, Work
 from spcomp.codegen.mlir_cpu.scratch import scratch
 from tests.conftest import Golden
@@ -21,13 +21,9 @@ from tests.kernels import inputs, relative
 pytestmark = pytest.mark.skipif(jit.available() is not None, reason=str(jit.available()))
 
 
-@pytest.fixture(autouse=True, params=[1, 2])
-def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    before = torch.get_num_threads()
-    monkeypatch.setattr(parallel, "MIN_PRODUCTS", 0)
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
+@pytest.fixture(autouse=True)
+def threads(each_team: int) -> int:
+    return each_team
 
 
 def run(work: Work | None, shape: Sequence[int], *tensors: torch.Tensor) -> torch.Tensor:
