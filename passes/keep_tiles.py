@@ -220,8 +220,7 @@ class _Rewriter:
         match self.found[node]:
             case Attended(heads=heads, sources=sources):
                 tiles = [self._side_by_side(source) for source in sources]
-                numbers = (list(heads.firsts), heads.count, heads.width, heads.length, heads.scale)
-                return self.graph.call_function(TILES_ATTENTION, (*tiles, *numbers))
+                return self.graph.call_function(TILES_ATTENTION, (*tiles, *heads.numbers.values()))
             case "linear":
                 x, slot, n = node.args
                 assert isinstance(x, fx.Node)

@@ -143,7 +143,9 @@ def _fastest(
     planner = make_planner(options, sum(s.weight.nbytes for s in sites))
     if options.guard and options.policy != "off":
         for i, (made, flat) in enumerate(zip(natural, flats, strict=True)):
-            laid = with_tiles(made, built, planner, tensors, flat, alone=len(natural) == 1)
+            laid = with_tiles(
+                made, built, planner, tensors, flat, alone=len(natural) == 1, laying=options.engine == "auto"
+            )
             programs[i], built = laid or (made, built)
     parts = assemble(programs, built, tensors, options)
     if not options.guard or options.policy == "force":

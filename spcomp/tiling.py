@@ -10,9 +10,8 @@ from __future__ import annotations
 import functools
 import logging
 import statistics
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,13 +32,14 @@ from spcomp.passes.keep_tiles import KeepTiles
 from spcomp.passes.planned import Planned
 from spcomp.passes.tune import SPARE_BYTES, Planner
 from spcomp.plan import RowRange
+from spcomp.profiling.timing import interleave
 from spcomp.whole import laid_down
 
 log = logging.getLogger("spcomp")
 WORTH = 1.01
 """Keeping tiles must gain at least this factor."""
 ATTENTION_RUNS = 12
-"""Of either attention, in turns; the first does not count."""
+"""Of either attention, in turns."""
 Laid = tuple[Program, list[Built]]
 """A program with layouts, and the layers that it calls."""
 
@@ -60,6 +60,7 @@ def with_tiles(
     flat: Sequence[object],
     *,
     alone: bool,
+    laying: bool,
 ) -> Laid | None:
     """The program with activations kept as kernels want them between sparse layers, if there are any and it is faster.
 
@@ -68,7 +69,7 @@ def with_tiles(
     agree without them.
 
     ``flat``: example inputs; the results of both must agree. ``alone``: no other program calls these layers, so that
-    they may change their kernels.
+    they may change their kernels. ``laying``: the program's calls may be laid down later.
     """
     if program.engine != "inductor":
         return None
@@ -88,7 +89,7 @@ def with_tiles(
         laid = _laid(program, built, found, convs, planner, tensors)
         plain = (program, _table(laid[1] if laid is not None and turn else built))
         if laid is not None and agree(tensors, (laid[0], _table(laid[1])), plain, flat):
-            gain = _gain(laid, (program, built), tensors, flat, least)
+            gain = _gain(laid, (program, built), tensors, flat, least if laying else 0.0)
             log.info("activations as the kernels want them%s: %.2fx", f", more of them {turn}" if turn else "", gain)
             if gain > least:
                 least, best = gain, (laid[0], explained(laid[0].gm, laid[1], convs))
@@ -98,13 +99,13 @@ def with_tiles(
 
 
 def _gain(
-    laid: Laid, natural: Laid, tensors: Mapping[str, torch.Tensor], flat: Sequence[object], least: float
+    laid: Laid, natural: Laid, tensors: Mapping[str, torch.Tensor], flat: Sequence[object], wanted: float
 ) -> float:
-    """How much faster a program with layouts is; where Inductor's is not faster by ``least``, whichever of that and its
-    calls laid down is, which gain most with tiles: nothing but layers, norms and attention is left there."""
+    """How much faster a program with layouts is; where Inductor's is not faster by ``wanted``, the faster of that and
+    of its calls laid down, which gain most with tiles: nothing but layers, norms and attention is left there."""
     table, theirs = _table(laid[1]), (natural[0], _table(natural[1]))
     gain = speedup(tensors, (laid[0], table), theirs, flat)
-    down = laid_down(laid[0], table) if gain <= least else None
+    down = laid_down(laid[0], table) if gain <= wanted else None
     return gain if down is None else max(gain, speedup(tensors, (down, table), theirs, flat))
 
 
@@ -155,23 +156,14 @@ def _attention_on(heads: Heads, rows: int, threads: int) -> LayoutCost:
     natural = torch.ones(sequences, heads.length, 3, heads.count, heads.width, **like)
     q, k, v = (natural[:, :, i].transpose(1, 2) for i in range(3))
     xs = torch.ones(tiles, 3 * heads.features, ops.LANES, **like)
-    firsts = [i * heads.features for i in range(3)]
-
-    def on_rows() -> object:
-        return torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=heads.scale)
-
-    def on_tiles() -> object:
-        return tiles_attention(xs, xs, xs, firsts, heads.count, heads.width, heads.length, heads.scale)
-
-    runs: tuple[Callable[[], object], ...] = (on_rows, on_tiles)
-    seconds: tuple[list[float], ...] = ([], [])
+    packed = replace(heads, firsts=(0, heads.features, 2 * heads.features))
+    work = {
+        "rows": lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=heads.scale),
+        "tiles": lambda: tiles_attention(xs, xs, xs, packed),
+    }
     with torch.no_grad():
-        for _ in range(ATTENTION_RUNS):
-            for run, mine in zip(runs, seconds, strict=True):
-                start = time.perf_counter()
-                run()
-                mine.append(time.perf_counter() - start)
-    return LayoutCost(*(statistics.median(mine[1:]) for mine in seconds))
+        times = interleave(work, rounds=ATTENTION_RUNS)
+    return LayoutCost(times["rows"].median, times["tiles"].median)
 
 
 def attention_cost(heads: Heads, rows: int) -> LayoutCost:

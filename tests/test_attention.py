@@ -50,7 +50,7 @@ def exact(rows: Tensor, heads: Heads) -> Tensor:
 
 
 def called(run: Callable[..., Tensor], xs: Tensor, heads: Heads) -> Tensor:
-    return run(xs, xs, xs, list(heads.firsts), heads.count, heads.width, heads.length, heads.scale)
+    return run(xs, xs, xs, heads)
 
 
 @settings(max_examples=15, deadline=None)

@@ -20,7 +20,7 @@ from spcomp.codegen.mlir_cpu.max_pool import max_pool
 from spcomp.codegen.mlir_cpu.tiled import tiles_norm
 from spcomp.conv_layout import shape_of
 from spcomp.experts import EXPERTS, GROUPED, experts, grouped
-from spcomp.ops_attention import TILES_ATTENTION
+from spcomp.ops_attention import TILES_ATTENTION, Heads
 
 log = logging.getLogger("spcomp.inductor")
 Program = Callable[..., Any]
@@ -70,7 +70,7 @@ def register() -> None:
     chain = choice(conv_chain, "conv_chain_v1")
     mixture, all_experts = choice(experts, "experts_v1"), choice(grouped, "grouped_v1")
     tiles, norm = choice(ops.tiles_linear, "tiles_linear_v1"), choice(_norm_given, "tiles_norm_v1")
-    attention = choice(tiles_attention, "tiles_attention_v1")
+    attention = choice(_attended, "tiles_attention_v1")
 
     @register_lowering(ops.LINEAR, type_promotion_kind=None)
     def lower(x: Any, slot: int, n: int) -> Any:
@@ -150,11 +150,13 @@ def register() -> None:
         return extern(norm, [xs, *given.values()], list(xs.get_size()), given=" ".join(given), eps=eps)
 
     @register_lowering(TILES_ATTENTION, type_promotion_kind=None)
-    def lower_attention(
-        q: Any, k: Any, v: Any, firsts: Sequence[int], count: int, width: int, length: int, scale: float
-    ) -> Any:
-        numbers = {"firsts": list(firsts), "count": count, "width": width, "length": length, "scale": scale}
-        return extern(attention, [q, k, v], [q.get_size()[0], count * width, ops.LANES], **numbers)
+    def lower_attention(q: Any, k: Any, v: Any, *given: Any) -> Any:
+        heads = Heads.of(*given)
+        return extern(attention, [q, k, v], [q.get_size()[0], heads.features, ops.LANES], **heads.numbers)
+
+
+def _attended(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **numbers: Any) -> torch.Tensor:
+    return tiles_attention(q, k, v, Heads.of(**numbers))
 
 
 def _norm_given(xs: torch.Tensor, *tensors: torch.Tensor, given: str, eps: float) -> torch.Tensor:

@@ -189,11 +189,11 @@ def _attended(node: fx.Node, table: ops.KernelTable) -> Made | None:
 
 def _tiles_attended(node: fx.Node, table: ops.KernelTable) -> Made | None:
     args: Any = node.args
-    q, k, v, firsts, *numbers = args
+    q, k, v, *numbers = args
     if not all(map(flat, (q, k, v))) or not math.prod(shape(q)):
         return None
     features = (shape(q)[1], shape(k)[1], shape(v)[1])
-    return Made(attend_tiles(Attention(Heads(tuple(firsts), *numbers), features, shape(q)[0])), (q, k, v))
+    return Made(attend_tiles(Attention(Heads.of(*numbers), features, shape(q)[0])), (q, k, v))
 
 
 def _turned(node: fx.Node, table: ops.KernelTable) -> Made | None:

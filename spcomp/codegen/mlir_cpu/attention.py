@@ -176,37 +176,42 @@ def compiled(attention: Attention) -> jit.Compiled:
     return jit.compile_text("attention", attention.text(), len(NAMES), 2)
 
 
-def attend_tiles(attention: Attention) -> Work:
-    """Of q, k and v on tiles."""
-    function, room = compiled(attention), attention.room_bytes
+def _threads(attention: Attention) -> int:
+    """How many an attention deserves now."""
     heads = attention.heads
     products = 2 * attention.items * attention.together * LANES * heads.length * heads.width
-    threads = min(attention.items, parallel.threads_for(products, LANES))
+    return min(attention.items, parallel.threads_for(products, LANES))
+
+
+def _stage(attention: Attention, threads: int, q: int, k: int, v: int, y: int, scores: int) -> list[parallel.Stage]:
+    function, room = compiled(attention), attention.room_bytes
+    shares = parallel.even(attention.items, threads)
+    return [[[(function, (q, k, v, scores + i * room, y, *share))] for i, share in enumerate(shares)]]
+
+
+def attend_tiles(attention: Attention) -> Work:
+    """Of q, k and v on tiles."""
+    threads = _threads(attention)
+    compiled(attention)
 
     def stages(reads: Sequence[int], y: int, scores: int) -> list[parallel.Stage]:
-        shares = parallel.even(attention.items, threads)
-        return [[[(function, (*reads, scores + i * room, y, *share))] for i, share in enumerate(shares)]]
+        q, k, v = reads
+        return _stage(attention, threads, q, k, v, y, scores)
 
-    return Work(threads * room, stages)
+    return Work(threads * attention.room_bytes, stages)
 
 
-def tiles_attention(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    firsts: Sequence[int],
-    count: int,
-    width: int,
-    length: int,
-    scale: float,
-) -> torch.Tensor:
-    """See :func:`spcomp.ops_attention.tiles_attention`."""
-    first, second, third = firsts
-    heads = Heads((first, second, third), count, width, length, scale)
+@functools.lru_cache(maxsize=64)
+def _prepared(attention: Attention, threads: int) -> parallel.Prepared:
+    return parallel.Prepared(functools.partial(_stage, attention, threads), 5)
+
+
+def tiles_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: Heads) -> torch.Tensor:
+    """What :func:`spcomp.ops_attention.tiles_attention` means: tiles [T, F, 16] in, [T, heads' features, 16] out."""
     attention = Attention(heads, (q.shape[1], k.shape[1], v.shape[1]), q.shape[0])
-    y = q.new_empty((q.shape[0], count * width, LANES))
+    y = q.new_empty((q.shape[0], heads.features, LANES))
     if y.numel():
-        work = attend_tiles(attention)
-        for stage in work.stages([t.data_ptr() for t in (q, k, v)], y.data_ptr(), scratch(work.nbytes)):
-            parallel.run(stage)
+        threads = _threads(attention)
+        room = scratch(threads * attention.room_bytes)
+        _prepared(attention, threads)(q.data_ptr(), k.data_ptr(), v.data_ptr(), y.data_ptr(), room)
     return y

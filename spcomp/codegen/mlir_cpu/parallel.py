@@ -141,7 +141,8 @@ def even(count: int, parts: int) -> list[Range]:
     return list(pairwise(cuts))
 
 
-def shared_tiles(tiles: int, together: int, threads: int) -> list[Range]:
+@functools.lru_cache(maxsize=1024)
+def shared_tiles(tiles: int, together: int, threads: int) -> tuple[Range, ...]:
     """Tiles of x in equal shares, as many as a divisor of the number of threads; one, where they do not come out even.
 
     ``together``: tiles that are multiplied at a time, which are not parted. A thread that has tiles of its own packs
@@ -151,10 +152,11 @@ def shared_tiles(tiles: int, together: int, threads: int) -> list[Range]:
     """
     for shares in range(threads, 1, -1):
         if threads % shares == 0:
-            found = [(lo * together, min(hi * together, tiles)) for lo, hi in even(-(-tiles // together), shares)]
+            units = even(-(-tiles // together), shares)
+            found = tuple((lo * together, min(hi * together, tiles)) for lo, hi in units)
             if max(hi - lo for lo, hi in found) * shares <= UNEVEN * tiles:
                 return found
-    return [(0, tiles)]
+    return ((0, tiles),)
 
 
 def balance(weights: Weights, parts: int, multiple: int = 1) -> list[int]:

@@ -198,7 +198,7 @@ class TokensKernel:
             return None
         threads = parallel.threads_for(m * self.call.stored)
         xs_bytes, ys_bytes = self._rooms()
-        rooms = self._shares(m, threads)[1] * xs_bytes + threads * ys_bytes
+        rooms = len(self._shares(m, threads)) * xs_bytes + threads * ys_bytes
         return Work(rooms, lambda reads, y, room: self._stages(m, threads, 4, xs_bytes, ys_bytes, reads[0], y, room))
 
     def _rooms(self) -> tuple[int, int]:
@@ -214,7 +214,7 @@ class TokensKernel:
         x = x.contiguous()
         threads = parallel.threads_for(m * call.stored)
         xs_bytes, ys_bytes = self._rooms()
-        xs = scratch(self._shares(m, threads)[1] * xs_bytes + threads * ys_bytes)
+        xs = scratch(len(self._shares(m, threads)) * xs_bytes + threads * ys_bytes)
         bases = (x.data_ptr(), y.data_ptr(), xs)
         prepared = self._prepared.get((m, threads))
         if prepared is not None:
@@ -235,11 +235,12 @@ class TokensKernel:
     ) -> list[parallel.Stage]:
         """Each panel is packed, then multiplied."""
         step, call = self.panel * LANES, self.call
-        shares, count = self._shares(m, threads)
-        each = threads // count
+        shares = self._shares(m, threads)
+        each = threads // len(shares)
+        after = xs + len(shares) * xs_bytes
         found: list[list[parallel.Stage]] = []
         for i, (lo, hi) in enumerate(shares):
-            mine, sums = xs + i * xs_bytes, xs + count * xs_bytes + i * each * ys_bytes
+            mine, sums = xs + i * xs_bytes, after + i * each * ys_bytes
             stages: list[parallel.Stage] = []
             for row in range(lo * LANES, min(hi * LANES, m), step):
                 rows = min(step, m - row, hi * LANES - row)
@@ -250,10 +251,9 @@ class TokensKernel:
             return [[[one for stage in stages for one in stage[0]] for stages in found]]
         return [[part for stage in together for part in stage] for together in zip_longest(*found, fillvalue=())]
 
-    def _shares(self, m: int, threads: int) -> tuple[list[parallel.Range], int]:
-        """The tiles of each share of ``m`` rows of x, and how many shares."""
-        shares = parallel.shared_tiles(-(-m // LANES), self.unit, threads)
-        return shares, len(shares)
+    def _shares(self, m: int, threads: int) -> tuple[parallel.Range, ...]:
+        """The tiles of each share of ``m`` rows of x."""
+        return parallel.shared_tiles(-(-m // LANES), self.unit, threads)
 
     def products(self, m: int) -> Callable[[], None]:
         """The middle functions alone, in one thread: what ``m`` rows cost where x is packed and y may stay packed.
