@@ -103,11 +103,11 @@ def test_a_kernels_memory_is_not_writable() -> None:
     (baked,) = kernel.bodies.values()
     entry, code, weights = baked.keep
     assert all(isinstance(region, Region) for region in (entry, code, weights))
-    assert rights(code.address) == rights(baked.address) == rights(entry.address) == "r-xp"
-    assert rights(weights.address) == "r--p"
-    lines = Path("/proc/self/maps").read_text().splitlines()
-    ours = [line for line in lines if line.startswith(f"{code.address:x}-")]
-    assert len(ours) == 1
+    assert rights(baked.address) == "r-xp"
+    # page by page: the system may show neighbouring regions of equal rights as one mapping
+    for region, expected in ((entry, "r-xp"), (code, "r-xp"), (weights, "r--p")):
+        pages = range(region.address, region.address + region.mapped_nbytes, PAGE)
+        assert {rights(page) for page in pages} == {expected}
     released = entry._free, code._free, weights._free
     del kernel, baked, entry, code, weights
     gc.collect()
