@@ -16,6 +16,7 @@ from spcomp.encodings.fours import Fours
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.nm_rest import NmRest
 from spcomp.encodings.quad import Quad
+from spcomp.encodings.sell import Sell
 from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.split import Split
@@ -67,6 +68,8 @@ def _meant(facts: SparsityFacts, wanted: Wanted) -> list[Encoding]:
             return [Csr(columns) for columns in CSR_COLUMNS if columns < 2 * facts.shape[1] or columns == 64]
         case "sorted_csr":
             return [SortedCsr(columns) for columns in SORTED_COLUMNS]
+        case "sell":
+            return [Sell()]
         case "block":
             shapes = sorted(
                 (s for s in BLOCK_SHAPES if 1 < s[0] <= 16), key=lambda s: (-facts.block_occupancy(*s), -s[0] * s[1])

@@ -15,6 +15,7 @@ from spcomp.encodings.fours import Fours
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.nm_rest import NmRest
 from spcomp.encodings.quad import Quad
+from spcomp.encodings.sell import Sell
 from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.split import Split
@@ -78,8 +79,8 @@ def _by_rows(facts: SparsityFacts, only: frozenset[str] | None) -> list[Encoding
     ordered = [SortedCsr(columns) for columns in widths if columns < 2 * facts.shape[1]]
     plain = [Csr(columns) for columns in CSR_COLUMNS if columns < 2 * facts.shape[1] or columns == 64]
     if not ordered or (only is not None and "sorted_csr" not in only):
-        return [*plain]
-    return [*ordered, plain[-1]]
+        return [*plain, Sell()]
+    return [*ordered, Sell(), plain[-1]]
 
 
 def _by_chance(density: float, n: int, m: int) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spcomp.cost.cycles import LANES, PANEL_TILES, portions, rows_together
+from spcomp.cost.cycles import LANES, PANEL_TILES, chunk_rows, portions, rows_together
 from spcomp.encodings.spec import ITEM_BYTES
 from spcomp.errors import PlanError
 from spcomp.plan import KernelCall
@@ -208,14 +208,13 @@ def _tiles(
 ) -> Iterator[int]:
     tiles, item = dict(call.schedule)["tiles"], ITEM_BYTES[call.dtype]
     panel = max(PANEL_TILES, tiles)
-    chunk = max(LANES, CHUNK_BYTES // (4 * LANES * panel) // LANES * LANES)
-    stride = chunk + 8
     body = _BODIES[call.encoding.name](walk, call, packed, at)
+    chunk, step = chunk_rows(CHUNK_BYTES // (4 * LANES * panel), body.rows, call.n)
+    stride = chunk + 8
     columns = padded_columns(body.columns)
     xs = at["scratch"]
     ys = xs + panel * LANES * columns * 4
     units = -(-call.n // body.rows)
-    step = max(1, chunk // body.rows)
     for row in range(0, m, panel * LANES):
         rows = min(panel * LANES, m - row)
         parts = spans(-(-rows // LANES), tiles)

@@ -14,6 +14,7 @@ from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import TORCH_DTYPES, PackedTensor, pack
+from spcomp.encodings.sell import Sell
 from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.spec import ITEM_BYTES, Encoding
 from spcomp.encodings.split import Split
@@ -131,7 +132,7 @@ ROWS = (1, 15, 16, 17, 129)
 SHAPE = (37, 150)
 """Odd on purpose: three column blocks of 64, a ragged tile of rows, ragged groups and blocks."""
 FAMILIES: list[Encoding] = [
-    Csr(64), SortedCsr(64, 16), Block(4, 4), Block(16, 1), Nm(2, 4), Window(64), Transposed(), Bitmap(),
+    Csr(64), SortedCsr(64, 16), Sell(64, 24), Block(4, 4), Block(16, 1), Nm(2, 4), Window(64), Transposed(), Bitmap(),
 ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from spcomp.encodings.nm import Nm
 from spcomp.encodings.nm_rest import NmRest
 from spcomp.encodings.pack import tensor_from_bits
 from spcomp.encodings.quad import Quad
+from spcomp.encodings.sell import Sell
 from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.spec import BIT_DTYPES, Encoding
 from spcomp.encodings.split import Split
@@ -120,6 +121,9 @@ def encodings(name: str) -> st.SearchStrategy[Encoding]:
             return st.builds(
                 SortedCsr, st.sampled_from([1, 7, 128, 255, 256, 257, 65536]), st.sampled_from([1, 3, 128, 256])
             )
+        case "sell":
+            sizes = st.sampled_from([(128, 8), (128, 4), (256, 1), (24, 8), (3, 3), (16, 16), (1, 1)])
+            return st.builds(lambda width, size: Sell(width, *size), st.sampled_from([1, 7, 128, 255, 256]), sizes)
         case "block":
             return st.one_of(
                 st.sampled_from(BLOCK_SHAPES).map(lambda shape: Block(*shape)),

@@ -23,6 +23,7 @@ from spcomp.encodings.nm import Nm
 from spcomp.encodings.nm_rest import NmRest
 from spcomp.encodings.pack import PackedTensor, pack
 from spcomp.encodings.quad import Quad
+from spcomp.encodings.sell import Sell
 from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.split import Split
@@ -42,6 +43,8 @@ EXAMPLES = [
     Csr(48),
     SortedCsr(),
     SortedCsr(48, 3),
+    Sell(),
+    Sell(48, 24, 4),
     Block(8, 8),
     Block(16, 1),
     Block(3, 5),
@@ -86,6 +89,10 @@ def test_the_laws_of_packing(name: str, data: st.DataObject) -> None:
     if (encoding.name in ("window", "fours") and facts.nonzeros) or encoding.name == "split":
         assert encoding.predict_nbytes(facts) is None, "padding depends on where the nonzeros are"
         assert encoding.stored_values(facts) is None
+        assert encoding.exact_sizes(facts, weight_bits(weight)[0]) == (packed.nbytes, stored)
+    elif encoding.name == "sell":
+        assert encoding.predict_nbytes(facts) is None, "what is left over depends on where the nonzeros are"
+        assert encoding.stored_values(facts) == facts.nonzeros
         assert encoding.exact_sizes(facts, weight_bits(weight)[0]) == (packed.nbytes, stored)
     elif not isinstance(encoding, Block | Quad) or _shape(encoding) in facts.block_counts:
         assert encoding.exact_sizes(facts, weight_bits(weight)[0]) == (packed.nbytes, stored)
@@ -270,6 +277,15 @@ def damaged(encoding: Encoding, buffer: str, place: Any, value: int) -> None:
         (SortedCsr(), "columns", 0, 200, "point past its 128 columns"),
         (SortedCsr(), "order", (0, 0), 90, "every row of a window once"),
         (SortedCsr(), "order", (1, 3), 129, "every row of a window once"),
+        (Sell(48, 24, 4), "columns", 0, 200, "point past the 48 of a block"),
+        (Sell(48, 24, 4), "columns", -1, 9, "past column 200"),
+        (Sell(48, 24, 4), "columns", 0, 7, "two values stand at one place"),
+        (Sell(48, 24, 4), "order", (0, 0), 23, "every row of a window once"),
+        (Sell(48, 24, 4), "lengths", (0, 0), 40, "do not add up to start"),
+        (Sell(48, 24, 4), "lengths", (0, -1), 1, "the last slice has fewer than 4 rows"),
+        (Sell(48, 24, 4), "rest_rows", -1, 22, "rest_rows point past their window"),
+        (Sell(48, 24, 4), "start", 1, 10**9, "start falls somewhere"),
+        (Sell(48, 24, 4), "rest_start", -1, 0, "rest_start goes from 0 to 0"),
         (Block(8, 8), "columns", 0, -1, "past the 25 block columns"),
         (Block(8, 8), "columns", 0, 25, "past the 25 block columns"),
         (Block(8, 8), "columns", 1, 0, "do not ascend"),

@@ -16,6 +16,7 @@ from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.dense import Dense
 from spcomp.encodings.nm import Nm
+from spcomp.encodings.sell import Sell
 from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.split import Split
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.skipif(BACKEND.unavailable() is not None, reason=str(BA
 
 ENCODINGS: list[Encoding] = [
     Csr(64), Csr(128), Csr(256), SortedCsr(64, 16), SortedCsr(128), SortedCsr(256, 256),
+    Sell(), Sell(64, 24, 8), Sell(128, 32, 4),
     Split(8, 8), Split(4, 1, 30),
     Block(2, 2), Block(4, 1), Block(4, 4), Block(8, 1), Block(8, 8), Block(16, 1), Block(16, 16),
     Nm(1, 2), Nm(2, 4), Nm(1, 4), Nm(3, 4), Nm(4, 8), Nm(2, 8), Nm(8, 16),
@@ -38,7 +40,7 @@ ENCODINGS: list[Encoding] = [
 ]  # fmt: skip
 DTYPES = ("float32", "bfloat16", "float16")
 SERVED = (
-    ("csr", "sorted_csr", "block", "split", "nm", "nm_rest", "window", "bitmap", "transposed")
+    ("csr", "sorted_csr", "sell", "block", "split", "nm", "nm_rest", "window", "bitmap", "transposed")
     if host_cpu().target == "cpu-avx512"
     else ("csr", "sorted_csr", "block", "split", "nm", "nm_rest")
 )
@@ -94,7 +96,9 @@ def held(encoding: Encoding) -> list[Kernel]:
 @given(weight_seed=st.integers(0, 999), density=st.sampled_from([0.0, 0.02, 0.3, 1.0]), m=st.integers(0, 140))
 @settings(max_examples=40)
 @pytest.mark.parametrize(
-    "encoding", [Csr(64), SortedCsr(64, 32), Block(4, 4), Nm(2, 4), Window(64), Window(256), Bitmap()], ids=str
+    "encoding",
+    [Csr(64), SortedCsr(64, 32), Sell(64, 24, 8), Block(4, 4), Nm(2, 4), Window(64), Window(256), Bitmap()],
+    ids=str,
 )
 def test_any_pattern_of_one_shape(encoding: Encoding, weight_seed: int, density: float, m: int) -> None:
     """The text depends on the shape alone, so this compiles once: code lives as long as somebody holds a kernel."""
@@ -125,7 +129,21 @@ def test_inputs_of_any_rank_and_stride(encoding: Encoding, dtype: str) -> None:
             agree(kernel, weight, bias, x)
 
 
-@pytest.mark.parametrize("encoding", [Csr(64), Csr(256), SortedCsr(128), Block(8, 1), Nm(2, 4)], ids=str)
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        Csr(64),
+        Csr(256),
+        SortedCsr(128),
+        SortedCsr(64, 24),
+        SortedCsr(64, 255),
+        Sell(),
+        Block(8, 1),
+        Block(3, 5),
+        Nm(2, 4),
+    ],
+    ids=str,
+)
 def test_more_rows_of_w_than_one_chunk(encoding: Encoding) -> None:
     """Sums of at most half an L2 cache are kept at a time; 1100 features take three such chunks."""
     weight = fitting(encoding, 1100, 70, density=0.1)
@@ -173,7 +191,8 @@ def test_encodings_without_a_kernel_are_refused() -> None:
     call, packed = call_of(Dense(), fitting(Dense(), 8, 8), schedule=(("tiles", 1),))
     assert BACKEND.schedules(call, 8) == []
     with pytest.raises(
-        KernelError, match=r"CPU kernel for layer: encoding dense.*Try: csr, sorted_csr, block, split, nm or nm_rest"
+        KernelError,
+        match=r"CPU kernel for layer: encoding dense.*Try: csr, sorted_csr, sell, block, split, nm or nm_rest",
     ):
         BACKEND.build(call, packed, None)
     call, packed = call_of(Csr(64), fitting(Csr(64), 8, 8), schedule=(("tokens", 1),))

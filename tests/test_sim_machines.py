@@ -19,7 +19,7 @@ EXAMPLES = {
     "dense": "dense", "csr": "csr", "block": "block(rows=8, cols=8)", "nm": "nm(n=1, m=8)", "bitmap": "bitmap",
     "window": "window(width=64)", "transposed": "transposed", "quad": "quad(rows=1)", "split": "split(rows=8, cols=8)",
     "sorted_csr": "sorted_csr", "nm_rest": "nm_rest(n=2, m=4)", "fours": "fours(width=64)",
-    "vnm": "vnm(v=64, m=8)",
+    "vnm": "vnm(v=64, m=8)", "sell": "sell",
 }  # fmt: skip
 
 

@@ -35,6 +35,9 @@ ROWS_TOGETHER = {1: 3, 2: 3}
 """Sorted rows summed up together, by tiles."""
 SHORT = 16
 """Nonzeros of a row in a block, in the mean, below which rows are summed up one by one."""
+SLICE_REST = 2.3
+"""What a row has more than the shortest of its slice, in standard deviations and for slices as large as their window;
+binomial lengths, slices of 8 in windows of 128 and 256."""
 CONV_SUMS_BYTES = 256 * 1024
 """Sums of a panel of a convolution: how many tiles one reading of the code serves."""
 
@@ -108,6 +111,14 @@ def surprise(mean: float, density: float) -> float:
 def rows_together(tiles: int, nonzeros: float) -> int:
     """Sorted rows to sum up together, if a row of a column block has so many nonzeros in the mean."""
     return ROWS_TOGETHER.get(tiles, 1) if nonzeros >= SHORT else 1
+
+
+def chunk_rows(wanted: int, per: int, n: int) -> tuple[int, int]:
+    """Rows of W whose sums are kept at a time, and their units of ``per`` rows: about ``wanted`` of n, whole units, and
+    a multiple of sixteen rows, which are stored together."""
+    multiple = LANES // math.gcd(LANES, per)
+    rows = max(LANES, wanted // LANES * LANES, min(per * multiple, -(-n // LANES) * LANES))
+    return rows, max(1, rows // (per * multiple)) * multiple
 
 
 def portions(m: int, most: int) -> list[int]:
@@ -224,6 +235,17 @@ def _tiles(call: KernelCall, m: int, most: int, l1_bytes: int) -> Work:
             surprises = visits / together * surprise(mean, density)
             if window:  # only where the next length begins
                 surprises *= min(1.0, (1.0 + 4.0 * math.sqrt(mean * (1.0 - density))) / window)
+        case "sell":
+            high, columns = int(parameters["rows"]), min(call.k, int(parameters["block_columns"]))
+            among = high / int(parameters["window"])
+            visits = call.n * -(-call.k // max(1, columns)) * turns
+            loads = max(size / VECTORS, (size + 1 + 1 / high) / LOADS, (size + 4) / ISSUE)
+            spread = math.sqrt(columns * density * (1.0 - density))
+            rest = min(call.stored * turns, SLICE_REST * spread * among * visits)
+            cycles = call.stored * turns * loads + (2.0 * rest + visits) * size
+            lines = call.stored * turns * size * missed(columns * line, l1_bytes)
+            lines += (1 + constant("store")) * visits * size + call.k * tiles * max(1.0, call.n / CHUNK_ROWS)
+            surprises = visits / high * min(1.0, (1.0 + 4.0 * spread) * among)
         case "block" | "quad" | "split":
             rows = int(parameters["rows"])
             cols = int(parameters.get("cols", 4))

@@ -9,7 +9,7 @@ from spcomp.encodings.pack import PackedTensor, bit_views, tensor_from_bits
 OUTSIDE = "index out of range in self"
 """What torch says for a number that is no row's; an ``IndexError``."""
 NEAREST = (
-    "dense", "csr", "sorted_csr", "bitmap", "block", "split", "quad", "window", "fours", "nm", "nm_rest", "vnm",
+    "dense", "csr", "sorted_csr", "sell", "bitmap", "block", "split", "quad", "window", "fours", "nm", "nm_rest", "vnm",
     "transposed",
 )  # fmt: skip
 """Encodings by how close together they keep a row's values, closest first."""

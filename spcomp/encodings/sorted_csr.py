@@ -61,8 +61,8 @@ class SortedCsr(Encoding):
     def pack_bits(self, bits: Bits) -> Buffers:
         plain = self.by_row.pack_bits(bits)
         counts = plain["counts"]
-        order = self._order(counts)
-        row = self._rows(order)
+        order = self.order_of(counts)
+        row = self.rows_of(order)
         first = np.cumsum(counts, axis=1, dtype=np.int64) - counts + plain["block_start"][:-1, None]
         counts = np.take_along_axis(counts, row, axis=1)
         _, at = ranges(np.take_along_axis(first, row, axis=1).reshape(-1), counts.reshape(-1))
@@ -74,7 +74,8 @@ class SortedCsr(Encoding):
             "block_start": plain["block_start"],
         }
 
-    def _order(self, counts: NDArray[Any]) -> NDArray[np.uint8]:
+    def order_of(self, counts: NDArray[Any]) -> NDArray[np.uint8]:
+        """Which row of its window comes at which place [blocks, N], of nonzeros by row [blocks, N]."""
         blocks, rows = counts.shape
         windows = ceil_div(rows, self.window)
         keys = np.full((blocks, windows * self.window), np.iinfo(np.int64).max)
@@ -82,7 +83,7 @@ class SortedCsr(Encoding):
         order = keys.reshape(blocks, windows, self.window).argsort(axis=2, kind="stable").astype(np.uint8)
         return np.ascontiguousarray(order.reshape(blocks, windows * self.window)[:, :rows])
 
-    def _rows(self, order: NDArray[np.uint8]) -> NDArray[np.int64]:
+    def rows_of(self, order: NDArray[np.uint8]) -> NDArray[np.int64]:
         """The row at every place [blocks, N]."""
         place = np.arange(order.shape[1], dtype=np.int64)
         return place - place % self.window + order
@@ -91,7 +92,7 @@ class SortedCsr(Encoding):
         rows, columns = shape
         values, offsets, counts, start = (buffers[k] for k in ("values", "columns", "counts", "block_start"))
         out = np.zeros(rows * columns, dtype=values.dtype)
-        row_first = self._rows(buffers["order"]) * columns
+        row_first = self.rows_of(buffers["order"]) * columns
         for block in range(self.by_row.blocks(columns)):
             stored = slice(int(start[block]), int(start[block + 1]))
             where = np.repeat(row_first[block] + block * self.block_columns, counts[block])
@@ -129,9 +130,13 @@ class SortedCsr(Encoding):
         wrong = self.by_row.check({name: b for name, b in buffers.items() if name != "order"}, shape, dtype)
         if wrong:
             return wrong
-        order, wanted = buffers["order"], (self.by_row.blocks(shape[1]), shape[0])
+        return self.bad_order(buffers["order"], shape)
+
+    def bad_order(self, order: NDArray[Any], shape: tuple[int, int]) -> str | None:
+        """What keeps ``order`` from naming every row of a window once, or None."""
+        wanted = (self.by_row.blocks(shape[1]), shape[0])
         if order.dtype != np.uint8 or order.shape != wanted:
             return f"order is {order.dtype} {order.shape}, not uint8 {wanted}"
-        if not np.array_equal(np.sort(self._rows(order), axis=1), np.broadcast_to(np.arange(shape[0]), wanted)):
+        if not np.array_equal(np.sort(self.rows_of(order), axis=1), np.broadcast_to(np.arange(shape[0]), wanted)):
             return "order does not name every row of a window once"
         return None

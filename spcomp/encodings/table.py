@@ -15,6 +15,7 @@ from spcomp.encodings.fours import Fours
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.nm_rest import NmRest
 from spcomp.encodings.quad import Quad
+from spcomp.encodings.sell import Sell
 from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.split import Split
@@ -37,14 +38,15 @@ ENCODINGS: dict[str, type[Encoding]] = {
     "nm_rest": NmRest,
     "vnm": Vnm,
     "fours": Fours,
+    "sell": Sell,
 }
 
 _FORM = re.compile(r"(\w+)(?:\((.*)\))?", re.ASCII)
 _FIELD = re.compile(r"(\w+)\s*=\s*(-?\d{1,9})", re.ASCII)
 _HINT = (
-    "csr(block_columns=128), sorted_csr(block_columns=128), block(rows=8, cols=8), split(rows=8, cols=8), "
-    "nm(n=2, m=4), nm_rest(n=2, m=4), vnm(v=64, m=8), window(width=64), fours(width=64), quad(rows=1), bitmap, "
-    "transposed or dense"
+    "csr(block_columns=128), sorted_csr(block_columns=128), sell(rows=8), block(rows=8, cols=8), "
+    "split(rows=8, cols=8), nm(n=2, m=4), nm_rest(n=2, m=4), vnm(v=64, m=8), window(width=64), fours(width=64), "
+    "quad(rows=1), bitmap, transposed or dense"
 )
 
 

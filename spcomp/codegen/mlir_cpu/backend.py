@@ -26,6 +26,7 @@ from spcomp.encodings.nm import Nm
 from spcomp.encodings.nm_rest import NmRest
 from spcomp.encodings.pack import PackedTensor
 from spcomp.encodings.quad import Quad
+from spcomp.encodings.sell import Sell
 from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.split import Split
 from spcomp.encodings.transposed import Transposed
@@ -35,7 +36,7 @@ from spcomp.plan import KernelCall, KernelKey, Schedule
 from spcomp.targets.host import host_cpu
 
 ANYWHERE = ("csr", "sorted_csr", "block", "split", "nm", "nm_rest")
-WITH_AVX512 = ("window", "bitmap", "transposed")
+WITH_AVX512 = ("sell", "window", "bitmap", "transposed")
 INT8_FEATURES = {
     "quad": {"avx512_vnni"}, "bitmap": {"avx512_vnni", "avx512_vbmi2"}, "fours": {"avx512_vnni", "avx512vbmi"},
     "nm": {"avx512_vnni", "avx512vbmi"},
@@ -43,6 +44,8 @@ INT8_FEATURES = {
 """CPU features beyond AVX-512 that int8 kernels need."""
 QUAD_TILES = {1: 4, 2: 8, 4: 4, 8: 2}
 """Rows of a quad block -> tiles at a time: sixteen sums in registers, or (one row) x within L1."""
+SLICE_ROWS = (4, 8)
+"""Rows of a slice whose indices are one load."""
 ACCUMULATORS = 24
 """Vector registers that a block kernel may fill with sums, of 32."""
 L1_COLUMNS = 512
@@ -91,6 +94,8 @@ class MlirCpu:
             case Csr(block_columns=columns) | SortedCsr(block_columns=columns):
                 limit = max(1, L1_COLUMNS // columns)
                 return [(("tiles", t),) for t in fitting if t <= limit][:1]
+            case Sell(rows=rows):  # with more tokens a row has sums enough of its own
+                return [(("tiles", 1),)] if rows in SLICE_ROWS and m <= LANES else []
             case Block(rows=rows) | Split(rows=rows):
                 best = [t for t in fitting if t * rows <= ACCUMULATORS]
                 return [(("tiles", t),) for t in best[:1]] if rows <= 16 else []

@@ -8,6 +8,7 @@ import torch
 from spcomp.codegen.mlir_cpu.block import block_text, split_text
 from spcomp.codegen.mlir_cpu.csr import csr_text
 from spcomp.codegen.mlir_cpu.nm import NmShape, nm_tokens_text
+from spcomp.codegen.mlir_cpu.sell import sell_text
 from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.codegen.mlir_cpu.tokens import MLIR_DTYPES, Body, pointers
 from spcomp.cost.cycles import rows_together
@@ -16,6 +17,7 @@ from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.nm_rest import NmRest
 from spcomp.encodings.pack import PackedTensor
+from spcomp.encodings.sell import Sell
 from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.split import Split
 from spcomp.errors import KernelError
@@ -33,6 +35,8 @@ def body_of(call: KernelCall, packed: PackedTensor) -> Body:
             return _csr(call, packed, encoding)
         case SortedCsr() as encoding:
             return _sorted_csr(call, packed, encoding)
+        case Sell() as encoding:
+            return _sell(call, packed, encoding)
         case Block() as encoding:
             return _block(call, packed, encoding)
         case Split() as encoding:
@@ -45,7 +49,7 @@ def body_of(call: KernelCall, packed: PackedTensor) -> Body:
             raise KernelError(
                 f"generate a CPU kernel for {call.layer}",
                 f"encoding {other}",
-                "csr, sorted_csr, block, split, nm or nm_rest",
+                "csr, sorted_csr, sell, block, split, nm or nm_rest",
             )
 
 
@@ -115,6 +119,24 @@ def _sorted_csr(call: KernelCall, packed: PackedTensor, encoding: SortedCsr) -> 
         rows_per_unit=window,
         at=at,
         extra_nbytes=lambda: sum(offsets.nbytes for offsets in list(known.values())),
+    )
+
+
+def _sell(call: KernelCall, packed: PackedTensor, encoding: Sell) -> Body:
+    buffers, windows = packed.buffers, encoding.windows(call.n)
+    count, dtype = _INTEGERS[buffers["lengths"].dtype], MLIR_DTYPES[call.dtype]
+    return Body(
+        columns=call.k,
+        function=lambda tiles, columns, stride: (
+            "sell",
+            sell_text(call.n, stride, columns, call.k, encoding, tiles, count, dtype),
+            9,
+            4,
+        ),
+        pointers=pointers(packed, ("values", "columns", "lengths", "order", "rest_rows", "start", "rest_start")),
+        row_weights=np.diff(buffers["start"].numpy()).reshape(-1, windows).sum(axis=0),
+        rows_per_unit=encoding.window,
+        at=lambda *_: (),
     )
 
 

@@ -6,6 +6,7 @@ Blocked CSR, blocks and N:M at any M share everything but the function in the mi
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, zip_longest
@@ -18,6 +19,7 @@ from spcomp.codegen.mlir_cpu.laid_down import Work
 from spcomp.codegen.mlir_cpu.layout import pack_text, unpack_text
 from spcomp.codegen.mlir_cpu.scratch import scratch
 from spcomp.codegen.mlir_cpu.text import LANES
+from spcomp.cost.cycles import chunk_rows
 from spcomp.encodings.pack import PackedTensor
 from spcomp.plan import KernelCall
 from spcomp.targets.host import host_cpu
@@ -101,8 +103,8 @@ class TokensKernel:
         tiles = self.panel if most is None else min(self.panel, -(-max(1, most) // LANES))
         self.together = tiled.columns_together(body.columns, tiles) if body.any_tiles else 0
         sums = max(CHUNK_BYTES, (host_cpu().l2_bytes or 0) // 4) if self.together else CHUNK_BYTES
-        rows = sums // (4 * LANES * self.panel)
-        self.chunk = max(LANES, rows // LANES * LANES)
+        self.chunk, self.step = chunk_rows(sums // (4 * LANES * self.panel), body.rows_per_unit, call.n)
+        """Rows of W that are worked on together, and their units."""
         self.stride = self.chunk + 8
         sizes, frame = self._sizes(), self._frame(bias is not None)
         made = jit.compile_all([*(body.function(t, body.padded_k, self.stride) for t in sizes), *frame])
@@ -162,9 +164,8 @@ class TokensKernel:
         known = self._chunks.get((threads, together))
         if known is not None:
             return known
-        per = self.body.rows_per_unit
-        step = max(1, self.chunk // per)
-        cuts = parallel.balance(self.body.row_weights, threads, max(1, LANES // per))
+        per, step = self.body.rows_per_unit, self.step
+        cuts = parallel.balance(self.body.row_weights, threads, LANES // math.gcd(LANES, per))
         made = []
         for lo, hi in pairwise(cuts):
             ranges = [(a, min(a + step, hi)) for a in range(lo, hi, step)]
