@@ -18,6 +18,7 @@ from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.encodings.pack import pack
 from spcomp.encodings.quad import Quad
+from spcomp.encodings.sell import Sell
 from spcomp.encodings.sorted_csr import SortedCsr
 from spcomp.encodings.spec import Encoding
 from spcomp.encodings.window import Window
@@ -53,6 +54,7 @@ class Family:
 FAMILIES = (
     Family("csr", MANY, ANYWHERE, (Csr(64), Csr(128), Csr(256))),
     Family("sorted csr", MANY, ANYWHERE, (SortedCsr(128), SortedCsr(256))),
+    Family("sell", (16, 32), ANYWHERE, (Sell(),)),
     Family("block 8x1", MANY, tuple(f"b8x1_{z}" for z in BLOCKS), (Block(8, 1),)),
     Family("block 4x4", MANY, tuple(f"b4x4_{z}" for z in BLOCKS), (Block(4, 4),)),
     Family("block 8x8", MANY, tuple(f"b8x8_{z}" for z in BLOCKS), (Block(8, 8),)),

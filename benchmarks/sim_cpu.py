@@ -37,8 +37,8 @@ from spcomp.targets.host import host_cpu
 from spcomp.targets.peaks import Peaks
 
 MODELLED = (
-    "csr", "sorted csr", "block 8x1", "block 4x4", "block 8x8", "block 16x16", "nm tiles", "nm tokens", "window",
-    "bitmap", "dense onednn", "dense gemv",
+    "csr", "sorted csr", "sell", "block 8x1", "block 4x4", "block 8x8", "block 16x16", "nm tiles", "nm tokens",
+    "window", "bitmap", "dense onednn", "dense gemv",
 )  # fmt: skip
 ROUNDS, CONTEST_ROUNDS, PASSES = 40, 10, 2
 """Of all cases; of the rivals of a contest in a pass; passes over all contests, minutes apart."""

@@ -3,7 +3,8 @@
 %q : view(slice(%l, 2, 0, 768), [1, 128, 12, 64]); %t : transpose(%q, 1, 2)      so for %k and %v, of one value or three
 %a : scaled_dot_product_attention(%t, %tk, %tv); %y : view(transpose(%a, 1, 2), [1, 128, 768])
 
-Whichever views there are, what they name is read from the strides of their fake values.
+Whichever views there are, what they name is read from the strides of their fake values. Masks may be causal, or
+booleans or numbers that broadcast to [sequences, heads, queries, keys].
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from torch import fx
 
 from spcomp.ops import LANES
-from spcomp.ops_attention import Heads
+from spcomp.ops_attention import Heads, mask_shape
 
 aten = torch.ops.aten
 VIEWS = frozenset(
@@ -42,12 +43,13 @@ class Attended:
     heads: Heads
     sources: tuple[fx.Node, fx.Node, fx.Node]
     """Of q, k and v: [..., features] with a row for each of the result's."""
+    mask: fx.Node | None
     inside: frozenset[fx.Node]
     """The nodes between, which nobody else reads."""
 
 
 def attended(gm: fx.GraphModule) -> dict[fx.Node, Attended]:
-    """Attention without a mask of float32 rows of known number, by the node with its result."""
+    """Attention of float32 rows of known number, by the node with its result."""
     found = {}
     for node in gm.graph.find_nodes(op="call_function", target=aten.scaled_dot_product_attention.default):
         if not all(type(size) is int for n in (node, *node.all_input_nodes) for size in n.meta["val"].shape):
@@ -61,15 +63,23 @@ def attended(gm: fx.GraphModule) -> dict[fx.Node, Attended]:
 
 def _attended(node: fx.Node, ends: list[fx.Node]) -> Attended | None:
     args: Any = node.args
-    more = list(args[3:])
-    known = node.kwargs.keys() <= {"scale"} and more in ([], [None], [None, 0.0], [None, 0.0, False])
+    given: dict[str, Any] = {"attn_mask": None, "dropout_p": 0.0, "is_causal": False, "enable_gqa": False}
+    given |= dict(zip(given, args[3:], strict=False)) | dict(node.kwargs)
+    mask, causal = given["attn_mask"], bool(given["is_causal"])
     shape, *others = (tuple(n.meta["val"].shape) for n in args[:3])
-    if not known or len(shape) != 4 or any(other != shape for other in others):
+    if given["dropout_p"] or given["enable_gqa"] or (mask is not None and causal):
+        return None
+    if len(shape) != 4 or any(other != shape for other in others):
         return None
     batch, count, length, width = shape
-    if width not in WIDTHS or not 1 < length <= MOST_ROWS or batch * length < LANES or (batch > 1 and length % LANES):
+    if (
+        width not in WIDTHS
+        or not 1 < length <= MOST_ROWS
+        or batch * length < LANES
+        or ((batch > 1 or causal) and length % LANES)
+    ):
         return None
-    scale: Any = node.kwargs.get("scale")
+    scale: Any = given.get("scale")
     used = 1 / math.sqrt(width) if scale is None else float(scale)
     if not (math.isfinite(used) and used > 0):
         return None
@@ -90,8 +100,17 @@ def _attended(node: fx.Node, ends: list[fx.Node]) -> Attended | None:
     inside = {node, *ends[:-1], *(n for _, between, _ in parts for n in between)}
     if any(user not in inside and user is not ends[-1] for n in inside for user in n.users):
         return None
-    heads = Heads((firsts[0], firsts[1], firsts[2]), count, width, length, used)
-    return Attended(heads, (parts[0][0], parts[1][0], parts[2][0]), frozenset(inside))
+    heads = Heads((firsts[0], firsts[1], firsts[2]), count, width, length, used, causal)
+    if mask is not None and (mask in inside or not _is_mask(mask, heads, batch)):
+        return None
+    return Attended(heads, (parts[0][0], parts[1][0], parts[2][0]), mask, frozenset(inside))
+
+
+def _is_mask(mask: fx.Node, heads: Heads, sequences: int) -> bool:
+    value = mask.meta.get("val")
+    if not isinstance(value, torch.Tensor) or value.dtype not in (torch.bool, torch.float32):
+        return False
+    return mask_shape(heads, sequences, value.shape) is not None
 
 
 def _ends(node: fx.Node) -> list[fx.Node] | None:

@@ -9,6 +9,9 @@ after:   %y : aten.linear(%x, %w_folded)
 before:  %y : aten.relu_(%h)                    (nobody reads %h, or a view of it, afterwards)
 after:   %y : aten.relu(%h)
 
+before:  %d : aten.dropout(%x, 0.1, False); %r : aten.reshape(%d, [1, 12, 128, 64])     (the sizes that it has)
+after:   %x
+
 Functions of constants are computed by the very ops, in their own dtype. Transposed copies are made once and shared.
 A convolution and the BatchNorm after it are left to ``collect``.
 """
@@ -29,6 +32,8 @@ from spcomp.passes.origins import Origins, Step, identity, pick, viewed
 from spcomp.passes.rewrite import add_constant, refresh, remove_dead_code
 
 aten = torch.ops.aten
+DROPOUTS = frozenset((aten.dropout.default, aten.feature_dropout.default, aten.alpha_dropout.default))
+WHOLE_VIEWS = frozenset((aten.view.default, aten.reshape.default, aten.expand.default, aten.alias.default))
 MAX_GROWTH_BYTES = 1 << 20
 """A folded constant may be this much larger than twice what it is made of."""
 
@@ -43,9 +48,34 @@ class Canonicalize:
         changed = functionalize(gm)
         changed |= fold_constants(gm, ctx.origins)
         changed |= _Products(gm, Constants.of(gm), ctx.origins).run()
+        changed |= drop_identities(gm)
         if remove_dead_code(gm) or changed:
             recompile(gm, ctx)
         return gm
+
+
+def drop_identities(gm: fx.GraphModule) -> bool:
+    """Who reads dropout in evaluation, or a view of all of a value in its own sizes, reads the value itself. What is
+    returned stays."""
+    changed = False
+    for node in gm.graph.nodes:
+        if node.op == "call_function" and node.users and not escapes(node) and _is_identity(node):
+            node.replace_all_uses_with(node.args[0])
+            changed = True
+    return changed
+
+
+def _is_identity(node: fx.Node) -> bool:
+    if node.target in DROPOUTS:
+        return arguments(node).get("train") is False
+    source = node.args[0] if node.args else None
+    if node.target not in WHOLE_VIEWS or not isinstance(source, fx.Node):
+        return False
+    mine, given = node.meta.get("val"), source.meta.get("val")
+    if not isinstance(mine, torch.Tensor) or not isinstance(given, torch.Tensor) or mine.dim() != given.dim():
+        return False
+    sizes = [*mine.shape, *mine.stride(), *given.shape, *given.stride()]
+    return all(type(s) is int for s in sizes) and (mine.shape, mine.stride()) == (given.shape, given.stride())
 
 
 def fold_constants(gm: fx.GraphModule, origins: Origins) -> bool:

@@ -54,8 +54,8 @@ class Costs:
 
     layers: Mapping[int, LayoutCost]
     convert: Callable[[int, int], float]
-    attention: Callable[[Heads, int], LayoutCost] = lambda heads, rows: LayoutCost()
-    """Of so many rows of all sequences."""
+    attention: Callable[[Heads, int, bool], LayoutCost] = lambda heads, rows, masked: LayoutCost()
+    """Of so many rows of all sequences, with a mask that is an operand or not."""
 
 
 def fastest(seconds: Mapping[str, float], allowed: Sequence[str]) -> tuple[str, float] | None:

@@ -5,10 +5,10 @@ after:   %t : tiles of %x; %a : spcomp.tiles_linear_v1(%t, 0, 3072, 128); %b : s
          %s : spcomp.tiles_norm_v1(%b, %t, ...); %n : rows of %s
 
 Layers cost what their fastest kernel for either layout takes (``costs``; without, their kernels want tiles whatever
-that costs), elementwise operators, LayerNorm, slices of features, as those of merged siblings are, and attention
-without a mask take what they get; everything else is natural. Who works on tiles is decided at once, with the
-conversions (:mod:`spcomp.passes.joint`); :meth:`KeepTiles.least` says what that costs, for who has several graphs to
-choose among.
+that costs), elementwise operators, LayerNorm, slices of features, as those of merged siblings are, and attention take
+what they get (a mask becomes tiles of what is added to the scores, once); everything else is natural. Who works on
+tiles is decided at once, with the conversions (:mod:`spcomp.passes.joint`); :meth:`KeepTiles.least` says what that
+costs, for who has several graphs to choose among.
 Tiles are [ceil(M/16), features, 16]; rows beyond M hold whatever came of zeros.
 """
 
@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
 from torch import fx
 
 from spcomp import ops
-from spcomp.ops_attention import TILES_ATTENTION
+from spcomp.ops_attention import TILES_ATTENTION, Heads
 from spcomp.passes.attended import Attended, attended
 from spcomp.passes.base import PassContext
 from spcomp.passes.joint import Costs, Handed, LayoutCost, cheapest
@@ -83,7 +83,8 @@ class KeepTiles:
 
     def _cost(self, node: fx.Node, kind: Kind) -> LayoutCost:
         if isinstance(kind, Attended) and self.costs is not None:
-            return self.costs.attention(kind.heads, node.meta["val"].numel() // kind.heads.features)
+            rows = node.meta["val"].numel() // kind.heads.features
+            return self.costs.attention(kind.heads, rows, kind.mask is not None)
         if kind != "linear":
             return LayoutCost()
         return LayoutCost(natural=math.inf) if self.costs is None else self.costs.layers[node.args[1]]  # type: ignore[index]
@@ -98,6 +99,9 @@ class KeepTiles:
             for user in node.users:
                 if user not in inside and (user not in found or node not in _values(user, found[user])):
                     readers.setdefault(node, []).append(("reads", user))
+        for node, kind in found.items():
+            if isinstance(kind, Attended) and kind.mask in found:
+                readers.setdefault(kind.mask, []).append(("reads", node))  # as it is
         return {value: Handed(tuple(some), *2 * (self._convert(value),)) for value, some in readers.items()}
 
     def _convert(self, value: fx.Node) -> float:
@@ -185,6 +189,7 @@ class _Rewriter:
         self.graph = fx.Graph()
         self.natural: dict[fx.Node, fx.Node] = {}
         self.tiles: dict[fx.Node, fx.Node] = {}
+        self.masks: dict[tuple[fx.Node, Heads], fx.Node] = {}
 
     def run(self) -> fx.GraphModule:
         skipped = self._fused_adds()
@@ -218,9 +223,10 @@ class _Rewriter:
         rows = _rows(node)
         assert rows is not None
         match self.found[node]:
-            case Attended(heads=heads, sources=sources):
+            case Attended(heads=heads, sources=sources, mask=mask):
                 tiles = [self._side_by_side(source) for source in sources]
-                return self.graph.call_function(TILES_ATTENTION, (*tiles, *heads.numbers.values()))
+                added = None if mask is None else self._mask(mask, heads)
+                return self.graph.call_function(TILES_ATTENTION, (*tiles, added, *heads.numbers.values()))
             case "linear":
                 x, slot, n = node.args
                 assert isinstance(x, fx.Node)
@@ -234,6 +240,26 @@ class _Rewriter:
             case _:
                 arguments = tuple(self._operand(node, a) for a in node.args)
                 return self.graph.call_function(node.target, arguments, dict(node.kwargs))  # type: ignore[arg-type]
+
+    def _mask(self, mask: fx.Node, heads: Heads) -> fx.Node:
+        """:func:`~spcomp.ops_attention.mask_tiles` of a mask, once for all attention of these sizes."""
+        key = mask, replace(heads, firsts=(0, 0, 0))
+        if key not in self.masks:
+            call, value, length = self.graph.call_function, mask.meta["val"], heads.length
+            x = self._as_rows(mask)
+            if value.dtype is torch.bool:
+                x = call(aten.where.Scalar, (x, 0.0, -math.inf))
+            sizes = [1] * (4 - value.dim()) + list(value.shape)
+            if list(value.shape) != sizes:
+                x = call(aten.reshape.default, (x, sizes))
+            if sizes[2:] != [length, length]:
+                x = call(aten.expand.default, (x, [*sizes[:2], length, length]))
+            if length % LANES:
+                x = call(aten.constant_pad_nd.default, (x, [0, 0, 0, -length % LANES]))
+            x = call(aten.reshape.default, (x, [*sizes[:2], -(-length // LANES), LANES, length]))
+            x = call(aten.transpose.int, (x, 3, 4))
+            self.masks[key] = call(aten.clone.default, (x,), {"memory_format": torch.contiguous_format})
+        return self.masks[key]
 
     def _norm(self, node: fx.Node, skipped: frozenset[fx.Node]) -> fx.Node:
         x, residual = node.args[0], None

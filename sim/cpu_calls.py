@@ -20,6 +20,7 @@ from spcomp.sim import cpu_streams as st
 from spcomp.sim import cpu_streams_csr as blocked
 from spcomp.sim import cpu_streams_few as few
 from spcomp.sim import cpu_streams_layout as layout
+from spcomp.sim.cpu_streams_sell import SellBody
 
 CHUNK_BYTES = 256 * 1024
 """Sums of the rows of W that are worked on together."""
@@ -29,7 +30,7 @@ BITMAP_ROWS = (4, 4, 4, 2)
 """Rows of W that a bitmap kernel takes with 1, 2, 4 and 8 tokens."""
 LEAST_BLOCK = 1 << 17
 """Accesses."""
-MODELLED = ("csr", "sorted_csr", "block", "nm", "window", "bitmap", "dense")
+MODELLED = ("csr", "sorted_csr", "sell", "block", "nm", "window", "bitmap", "dense")
 
 Array = NDArray[np.int64]
 
@@ -321,7 +322,7 @@ class _Nm:
             )  # fmt: skip
 
 
-_BODIES: dict[str, Any] = {"csr": _Csr, "sorted_csr": _Csr, "block": _Block, "nm": _Nm}
+_BODIES: dict[str, Any] = {"csr": _Csr, "sorted_csr": _Csr, "sell": SellBody, "block": _Block, "nm": _Nm}
 
 
 def _nm_shape(call: KernelCall) -> tuple[int, ...]:

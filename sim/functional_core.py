@@ -58,6 +58,21 @@ def _csr(parameters: Mapping[str, Any], packed: Arrays, shape: tuple[int, int]) 
         at = stop
 
 
+def _sell(parameters: Mapping[str, Any], packed: Arrays, shape: tuple[int, int]) -> Entries:
+    """Block of columns by block, window by window: slices whose rows' nonzeros take turns, then those of the rest."""
+    width, window, high = (int(parameters[name]) for name in ("block_columns", "window", "rows"))
+    start, rest_start = packed["start"].tolist(), packed["rest_start"].tolist()
+    windows = -(-shape[0] // window)
+    for at in range(len(start) - 1):
+        block, first = at // windows, at % windows * window
+        order = packed["order"][block, first : first + window].astype(np.int64) + first
+        turns = packed["lengths"][block, first // high : (first + len(order)) // high].tolist()
+        rows = [np.tile(order[i * high : (i + 1) * high], count) for i, count in enumerate(turns)]
+        rows.append(packed["rest_rows"][rest_start[at] : rest_start[at + 1]].astype(np.int64) + first)
+        here = slice(start[at], start[at + 1])
+        yield np.concatenate(rows), packed["columns"][here].astype(np.int64) + block * width, packed["values"][here]
+
+
 def _block(parameters: Mapping[str, Any], packed: Arrays, shape: tuple[int, int]) -> Entries:
     """Stored blocks, column by column of each."""
     high, wide = int(parameters["rows"]), int(parameters["cols"])
@@ -102,5 +117,6 @@ def _bitmap(_: Mapping[str, Any], packed: Arrays, shape: tuple[int, int]) -> Ent
 
 
 _ENTRIES: dict[str, Callable[[Mapping[str, Any], Arrays, tuple[int, int]], Entries]] = {
-    "dense": _dense, "csr": _csr, "sorted_csr": _csr, "block": _block, "nm": _nm, "window": _window, "bitmap": _bitmap,
+    "dense": _dense, "csr": _csr, "sorted_csr": _csr, "sell": _sell, "block": _block, "nm": _nm, "window": _window,
+    "bitmap": _bitmap,
 }  # fmt: skip

@@ -23,7 +23,7 @@ from spcomp.codegen.mlir_cpu.attention import tiles_attention
 from spcomp.guard import agree, speedup
 from spcomp.kernel import TilesKernel
 from spcomp.laying import TURNS, Layable, changed, explained, lay_out, layable
-from spcomp.ops_attention import Heads
+from spcomp.ops_attention import Heads, mask_tiles
 from spcomp.parts import Program
 from spcomp.passes.base import PassContext, run_passes
 from spcomp.passes.choose import Choice, affordable
@@ -149,7 +149,7 @@ def seconds_per_element(plans: Iterable[Planned | None]) -> float:
 
 
 @functools.lru_cache(maxsize=64)
-def _attention_on(heads: Heads, rows: int, threads: int) -> LayoutCost:
+def _attention_on(heads: Heads, rows: int, masked: bool, threads: int) -> LayoutCost:
     """What torch's attention takes, and ours on tiles; ``threads``: torch's number, for the cache."""
     sequences, tiles = rows // heads.length, -(-rows // ops.LANES)
     like: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
@@ -157,18 +157,22 @@ def _attention_on(heads: Heads, rows: int, threads: int) -> LayoutCost:
     q, k, v = (natural[:, :, i].transpose(1, 2) for i in range(3))
     xs = torch.ones(tiles, 3 * heads.features, ops.LANES, **like)
     packed = replace(heads, firsts=(0, heads.features, 2 * heads.features))
+    mask = torch.zeros(heads.length, heads.length, **like) if masked else None
+    added = None if mask is None else mask_tiles(mask, heads)
     work = {
-        "rows": lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=heads.scale),
-        "tiles": lambda: tiles_attention(xs, xs, xs, packed),
+        "rows": lambda: torch.nn.functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=heads.causal, scale=heads.scale
+        ),
+        "tiles": lambda: tiles_attention(xs, xs, xs, added, packed),
     }
     with torch.no_grad():
         times = interleave(work, rounds=ATTENTION_RUNS)
     return LayoutCost(times["rows"].median, times["tiles"].median)
 
 
-def attention_cost(heads: Heads, rows: int) -> LayoutCost:
-    """Seconds of an attention of so many rows in either layout, measured here."""
-    return _attention_on(heads, rows, torch.get_num_threads())
+def attention_cost(heads: Heads, rows: int, masked: bool) -> LayoutCost:
+    """Seconds of an attention of so many rows, with a mask or without, in either layout, measured here."""
+    return _attention_on(heads, rows, masked, torch.get_num_threads())
 
 
 def _costs(built: Sequence[Built], found: Mapping[int, OnTiles]) -> Costs | None:

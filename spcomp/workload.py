@@ -181,7 +181,7 @@ def _tiles_attention(
     node: fx.Node, values: Mapping[fx.Node, Any], reads: tuple[Operand, ...], written: tuple[Operand, ...]
 ) -> Step:
     args: Any = node.args
-    q, _, _, _, count, width, length, _ = args
+    q, _, _, _, _, count, width, length, _, _ = args
     batch = values[q].shape[0] // -(-length // ops.LANES) * count
     return Step(node.name, "attention", reads, written, batch=batch, m=length, n=length, k=width, value_features=width)
 

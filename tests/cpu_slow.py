@@ -5,6 +5,7 @@ A stream is a list of ``(line, kind)``. Loops are those of the generated text un
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,7 +60,8 @@ def tiled(
     n, k = weight.shape
     out = Lines()
     columns = columns + 8 if columns * 64 % 4096 == 0 else columns
-    ys_stride = (CHUNK + 8) * 64
+    chunk = max(CHUNK, min(per * 16 // math.gcd(16, per), -(-n // 16) * 16))
+    ys_stride = (chunk + 8) * 64
     xs = at["scratch"]
     ys = xs + PANEL * LANES * columns * 4
     for row in range(0, m, PANEL * LANES):
@@ -75,7 +77,8 @@ def tiled(
             for j in range(c, columns if c + 16 >= k else c + 16):
                 out.add(xs + (t * columns + j) * 64, WRITE)
         units = -(-n // per)
-        step = max(1, CHUNK // per)
+        multiple = 16 // math.gcd(16, per)
+        step = max(multiple, chunk // per // multiple * multiple)
         for lo in range(0, units, step):
             hi = min(units, lo + step)
             for first_tile, last_tile, size in parts:
@@ -162,6 +165,77 @@ def csr_body(weight: NDArray[Any], width: int, window: int, items: tuple[int, in
                         out.add(where, WRITE)
                 for stream in ("columns", "values"):
                     out.follow(stream, f"{stream} {len(group) - 1}")
+
+    return body
+
+
+def sell_body(weight: NDArray[Any], width: int, window: int, high: int, item: int, at: Mapping[str, int]) -> Any:
+    """Slices of ``high`` rows of a window in turn, then what its rows have more; ``item``: bytes of a length."""
+    n, k = weight.shape
+    slices = -(-n // high)
+
+    def body(out: Lines, lo: int, hi: int, size: int, x: int, y: int, x_stride: int, y_stride: int) -> None:
+        p, q, number = 0, 0, 0
+        for b, c in enumerate(range(0, k, width)):
+            out.restart()
+            for w in range(0, n, window):
+                rows = range(w, min(n, w + window))
+                found = {r: list(np.flatnonzero(weight[r, c : c + width])) for r in rows}
+                order = sorted(rows, key=lambda r: len(found[r]))
+                whole = len(order) // high * high
+                lengths = [len(found[order[i]]) for i in range(0, whole, high)]
+                used = {r: lengths[i // high] if i < whole else 0 for i, r in enumerate(order)}
+                rest = sorted((t - used[r], i, r) for i, r in enumerate(order) for t in range(used[r], len(found[r])))
+                skipped = not lo <= w // window < hi
+                if not skipped:
+                    window_of(
+                        out, (b, c, w, p, q, number), order, lengths, found, rest, used, size, x, y, x_stride, y_stride
+                    )
+                p, q, number = p + sum(len(f) for f in found.values()), q + len(rest), number + 1
+
+    def window_of(
+        out: Lines, where: tuple[int, ...], order: list[int], lengths: list[int], found: dict[int, Any],
+        rest: list[Any], used: dict[int, int], size: int, x: int, y: int, x_stride: int, y_stride: int,
+    ) -> None:  # fmt: skip
+        b, c, w, p, q, number = where
+        sums = {r: [y + t * y_stride + r * 64 for t in range(size)] for r in order}
+        out.add(at["start"] + 8 * number, stream="start")
+        for s, turns in enumerate(lengths):
+            mine = order[s * high : s * high + high]
+            for r in range(high):
+                out.add(at["order"] + b * n + w + s * high + r, stream="order")
+            out.add(at["lengths"] + (b * slices + w // high + s) * item, stream="lengths")
+            for one in (one for r in mine for one in sums[r] if b):
+                out.add(one)
+            out.add(at["columns"] + p + 1024, AHEAD, "ahead columns")
+            for turn in range(turns):
+                out.add(at["values"] + (p + 1024) * 4, AHEAD, "ahead")
+                out.add(at["columns"] + p, stream="columns")
+                out.add(at["columns"] + p + high - 1, stream="columns")
+                for r in mine:
+                    out.add(at["values"] + p * 4, stream="values")
+                    for t in range(size):
+                        out.add(x + t * x_stride + (c + int(found[r][turn])) * 64)
+                    p += 1
+            for one in (one for r in mine for one in sums[r]):
+                out.add(one, WRITE)
+        for i in range(len(lengths) * high, len(order) if not b else 0):
+            out.add(at["order"] + b * n + w + i, stream="order")
+            for one in sums[order[i]]:
+                out.add(one, WRITE)
+        out.add(at["rest_start"] + 8 * number, stream="rest start")
+        out.add(at["rest_start"] + 8 * (number + 1), stream="rest start")
+        for turn, _, r in rest:
+            out.add(at["columns"] + p, stream="columns")
+            out.add(at["rest_rows"] + q, stream="rest rows")
+            for one in sums[r]:
+                out.add(one)
+            out.add(at["values"] + p * 4, stream="values")
+            for t in range(size):
+                out.add(x + t * x_stride + (c + int(found[r][turn + used[r]])) * 64)
+            for one in sums[r]:
+                out.add(one, WRITE)
+            p, q = p + 1, q + 1
 
     return body
 

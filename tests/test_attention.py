@@ -23,7 +23,7 @@ from spcomp.codegen.mlir_cpu import jit
 from spcomp.codegen.mlir_cpu.attention import Attention, attend_tiles
 from spcomp.codegen.mlir_cpu.attention import tiles_attention as ours
 from spcomp.codegen.mlir_cpu.scratch import scratch
-from spcomp.ops_attention import TILES_ATTENTION, Heads, tiles_attention
+from spcomp.ops_attention import TILES_ATTENTION, Heads, mask_shape, mask_tiles, tiles_attention
 from spcomp.passes.attended import attended
 from spcomp.passes.base import PassContext, verify
 from spcomp.passes.joint import Costs, LayoutCost
@@ -38,19 +38,24 @@ from tests.test_tiles import QUICK, to_rows, to_tiles
 pytestmark = pytest.mark.skipif(jit.available() is not None, reason=str(jit.available()))
 
 
-def exact(rows: Tensor, heads: Heads) -> Tensor:
+def exact(rows: Tensor, heads: Heads, added: Tensor | None = None) -> Tensor:
     """[sequences length, 3 features] in float64, attended by plain sums."""
     x = rows.double().reshape(-1, heads.length, rows.shape[1])
     q, k, v = (
         x[..., first : first + heads.features].reshape(-1, heads.length, heads.count, heads.width).transpose(1, 2)
         for first in heads.firsts
     )
-    y = torch.softmax(q @ k.transpose(2, 3) * heads.scale, -1) @ v
+    scores = q @ k.transpose(2, 3) * heads.scale
+    if heads.causal:
+        scores += torch.full((heads.length, heads.length), -math.inf).triu(1)
+    if added is not None:
+        scores = scores + added
+    y = torch.softmax(scores, -1).nan_to_num(0.0) @ v  # a query without keys
     return y.transpose(1, 2).reshape(-1, heads.features)
 
 
-def called(run: Callable[..., Tensor], xs: Tensor, heads: Heads) -> Tensor:
-    return run(xs, xs, xs, heads)
+def called(run: Callable[..., Tensor], xs: Tensor, heads: Heads, mask: Tensor | None = None) -> Tensor:
+    return run(xs, xs, xs, mask, heads)
 
 
 @settings(max_examples=15, deadline=None)
@@ -70,6 +75,56 @@ def test_the_kernel_is_torchs(sequences: tuple[int, int], count: int, width: int
     xs[-1, :, (length - 1) % 16 + 1 :] = torch.nan  # nobody's rows
     for run in (ours, tiles_attention):
         assert relative(to_rows(called(run, xs, heads), batch * length), wanted) < 1e-5
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    sequences=st.sampled_from([(1, 17), (1, 32), (1, 50), (2, 16), (3, 32)]),
+    shape=st.tuples(st.booleans(), st.booleans(), st.booleans(), st.booleans()),
+    dims=st.sampled_from([2, 4]),
+    kind=st.sampled_from(["seen", "added", "lowest", "nothing seen"]),
+    seed=st.integers(0, 99),
+)
+def test_masks_are_torchs(sequences: tuple[int, int], shape: tuple[bool, ...], dims: int, kind: str, seed: int) -> None:
+    batch, length = sequences
+    heads = Heads((0, 48, 96), 3, 16, length, 0.3)
+    most = (batch, 3, length, length)
+    sizes = [full if own else 1 for own, full in zip(shape, most, strict=True)][-dims:]
+    generator = torch.Generator().manual_seed(seed)
+    seen = torch.rand(sizes, generator=generator) < 0.6
+    added = torch.where(seen, torch.randn(sizes, generator=generator), -math.inf)
+    if kind == "nothing seen":
+        seen[..., 0, :] = False
+    given_ = {"added": added, "lowest": torch.where(seen, 0.0, torch.finfo(torch.float32).min)}.get(kind, seen)
+    numbers = torch.where(seen, 0.0, -math.inf) if given_.dtype is torch.bool else given_
+    rows = inputs(batch * length, 144)
+    wanted = exact(rows, heads, numbers.double())
+    mask = mask_tiles(given_, heads)
+    assert tuple(mask.shape) == mask_shape(heads, batch, sizes)
+    xs = to_tiles(rows)
+    xs[-1, :, (length - 1) % 16 + 1 :] = torch.nan
+    for run in (ours, tiles_attention):
+        assert relative(to_rows(called(run, xs, heads, mask), batch * length), wanted) < 1e-5
+
+
+@pytest.mark.parametrize("sequences", [(1, 16), (1, 48), (1, 128), (3, 32), (2, 48)])
+def test_a_query_sees_no_later_key(sequences: tuple[int, int], each_team: int) -> None:
+    batch, length = sequences
+    heads = Heads((0, 96, 192), 3, 32, length, 0.2, True)
+    rows = inputs(batch * length, 288)
+    xs, wanted = to_tiles(rows), exact(rows, heads)
+    room = Attention(heads, (288, 288, 288), batch * length // 16).room_bytes * each_team
+    ctypes.memset(scratch(room), 255, room)
+    for run in (ours, tiles_attention):
+        assert relative(to_rows(called(run, xs, heads), batch * length), wanted) < 1e-5
+
+
+def test_masks_that_do_not_broadcast_have_no_shape() -> None:
+    heads = Heads((0, 48, 96), 3, 16, 32, 0.3)
+    assert mask_shape(heads, 2, (2, 1, 1, 32)) == (2, 1, 2, 32, 16)
+    assert mask_shape(heads, 2, (32,)) == (1, 1, 2, 32, 16)
+    for wrong in ((3, 1, 32, 32), (2, 2, 32, 32), (32, 31), (1, 2, 1, 32, 32), (1, 1, 16, 32)):
+        assert mask_shape(heads, 2, wrong) is None
 
 
 def test_threads_share_it_and_scratch_memory_may_hold_anything(each_team: int) -> None:
@@ -98,6 +153,10 @@ def test_what_is_no_number_stays_with_its_query() -> None:
 
 def test_golden(golden: Golden) -> None:
     golden("mlir_attention.txt", Attention(Heads((0, 16, 32), 1, 16, 40, 0.25), (48, 48, 48), 3).text())
+    causal = Attention(Heads((0, 16, 32), 1, 16, 32, 0.25, True), (48, 48, 48), 2)
+    golden("mlir_attention_causal.txt", causal.text())
+    masked = Attention(Heads((0, 16, 32), 1, 16, 40, 0.25), (48, 48, 48), 3, (1, 1))
+    golden("mlir_attention_masked.txt", masked.text())
 
 
 class Attends(nn.Module):
@@ -117,7 +176,9 @@ class Attends(nn.Module):
         else:
             q, k, v = (f(x).view(batch, length, 4, 16).transpose(1, 2) for f in (self.q, self.k, self.v))
         more: dict[str, Any] = {
-            "masked": {"attn_mask": torch.ones(length, length, dtype=torch.bool)},
+            "masked": {"attn_mask": torch.ones(length, length, dtype=torch.bool).tril(3)},
+            "padded": {"attn_mask": (x[:, :, 0] < 1)[:, None, None, :]},
+            "biased": {"attn_mask": 0.1 * x[:, :, :4].transpose(1, 2)[:, :, None]},
             "causal": {"is_causal": True},
             "scaled": {"scale": 0.3},
             "grouped": {"enable_gqa": True},
@@ -127,8 +188,10 @@ class Attends(nn.Module):
         if self.style == "crossed":
             k = k.transpose(2, 3).reshape(batch, 4, length, 16)
         y = F.scaled_dot_product_attention(q, k, v, **more)
+        if self.style == "dropped":  # as transformers' models are in evaluation
+            y = y.reshape(batch, -1, length, 16)
         rows = y.transpose(1, 2).reshape(batch, length, 64)
-        made = self.norm(self.out(rows) + x)
+        made = self.norm(F.dropout(self.out(rows), 0.1, training=False) + x)
         return (made, k.sum()) if self.style == "read elsewhere" else made
 
 
@@ -143,7 +206,7 @@ def on_tiles(gm: fx.GraphModule) -> list[fx.Node]:
 
 
 @pytest.mark.parametrize("shape", [(1, 37), (2, 32)])
-@pytest.mark.parametrize("style", ["packed", "apart", "scaled"])
+@pytest.mark.parametrize("style", ["packed", "apart", "scaled", "dropped", "masked", "padded", "biased"])
 def test_graphs_mean_the_same(style: str, shape: tuple[int, int]) -> None:
     compiled, x = lowered(style, *shape)
     (program,) = compiled.parts.programs
@@ -159,8 +222,8 @@ def test_graphs_mean_the_same(style: str, shape: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize(
     ("style", "shape"),
-    [(style, (1, 32)) for style in ("masked", "causal", "grouped", "short", "crossed", "read elsewhere")]
-    + [("apart", (2, 37)), ("apart", (1, 8))],
+    [(style, (1, 32)) for style in ("grouped", "short", "crossed", "read elsewhere")]
+    + [("apart", (2, 37)), ("apart", (1, 8)), ("causal", (1, 37))],
 )
 def test_what_it_does_not_know_stays(style: str, shape: tuple[int, int]) -> None:
     compiled, x = lowered(style, *shape)
@@ -199,14 +262,16 @@ def test_what_it_costs_on_rows_decides() -> None:
 
 
 def test_costs_are_measured() -> None:
-    cost = attention_cost(Heads((0, 64, 128), 4, 16, 64, 0.25), 64)
-    assert 0 < cost.tiles < math.inf
-    assert 0 < cost.natural < math.inf
+    for causal, masked in ((False, False), (True, False), (False, True)):
+        cost = attention_cost(Heads((0, 64, 128), 4, 16, 64, 0.25, causal), 64, masked)
+        assert 0 < cost.tiles < math.inf
+        assert 0 < cost.natural < math.inf
 
 
+@pytest.mark.parametrize("style", ["packed", "causal", "padded", "biased"])
 @pytest.mark.parametrize(("worth", "engine"), [(0.0, "laid down"), (math.inf, "inductor")])
 def test_a_compiled_model_attends_on_tiles_and_is_saved_so(
-    worth: float, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    worth: float, engine: str, style: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if (reason := unavailable()) is not None:
         pytest.skip(reason)
@@ -214,24 +279,31 @@ def test_a_compiled_model_attends_on_tiles_and_is_saved_so(
     monkeypatch.setattr("spcomp.tiling._costs", lambda *_: None)
     monkeypatch.setattr("spcomp.whole.WORTH", worth)
     torch.manual_seed(0)
-    model, x = prune(Attends("packed")).eval(), torch.randn(1, 40, 64)
+    length = 48 if style == "causal" else 40
+    model, x = prune(Attends(style)).eval(), torch.randn(1, length, 64)
     compiled = spcomp.compile(model, x, **{**QUICK, "engine": "auto"})
     (program,) = compiled.parts.programs
     assert len(on_tiles(program.gm)) == 1
     assert program.engine == engine
     assert relative(compiled(x), model(x).double()) < 1e-5
     (step,) = [s for s in workload_of(compiled.parts, [x]).steps if s.kind == "attention"]
-    assert (step.batch, step.m, step.n, step.k) == (4, 40, 40, 16)
+    assert (step.batch, step.m, step.n, step.k) == (4, length, length, 16)
     loaded = spcomp.load(compiled.save(tmp_path / "m"))
     assert torch.equal(loaded(x), compiled(x))
     calls = [loaded.plan.slots()[i][0] for i in range(len(loaded.parts.table))]
     (node,) = on_tiles(loaded.parts.programs[0].gm)
     assert fits(node, calls)
-    q, k, v, firsts, count, width, length, scale = node.args
+    q, k, v, mask, firsts, count, width, length, scale, causal = node.args
+    assert (mask is not None, causal) == (style in ("padded", "biased"), style == "causal")
     for wrong in (
-        (firsts, count + 1, width, length, scale), ([0, 64, 129], count, width, length, scale),
-        (firsts, count, 12, length, scale), (firsts, count, width, 500, scale), (firsts, count, width, 8, scale),
-        (firsts, count, width, length, math.nan), (firsts, count, width, length, -1.0), ([0, 64], *node.args[4:]),
+        (firsts, count + 1, width, length, scale, causal), ([0, 64, 129], count, width, length, scale, causal),
+        (firsts, count, 12, length, scale, causal), (firsts, count, width, 500, scale, causal),
+        (firsts, count, width, 8, scale, causal), (firsts, count, width, length, math.nan, causal),
+        (firsts, count, width, length, -1.0, causal), ([0, 64], count, width, length, scale, causal),
+        (firsts, count, width, 37, scale, True), (firsts, count, width, length, scale),
     ):  # fmt: skip
-        node.args = (q, k, v, *wrong)
+        node.args = (q, k, v, mask, *wrong)
         assert not fits(node, calls), wrong
+    for bad in (q, 3):
+        node.args = (q, k, v, bad, firsts, count, width, length, scale, False)
+        assert not fits(node, calls), bad

@@ -109,7 +109,7 @@ def test_a_kernels_memory_is_not_writable() -> None:
         pages = range(region.address, region.address + region.mapped_nbytes, PAGE)
         assert {rights(page) for page in pages} == {expected}
     released = entry._free, code._free, weights._free
-    del kernel, baked, entry, code, weights
+    del kernel, baked, entry, code, weights, region
     gc.collect()
     assert not any(r.alive for r in released)
 

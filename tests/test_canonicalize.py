@@ -218,6 +218,34 @@ def test_what_einsum_is_a_linear_layer() -> None:
         assert as_linear(equation, 1, 2, (4, 6)) is None
 
 
+def test_what_returns_its_operand_is_its_operand() -> None:
+    def fn(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        h = F.dropout(x, 0.3, training=False).reshape(4, 8).expand(4, 8).view(4, 8)
+        return h.transpose(0, 1).reshape(8, 4).sin() + h.reshape(8, 4).cos()
+
+    # a transposed value in its own sizes is itself; other sizes are not
+    assert ops(canonical(Fn(fn, 8), x(4, 8))) == [
+        "transpose.int",
+        "sin.default",
+        "reshape.default",
+        "cos.default",
+        "add.Tensor",
+    ]
+
+
+def test_dropout_that_drops_and_views_that_are_returned_stay() -> None:
+    def drops(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        return F.dropout(x.sin(), 0.5, training=True).cos()
+
+    def returned(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        return F.dropout(x, 0.5, training=False).view(4, 8)
+
+    program = capture(Fn(drops, 8).eval(), [Example.of(x(4, 8))])
+    gm = Canonicalize().run(Flatten().run(program.gm, PassContext()), PassContext())
+    assert "dropout.default" in ops(gm)
+    assert ops(canonical(Fn(returned, 8), x(4, 8))) == ["dropout.default", "view.default"]
+
+
 def test_nothing_to_do() -> None:
     gm = canonical(nn.Sequential(nn.Linear(4, 6), nn.ReLU()).double(), x(2, 4))
     text = str(gm.graph)

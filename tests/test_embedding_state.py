@@ -28,6 +28,9 @@ from tests.tied import (
     made,
 )
 
+OVERHEAD = 48 << 10
+"""Bytes of a file beside packed weights: graphs, names, plans."""
+
 
 @pytest.fixture(scope="module")
 def compiled() -> tuple[Any, CompiledModule]:
@@ -38,7 +41,7 @@ def compiled() -> tuple[Any, CompiledModule]:
 def test_saved_and_loaded(compiled: tuple[Any, CompiledModule], tmp_path: Path) -> None:
     model, fast = compiled
     path = fast.save(tmp_path / "tied")
-    assert path.stat().st_size < fast.dense_nbytes
+    assert path.stat().st_size < fast.nbytes + OVERHEAD
     again = spcomp.load(path, engine="eager")
     assert gathers(again)
     assert again.nbytes == fast.nbytes

@@ -46,7 +46,7 @@ def test_a_slower_model_is_found() -> None:
 
 def test_a_faster_model_passes_at_the_first_look() -> None:
     mine = Slow(0.002)
-    assert speedup(mine, Slow(0.006)) > 2
+    assert speedup(mine, Slow(0.02)) > 2
     assert mine.calls <= 2 * guard.ROUNDS[0] + 2
 
 

@@ -35,9 +35,8 @@ from tests import cpu_slow as slow
 
 CPU = load_machine("cached_cpu")
 PLACES = {"x": 1 << 20, "y": 1 << 22, "bias": 1 << 23, "scratch": 1 << 24}
-NAMES = (
-    "values", "columns", "counts", "block_start", "order", "row_start", "control", "masks", "first", "group_start",
-)  # fmt: skip
+NAMES = ["values", "columns", "counts", "block_start", "order", "row_start", "control", "masks", "first"]
+NAMES += ["group_start", "lengths", "rest_rows", "start", "rest_start"]
 AT = PLACES | {name: (i + 1) << 26 for i, name in enumerate(NAMES)}
 HOST = HostCpu("a host", (), 2, 48 << 10, 2 << 20, 256 << 20)
 

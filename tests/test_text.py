@@ -13,7 +13,9 @@ from spcomp.codegen.mlir_cpu.csr import csr_text
 from spcomp.codegen.mlir_cpu.gemv import gemv_text
 from spcomp.codegen.mlir_cpu.layout import pack_text, unpack_text
 from spcomp.codegen.mlir_cpu.nm import NmShape, nm_rows_text, nm_tokens_text
+from spcomp.codegen.mlir_cpu.sell import sell_text
 from spcomp.codegen.mlir_cpu.text import Function
+from spcomp.encodings.sell import Sell
 from spcomp.errors import KernelError
 from tests.conftest import Golden
 
@@ -23,6 +25,7 @@ TEXTS = {
     "csr": csr_text(24, 32, 80, 72, 64, 2, "i8", "i8"),
     "sorted_csr": csr_text(24, 32, 80, 72, 64, 2, "i8", "i8", window=16),
     "sorted_csr_together": csr_text(24, 32, 80, 72, 64, 1, "i8", "i8", window=16, together=3),
+    "sell": sell_text(28, 32, 80, 72, Sell(64, 16), 1, "i8"),
     "block": block_text(10, 16, 8, 4, 2, 2, "bf16"),
     "nm_tokens": nm_tokens_text(NmShape(20, 40, 2, 4), 64, 32, 2, 1),
     "nm_rest": nm_tokens_text(NmShape(20, 40, 2, 4), 64, 32, 2, 1, rest=True),

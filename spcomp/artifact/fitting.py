@@ -13,7 +13,7 @@ from torch.fx.experimental.symbolic_shapes import statically_known_true
 from spcomp import ops
 from spcomp.conv_layout import PLANES, Padded, makes, reads, shape_of
 from spcomp.experts import EXPERTS, EXPERTS_DENSE, GROUPED, GROUPED_DENSE
-from spcomp.ops_attention import TILES_ATTENTION
+from spcomp.ops_attention import TILES_ATTENTION, Heads
 from spcomp.passes.base import input_size
 from spcomp.plan import KernelCall
 
@@ -57,10 +57,13 @@ def fits(node: fx.Node, calls: Sequence[KernelCall]) -> bool:
                 _value(x), _value(residual), (_value(weight), _value(bias))
             )
         case _, (
-            fx.Node() as q, fx.Node() as k, fx.Node() as v, list() | tuple() as firsts, int() as count, int() as width,
-            int() as length, float() as scale,
+            fx.Node() as q, fx.Node() as k, fx.Node() as v, mask, list() | tuple() as firsts, int() as count,
+            int() as width, int() as length, float() as scale, bool() as causal,
         ) if node.target is TILES_ATTENTION:  # fmt: skip
-            return 0 < scale < math.inf and _attention([_value(n) for n in (q, k, v)], firsts, count, width, length)
+            if not 0 < scale < math.inf or len(firsts) != 3 or not _present(mask):
+                return False
+            heads = Heads.of(firsts, count, width, length, scale, causal)
+            return _attention([_value(n) for n in (q, k, v)], _value(mask), heads)
         case _:
             return False
 
@@ -191,19 +194,24 @@ def _norm(value: Any, residual: Any, vectors: tuple[Any, Any]) -> bool:
     return all(v.dtype is torch.float32 and tuple(v.shape) == (value.shape[1],) for v in given)
 
 
-def _attention(values: list[Any], firsts: Sequence[Any], count: int, width: int, length: int) -> bool:
-    """Heads inside the features of tiles that are whole sequences."""
-    if not all(map(_is_tiles, values)) or len(firsts) != len(values) or min(count, width, length) < 1:
+def _attention(values: list[Any], mask: Any, heads: Heads) -> bool:
+    """Heads inside the features of tiles that are whole sequences, and a mask for them."""
+    if not all(map(_is_tiles, values)) or min(heads.count, heads.width, heads.length) < 1 or heads.width % 8:
         return False
-    tiles, sequence = values[0].shape[0], -(-length // ops.LANES)
-    whole = tiles == sequence or (tiles % sequence == 0 and length % ops.LANES == 0)
-    return (
-        width % 8 == 0
-        and whole
-        and all(
-            type(first) is int and 0 <= first <= value.shape[1] - count * width and value.shape[0] == tiles
-            for first, value in zip(firsts, values, strict=True)
-        )
+    tiles, sequence = values[0].shape[0], -(-heads.length // ops.LANES)
+    whole = heads.length % ops.LANES == 0
+    if tiles % sequence or not (whole or (tiles == sequence and not heads.causal)):
+        return False
+    if mask is not None:
+        most = (tiles // sequence, heads.count)
+        known = mask.dtype is torch.float32 and mask.dim() == 5 and mask.is_contiguous() and not heads.causal
+        if not known or tuple(mask.shape[2:]) != (sequence, heads.length, ops.LANES):
+            return False
+        if any(size not in (1, full) for size, full in zip(mask.shape[:2], most, strict=True)):
+            return False
+    return all(
+        type(first) is int and 0 <= first <= value.shape[1] - heads.features and value.shape[0] == tiles
+        for first, value in zip(heads.firsts, values, strict=True)
     )
 
 

@@ -70,7 +70,7 @@ def register() -> None:
     chain = choice(conv_chain, "conv_chain_v1")
     mixture, all_experts = choice(experts, "experts_v1"), choice(grouped, "grouped_v1")
     tiles, norm = choice(ops.tiles_linear, "tiles_linear_v1"), choice(_norm_given, "tiles_norm_v1")
-    attention = choice(_attended, "tiles_attention_v1")
+    attention = choice(_attended, "tiles_attention_v2")
 
     @register_lowering(ops.LINEAR, type_promotion_kind=None)
     def lower(x: Any, slot: int, n: int) -> Any:
@@ -150,13 +150,15 @@ def register() -> None:
         return extern(norm, [xs, *given.values()], list(xs.get_size()), given=" ".join(given), eps=eps)
 
     @register_lowering(TILES_ATTENTION, type_promotion_kind=None)
-    def lower_attention(q: Any, k: Any, v: Any, *given: Any) -> Any:
-        heads = Heads.of(*given)
-        return extern(attention, [q, k, v], [q.get_size()[0], heads.features, ops.LANES], **heads.numbers)
+    def lower_attention(q: Any, k: Any, v: Any, mask: Any, *given: Any) -> Any:
+        heads, tensors = Heads.of(*given), [q, k, v] if mask is None else [q, k, v, mask]
+        return extern(attention, tensors, [q.get_size()[0], heads.features, ops.LANES], **heads.numbers)
 
 
-def _attended(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **numbers: Any) -> torch.Tensor:
-    return tiles_attention(q, k, v, Heads.of(**numbers))
+def _attended(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None = None, **numbers: Any
+) -> torch.Tensor:
+    return tiles_attention(q, k, v, mask, Heads.of(**numbers))
 
 
 def _norm_given(xs: torch.Tensor, *tensors: torch.Tensor, given: str, eps: float) -> torch.Tensor:

@@ -189,11 +189,15 @@ def _attended(node: fx.Node, table: ops.KernelTable) -> Made | None:
 
 def _tiles_attended(node: fx.Node, table: ops.KernelTable) -> Made | None:
     args: Any = node.args
-    q, k, v, *numbers = args
-    if not all(map(flat, (q, k, v))) or not math.prod(shape(q)):
+    q, k, v, mask, *numbers = args
+    reads = (q, k, v) if mask is None else (q, k, v, mask)
+    if not all(map(flat, reads)) or not math.prod(shape(q)):
         return None
-    features = (shape(q)[1], shape(k)[1], shape(v)[1])
-    return Made(attend_tiles(Attention(Heads.of(*numbers), features, shape(q)[0])), (q, k, v))
+    features, masks = (shape(q)[1], shape(k)[1], shape(v)[1]), None
+    if mask is not None:
+        sequences, heads, *_ = shape(mask)
+        masks = sequences, heads
+    return Made(attend_tiles(Attention(Heads.of(*numbers), features, shape(q)[0], masks)), reads)
 
 
 def _turned(node: fx.Node, table: ops.KernelTable) -> Made | None:

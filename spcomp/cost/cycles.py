@@ -36,8 +36,7 @@ ROWS_TOGETHER = {1: 3, 2: 3}
 SHORT = 16
 """Nonzeros of a row in a block, in the mean, below which rows are summed up one by one."""
 SLICE_REST = 2.3
-"""What a row has more than the shortest of its slice, in standard deviations and for slices as large as their window;
-binomial lengths, slices of 8 in windows of 128 and 256."""
+"""What rows have beyond their slice, in standard deviations (binomial lengths), for slices as large as their window."""
 CONV_SUMS_BYTES = 256 * 1024
 """Sums of a panel of a convolution: how many tiles one reading of the code serves."""
 
@@ -56,6 +55,7 @@ CALIBRATED = {
     "bitmap": Constant(1.4, "vector operations of a bitmap's word and token: bitmap at 4 and 8 rows"),
     "control": Constant(0.3, "instructions that find the column of an N:M slot in tiles, cycles: nm 1:4 at 16 rows"),
     "ports": Constant(1.34, "cycles of a loop over tiles beyond its busiest port's, as a factor: csr, block, nm"),
+    "slices": Constant(1.17, "the same of slices of rows, whose sums run side by side: sell at 16 rows"),
     "store": Constant(6.7, "transfers of a line of sums that is stored and evicted: block 8x1 at 95 % zeros"),
     "stream": Constant(0.65, "share of the probe's bandwidth that streams of weights reach: dense gemv, nm tokens"),
     "bytes": Constant(
@@ -279,7 +279,7 @@ def _tiles(call: KernelCall, m: int, most: int, l1_bytes: int) -> Work:
                 lines += rest * turns * size * missed(call.k * line, l1_bytes)
                 surprises = call.n * turns * surprise(mean, mean / max(1, call.k))
     if call.encoding.name != "quad":
-        cycles *= constant("ports")
+        cycles *= constant("slices" if call.encoding.name == "sell" else "ports")
     whole = -(-tiles // PANEL_TILES)
     return Work(
         cycles, lines, surprises, call.weight_nbytes, whole, max(0.0, turns - whole),

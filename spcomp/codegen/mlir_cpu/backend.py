@@ -46,6 +46,8 @@ QUAD_TILES = {1: 4, 2: 8, 4: 4, 8: 2}
 """Rows of a quad block -> tiles at a time: sixteen sums in registers, or (one row) x within L1."""
 SLICE_ROWS = (4, 8)
 """Rows of a slice whose indices are one load."""
+SLICE_SUMS = 16
+"""Vector registers for the sums of a slice: with more, those for weights and x run out."""
 ACCUMULATORS = 24
 """Vector registers that a block kernel may fill with sums, of 32."""
 L1_COLUMNS = 512
@@ -94,8 +96,8 @@ class MlirCpu:
             case Csr(block_columns=columns) | SortedCsr(block_columns=columns):
                 limit = max(1, L1_COLUMNS // columns)
                 return [(("tiles", t),) for t in fitting if t <= limit][:1]
-            case Sell(rows=rows):  # with more tokens a row has sums enough of its own
-                return [(("tiles", 1),)] if rows in SLICE_ROWS and m <= LANES else []
+            case Sell(rows=rows):
+                return [(("tiles", t),) for t in fitting if t * rows <= SLICE_SUMS and rows in SLICE_ROWS][:1]
             case Block(rows=rows) | Split(rows=rows):
                 best = [t for t in fitting if t * rows <= ACCUMULATORS]
                 return [(("tiles", t),) for t in best[:1]] if rows <= 16 else []
