@@ -221,8 +221,8 @@ class CompiledModule(nn.Module):
 
 def _call(parts: Parts, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     first = parts.programs[0].signature
-    if len(args) == 1 and not kwargs and isinstance(args[0], torch.Tensor) and first.takes_one_tensor:
-        flat: list[Any] = [args[0]]
+    if args and not kwargs and len(args) == first.tensors_taken and all(isinstance(a, torch.Tensor) for a in args):
+        flat: list[Any] = list(args)
     else:
         args, kwargs = bind(first.parameters, args, kwargs)
         flat, tree = pytree.tree_flatten((args, kwargs))

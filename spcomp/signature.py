@@ -99,9 +99,15 @@ class Signature:
         return self.devices or ("cpu",) * len(self.leaves)
 
     @cached_property
+    def tensors_taken(self) -> int:
+        """So many positional tensors and nothing else are a call in normal form already; 0: none are."""
+        count = len(self.leaves)
+        return count if self.in_tree == pytree.tree_structure(((torch.empty(0),) * count, {})) else 0
+
+    @property
     def takes_one_tensor(self) -> bool:
         """Whether a call with one positional tensor is in normal form already."""
-        return self.in_tree == pytree.tree_structure(((torch.empty(0),), {}))
+        return self.tensors_taken == 1
 
     @cached_property
     def gives_one_tensor(self) -> bool:
@@ -113,13 +119,20 @@ class Signature:
         return flat[0] if self.gives_one_tensor else pytree.tree_unflatten(flat, self.out_tree)
 
     @cached_property
-    def plain(self) -> tuple[torch.Size, torch.dtype, bool, torch.layout] | None:
-        """What :func:`_look` says of the input, where that is one tensor of static size: the usual one is compared
-        at once, in 1 us."""
-        leaf = self.leaves[0] if len(self.leaves) == 1 else None
-        if not isinstance(leaf, TensorSpec) or self.devices or not all(isinstance(d, int) for d in leaf.shape):
-            return None
-        return (torch.Size(leaf.shape), getattr(torch, leaf.dtype), True, torch.strided)  # type: ignore[arg-type]
+    def looks(self) -> list[tuple[object, ...]] | None:
+        """What :func:`_look` says of the inputs, where all are tensors of static size: usual ones are compared at once,
+        in 1 us each."""
+        found: list[tuple[object, ...]] = []
+        for leaf in self.leaves:
+            if not isinstance(leaf, TensorSpec) or self.devices or not all(isinstance(d, int) for d in leaf.shape):
+                return None
+            found.append((torch.Size(leaf.shape), getattr(torch, leaf.dtype), True, torch.strided))  # type: ignore[arg-type]
+        return found
+
+    @property
+    def plain(self) -> tuple[Any, ...] | None:
+        """The look of the one input, where there is one of static size."""
+        return self.looks[0] if self.looks is not None and len(self.looks) == 1 else None
 
     def describe(self) -> str:
         return ", ".join(
@@ -129,7 +142,7 @@ class Signature:
 
     def mismatch(self, flat: Sequence[Any]) -> str | None:
         """Why these flat inputs are not the captured ones, or None. Binds dynamic sizes as it goes."""
-        if self.plain is not None and len(flat) == 1 and self.plain == _look(flat[0]):
+        if self.looks is not None and self.looks == [_look(value) for value in flat]:
             return None
         bound: dict[str, int] = {}
         pending: list[tuple[int, int, Dim, int]] = []

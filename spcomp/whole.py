@@ -24,7 +24,7 @@ def laid_down(program: Program, table: ops.KernelTable) -> Program | None:
     """The program as calls that are laid down; None where it is no program of Inductor's or too little of it can be."""
     if program.engine != "inductor" or program.lone is not None or program.signature.symbols:
         return None
-    laid = LaidProgram(program.gm, program.run)
+    laid = LaidProgram(program.gm, program.run, lifted=len(program.lifted))
     return replace(program, run=laid) if laid.parts(table) else None
 
 

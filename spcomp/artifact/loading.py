@@ -130,7 +130,8 @@ def load(
         free = unproven(program)
         ours = program.engine in OURS and options.engine == "auto" and not free
         if ours and (program.engine == "direct" or built is not None):
-            program.run = directly(program.gm) if program.engine == "direct" else LaidProgram(program.gm)
+            laid = program.engine != "direct"
+            program.run = LaidProgram(program.gm, lifted=len(program.lifted)) if laid else directly(program.gm)
             continue
         program.engine = "eager"
         compile_rest(program, tensors, "eager" if free else options.engine, faked=True, gpus=gpus, into=writers)

@@ -17,6 +17,7 @@ from torch import fx
 from spcomp import ops
 from spcomp.codegen.mlir_cpu import jit, small
 from spcomp.codegen.mlir_cpu.attention import Attention, attend_tiles
+from spcomp.codegen.mlir_cpu.gather import CompiledRows
 from spcomp.codegen.mlir_cpu.laid_down import LinearKernel, Work
 from spcomp.ops_attention import TILES_ATTENTION, Heads
 
@@ -35,6 +36,8 @@ COPIES = frozenset({aten.clone.default, aten.contiguous.default, aten.reshape.de
 BINARY = {aten.add.Tensor: "add", aten.sub.Tensor: "sub", aten.mul.Tensor: "mul"}
 SINGLE = {aten.relu.default: "relu", aten.gelu.default: "gelu", aten.silu.default: "silu"}
 LAYERS = (ops.LINEAR, ops.TILES_LINEAR)
+MOST_NUMBERS = 256
+"""Of rows of tables, which Python looks at one by one."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,34 @@ def _copied(node: fx.Node, table: ops.KernelTable) -> Made | None:
     return Made(work, (to, index, source), to, (index, sizes[at]))
 
 
+def _taken(node: fx.Node, table: ops.KernelTable) -> Made | None:
+    """Rows of a dense table, by numbers that are given."""
+    args: Any = node.args
+    source, index, *_ = args
+    if not flat(source) or len(shape(source)) != 2 or not _are_numbers(index):
+        return None
+    rows, inner = shape(source)
+    return Made(small.take(index.meta["val"].numel(), inner), (source, index), None, (index, rows))
+
+
+def _gathered(node: fx.Node, table: ops.KernelTable) -> Made | None:
+    """Rows of a layer's packed weight, by numbers that are given."""
+    args: Any = node.args
+    index, slot, *_ = args
+    gather = table[slot].gather
+    if not _are_numbers(index) or not isinstance(gather, CompiledRows):
+        return None
+    return Made(gather.work(index.meta["val"].numel()), (index,), None, (index, gather.packed.shape[0]))
+
+
+def _are_numbers(index: fx.Node) -> bool:
+    """Whether a node is an input of integers of known number, at most :data:`MOST_NUMBERS`, which are looked at."""
+    value = index.meta.get("val")
+    if index.op != "placeholder" or not isinstance(value, torch.Tensor) or value.dtype is not torch.int64:
+        return False
+    return all(type(size) is int for size in value.shape) and 0 < value.numel() <= MOST_NUMBERS
+
+
 def _attended(node: fx.Node, table: ops.KernelTable) -> Made | None:
     """Attention of every query to every key, without a mask."""
     args: Any = node.args
@@ -209,6 +240,7 @@ Maker = Callable[[fx.Node, ops.KernelTable], Made | None]
 MAKERS: Mapping[Any, Maker] = {
     ops.LINEAR: _linear, ops.TILES_LINEAR: _tiles_linear, ops.TILES_NORM: _tiles_norm,
     TILES_ATTENTION: _tiles_attended,
+    ops.EMBEDDING: _gathered, aten.embedding.default: _taken,
     aten.layer_norm.default: _norm, aten.index_copy_.default: _copied,
     aten.scaled_dot_product_attention.default: _attended,
     **dict.fromkeys(BINARY, _pair), **dict.fromkeys(SINGLE, _single), **dict.fromkeys(COPIES, _turned),

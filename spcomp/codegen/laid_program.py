@@ -71,16 +71,21 @@ Parts = list[Call | Laid]
 class LaidProgram:
     """``run(*placeholders)`` of a graph. Thread safe: what is laid down is made under a lock, once for each table."""
 
-    def __init__(self, gm: fx.GraphModule, otherwise: Callable[..., Any] | None = None) -> None:
-        """``otherwise``: what runs the graph with kernels of which hardly any can be laid down."""
+    def __init__(self, gm: fx.GraphModule, otherwise: Callable[..., Any] | None = None, *, lifted: int = 0) -> None:
+        """``otherwise``: what runs the graph with kernels of which hardly any can be laid down. ``lifted``: how many
+        placeholders, the first ones, are weights and buffers of a model, which seldom change."""
         self.gm, self.otherwise = gm, otherwise or gm
         self.nodes = list(gm.graph.nodes)
         self.given = [n for n in self.nodes if n.op == "placeholder"]
         (self.result,) = next(n for n in reversed(self.nodes) if n.op == "output").args
         self._like = [n.meta.get("val") for n in self.given]
-        self._checked: list[tuple[fx.Node, int]] = []
+        self._lifted = lifted
+        self._settled: tuple[tuple[Any, ...], list[int]] | None = None
+        """Weights and buffers as they were when they were looked at, and where they lay."""
+        self._latest: tuple[ops.KernelTable, int, Parts] | None = None
+        self._checked: list[tuple[int, int]] = []
         """Placeholders of indices, and what they must be below."""
-        self._written: set[fx.Node] = set()
+        self._written: set[int] = set()
         self._made: dict[object, tuple[tuple[object, ...], Parts]] = {}
         """By threads and kernels, which are kept, so that no other has their numbers."""
         self._places: dict[fx.Node, Place] = {}
@@ -88,8 +93,11 @@ class LaidProgram:
 
     def parts(self, table: ops.KernelTable) -> Parts:
         """What is done with these kernels, for as many threads as torch has now; nothing if that is not worth it."""
+        latest, threads = self._latest, torch.get_num_threads()
+        if latest is not None and latest[0] is table and latest[1] == threads:
+            return latest[2]
         kernels = tuple(kernel for slot in table for kernel in slot.kernels)
-        key = torch.get_num_threads(), *map(id, kernels)
+        key = threads, *map(id, kernels)
         known = self._made.get(key)
         if known is None:
             with self._lock:
@@ -99,16 +107,25 @@ class LaidProgram:
                 for oldest in list(self._made)[: 1 - MOST_KEPT]:
                     self._made.pop(oldest, None)
                 known = self._made[key] = (kernels, found)
+        self._latest = table, threads, known[1]
         return known[1]
 
     def __call__(self, *tensors: Any) -> Any:
         parts = self.parts(ops.running())
-        values: dict[fx.Node, Any] = dict(zip(self.given, tensors, strict=True))
-        if not parts or not self._usual(values):
+        usual = self._usual(tensors) if parts else None
+        if usual is None:
             return self.otherwise(*tensors)
+        addresses, held = usual
+        values: dict[fx.Node, Any] = dict(zip(self.given, tensors, strict=True))
+        lies = dict(zip(self.given, addresses, strict=True))
         for part in parts:
             if isinstance(part, Laid):
-                values |= zip(part.makes, part.chain([values[n] for n in part.takes]), strict=True)
+                for node in part.takes:
+                    if node not in lies:
+                        held.append(values[node].contiguous())
+                        lies[node] = held[-1].data_ptr()
+                made = part.chain.at([lies[n] for n in part.takes])
+                values |= zip(part.makes, made, strict=True)
             else:
                 values[part.node] = self._called(part.node, values)
             for node in part.drops:
@@ -120,16 +137,39 @@ class LaidProgram:
         target: Any = node.target
         return DIRECT.get(target, target)(*args[0], **args[1])
 
-    def _usual(self, values: dict[fx.Node, Any]) -> bool:
-        """Whether tensors are as the graph says, indices inside, and what is written contiguous; if not, the graph
-        itself is run, and says what is wrong."""
-        for node, like in zip(self.given, self._like, strict=True):
-            if isinstance(like, torch.Tensor):
-                value = values[node]
-                if value.shape != like.shape or value.dtype is not like.dtype:
-                    return False
-        inside = all(all(0 <= i < limit for i in values[node].flatten().tolist()) for node, limit in self._checked)
-        return inside and all(values[node].is_contiguous() for node in self._written)
+    def _usual(self, tensors: tuple[Any, ...]) -> tuple[list[int], list[torch.Tensor]] | None:
+        """Where the memories of the placeholders begin, and copies of those that are not contiguous. None unless
+        tensors are as the graph says, indices inside, and what is written contiguous: then the graph itself is run,
+        and says what is wrong.
+
+        Weights and buffers that are the same objects, at the same addresses, as when they were looked at last are not
+        looked at again: there are hundreds.
+        """
+        found: list[int] = []
+        if (settled := self._settled) is not None and all(map(operator.is_, tensors, settled[0])):
+            found = [tensor.data_ptr() for tensor in settled[0]]
+            if found != settled[1]:
+                found = []
+        held: list[torch.Tensor] = []
+        first = len(found)
+        for i, (like, value) in enumerate(zip(self._like[first:], tensors[first:], strict=True), first):
+            if not isinstance(like, torch.Tensor):
+                found.append(0)
+                continue
+            if value.shape != like.shape or value.dtype is not like.dtype:
+                return None
+            if not value.is_contiguous():
+                if i in self._written:
+                    return None
+                held.append(value.contiguous())
+                value = held[-1]
+            found.append(value.data_ptr())
+        if not all(all(0 <= n < limit for n in tensors[i].flatten().tolist()) for i, limit in self._checked):
+            return None
+        lifted = tensors[: self._lifted]
+        if not first and lifted and all(isinstance(t, torch.Tensor) and t.is_contiguous() for t in lifted):
+            self._settled = lifted, found[: self._lifted]
+        return found, held
 
     def _value(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
         """A value as a tensor: its memory's own, or a view of that."""
@@ -178,7 +218,9 @@ class _Laying:
             elif node.op != "placeholder":
                 found.append(node)
         p = self.program
-        p._checked, p._written, p._places = list(self.checked), self.written, self.places
+        order = {node: i for i, node in enumerate(p.given)}
+        p._checked = [(order[node], limit) for node, limit in self.checked]
+        p._written, p._places = {order[node] for node in self.written}, self.places
         return self._cut(found)
 
     def _made(self, node: fx.Node) -> Made | None:

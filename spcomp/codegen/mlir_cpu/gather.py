@@ -7,13 +7,14 @@ never followed: the function says so, and an ``IndexError`` is raised.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 
 from spcomp.codegen.mlir_cpu import jit, parallel
+from spcomp.codegen.mlir_cpu.laid_down import Work
 from spcomp.codegen.mlir_cpu.text import LANES, Function
 from spcomp.codegen.mlir_cpu.tokens import pointers
 from spcomp.encodings.bitmap import Bitmap
@@ -277,6 +278,14 @@ class CompiledRows(PackedRows):
     @property
     def source(self) -> str:
         return f"// {self.body.name}\n{self.body.text}"
+
+    def work(self, m: int) -> Work:
+        """For ``m`` numbers, int64 and known to be rows', as work that may be laid down."""
+
+        def stages(reads: Sequence[int], y: int, room: int) -> list[parallel.Stage]:
+            return [[[(self.body, (reads[0], *self._pointers, y, room, 0, m))]]]
+
+        return Work(8, stages)
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
         m = ids.numel()

@@ -108,6 +108,12 @@ class Chain:
                     stages.append(stage)
         return stages
 
+    def at(self, given: Sequence[int]) -> list[torch.Tensor]:
+        """For contiguous tensors at these addresses, which are as the steps expect and live that long."""
+        made = [torch.empty(self.steps[i].shape, dtype=torch.float32, device="cpu") for i in self.leaving]
+        self.prepared(*given, *(t.data_ptr() for t in made), scratch(self.nbytes))
+        return made
+
     def __call__(self, given: Sequence[torch.Tensor], images: int | None = None) -> list[torch.Tensor]:
         """``images``: how many there are, in the first dimension of all tensors; None: they have no such dimension."""
         first = () if images is None else (images,)

@@ -99,6 +99,18 @@ def copy_text() -> str:
     return f.text()
 
 
+def take_text() -> str:
+    """``take(table, index, y, inner, lo, hi)``: rows ``index`` of table [*, inner], those from lo to hi of them."""
+    f = Function("take", (("table", "f32"), ("index", "i64"), ("y", "f32")), ("inner", "lo", "hi"))
+    with f.loop("%lo", "%hi", hint="c") as c:
+        from_ = f.mul(f.load_index("%index", c.index, "i64"), "%inner")
+        to = f.mul(c.index, "%inner")
+        with f.loop(f.idx(0), "%inner", f.idx(LANES), hint="i") as i:
+            keep = f.mask(f.sub("%inner", i.index))
+            store_row(f, f.vload("%table", f.add(from_, i.index), mask=keep), "%y", f.add(to, i.index), "f32", keep)
+    return f.text()
+
+
 def attend_text(queries: int, keys: int, width: int, scale: float) -> str:
     """``attend(q, k, v, scores, y, head_lo, head_hi)``: softmax(q k^T scale) v for heads of any batch.
 
@@ -185,6 +197,16 @@ def copy(outer: int, count: int, rows: int, inner: int) -> Work:
     def stages(reads: Sequence[int], y: int, room: int) -> list[parallel.Stage]:
         to, index, source = reads
         return [[[(function, (source, index, to, count, rows, inner, 0, outer))]]]
+
+    return Work(0, stages)
+
+
+def take(count: int, inner: int) -> Work:
+    """Of its first tensor [rows, inner] those that the second [count] names."""
+    function = _compiled("take", take_text(), 3, 3)
+
+    def stages(reads: Sequence[int], y: int, room: int) -> list[parallel.Stage]:
+        return [[[(function, (*reads, y, inner, 0, count))]]]
 
     return Work(0, stages)
 
