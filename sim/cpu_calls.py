@@ -24,7 +24,7 @@ from spcomp.sim.cpu_streams_sell import SellBody
 
 CHUNK_BYTES = 256 * 1024
 """Sums of the rows of W that are worked on together."""
-WORDS = {8: (1, 2), 4: (2,), 2: (4,), 1: (8,)}
+WORDS = {8: (1, 2), 4: (1,), 2: (4,), 1: (8,)}
 """Tiles at a time -> control words of N:M in a column block."""
 BITMAP_ROWS = (4, 4, 4, 2)
 """Rows of W that a bitmap kernel takes with 1, 2, 4 and 8 tokens."""
@@ -95,8 +95,9 @@ class Walk:
 
 
 def padded_columns(k: int) -> int:
-    """Columns of packed x: strides of whole pages are avoided."""
-    return k + 8 if k and k * LANES * 4 % 4096 == 0 else k
+    """Columns of packed x: strides of whole pages are avoided, and of eight more so."""
+    nbytes = k * LANES * 4
+    return k + (0 if not k or nbytes % 4096 else 8 if nbytes % (8 * 4096) else 72)
 
 
 def spans(tiles: int, most: int) -> list[tuple[int, int, int]]:

@@ -59,7 +59,8 @@ def tiled(
     """Pack, products by ``body(lines, lo, hi, size, x, y, x_stride, y_stride)`` over units of ``per`` rows, unpack."""
     n, k = weight.shape
     out = Lines()
-    columns = columns + 8 if columns * 64 % 4096 == 0 else columns
+    if columns % 64 == 0:
+        columns += 72 if columns % 512 == 0 else 8
     chunk = max(CHUNK, min(per * 16 // math.gcd(16, per), -(-n // 16) * 16))
     ys_stride = (chunk + 8) * 64
     xs = at["scratch"]
@@ -278,7 +279,7 @@ def nm_body(control: NDArray[Any], n: int, few: int, many: int, at: Mapping[str,
     width = slots // few * many
 
     def body(out: Lines, lo: int, hi: int, size: int, x: int, y: int, x_stride: int, y_stride: int) -> None:
-        step = {8: 1, 4: 2, 2: 4, 1: 8}[size]
+        step = {8: 1, 4: 1, 2: 4, 1: 8}[size]
         for first in range(0, words, step):
             for row in range(lo * 16, hi * 16, 2):
                 pair = (row, row + 1)

@@ -14,8 +14,8 @@ import spcomp
 from spcomp import ops
 from spcomp.artifact.fitting import fits
 from spcomp.codegen.inductor import unavailable
-from spcomp.codegen.mlir_cpu.tiled import norm_text, tiles_norm
-from spcomp.codegen.mlir_cpu.tokens import TokensKernel
+from spcomp.codegen.mlir_cpu.tiled import norm_text, tiles_norm, tiles_together
+from spcomp.codegen.mlir_cpu.tokens import TokensKernel, padded_columns
 from spcomp.encodings.block import Block
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
@@ -66,6 +66,21 @@ def test_odd_sizes_are_not_served_where_kernels_would_write_past_them() -> None:
         x = inputs(20, k)
         assert relative(to_rows(slot.on_tiles(to_tiles(x), 20), 20), kernel(x).double()) < 1e-5
     assert list(served.values()) == [True, False, False, False]
+
+
+def test_tiles_whose_pages_would_meet_are_read_four_at_a_time() -> None:
+    assert [tiles_together(k, 8) for k in (768, 1024, 1536, 2048, 3072)] == [8, 4, 8, 4, 4]
+    weight, x = fitting(Nm(2, 4), 32, 1024), inputs(129, 1024)
+    for kernel in build_all(Nm(2, 4), weight, None, "none"):
+        if isinstance(kernel, TokensKernel):
+            assert relative(to_rows(kernel.on_tiles(to_tiles(x)), 129), x.double() @ weight.double().T) < 1e-5
+
+
+@pytest.mark.parametrize("k", [64, 512, 1024, 1536, 2048, 3072, 4096])
+def test_packed_tiles_lie_in_sets_of_their_own(k: int) -> None:
+    starts = [t * padded_columns(k) * 64 for t in range(8)]
+    assert len({start % 4096 // 64 for start in starts}) == 8, "lines of the first cache"
+    assert k < 512 or len({start // 4096 % 16 for start in starts}) >= 4, "pages, of which a set of translations has 6"
 
 
 def test_a_second_compilation_builds_none_to_ask_for_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

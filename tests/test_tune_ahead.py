@@ -227,6 +227,17 @@ def test_a_close_verdict_is_looked_at_so_often_and_then_stands(tmp_path: Path) -
     assert len(made) == 1 + len(LOOKS), "and no more"
 
 
+def test_what_a_slow_minute_measured_is_not_held_against_a_fast_one(tmp_path: Path) -> None:
+    tuner = Tuner(HostCpu("a test", (), 2, 32768, 1 << 20, 1 << 25), TuneCache(tmp_path), "v1")
+    runs = [{"dense": 24.0, "csr": 18.0}, {"dense": 15.0, "late": 14.0}, {"alone": 2.0}]
+    tuner.time = lambda work, **_: runs.pop(0)  # type: ignore[method-assign, assignment, misc]
+    asked: dict[str, Any] = {"key": {"n": 8}, "work": dict, "cold_bytes": 0}
+    for names in ({"dense", "csr"}, {"dense", "late"}, {"alone"}):
+        tuner.measure(**asked, names=frozenset(names))
+    known = tuner.remembered(asked["key"], frozenset({"dense", "csr", "late", "alone"}))
+    assert known == pytest.approx({"dense": 15.0, "csr": 18.0 * 15 / 24, "late": 14.0, "alone": 2.0})
+
+
 def test_the_name_of_a_cpu_is_not_of_its_free_cores() -> None:
     host = HostCpu("a test", ("avx2",), 2, 32768, 1 << 20, 1 << 25)
     assert host.device == replace(host, cores=64).device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
@@ -12,6 +13,17 @@ from spcomp.cost.cache import TuneCache
 LOOKS = (2, 3)
 """Further looks at a point whose verdict was close: one in the same compilation, one in a later one; then it stands."""
 Work = Mapping[str, Callable[[], object]]
+
+
+def as_of_now(known: Mapping[str, float], measured: Mapping[str, float]) -> dict[str, float]:
+    """What was known before, by the clock of a new run: by the median of how names in both changed.
+
+    A shared machine is twice as fast at one time as at another; without this, what ran in a slow minute loses against
+    what a later compilation added in a fast one.
+    """
+    changes = [s / known[name] for name, s in measured.items() if name in known]
+    change = statistics.median(changes) if changes else 1.0
+    return {name: s * change for name, s in known.items()}
 
 
 class Remembering(ABC):
@@ -76,6 +88,8 @@ class Remembering(ABC):
         if again:  # other work on the machine only ever adds time
             self._looked(full, measured)
             measured = {name: min(s, known.get(name, s)) for name, s in measured.items()}
+        else:
+            known = as_of_now(known, measured)
         self.cache.put(full, {**known, **measured})
         return measured
 

@@ -23,7 +23,7 @@ from spcomp.encodings.split import Split
 from spcomp.errors import KernelError
 from spcomp.plan import KernelCall
 
-WORDS = {8: (1, 2), 4: (2,), 2: (4,), 1: (8,)}
+WORDS = {8: (1, 2), 4: (1,), 2: (4,), 1: (8,)}
 """Tiles at a time -> control words a column block: tiles x columns of x that fit in L1, or in half of it."""
 _INTEGERS = {torch.uint8: "i8", torch.uint16: "i16", torch.uint32: "i32", torch.int32: "i32", torch.int64: "i64"}
 

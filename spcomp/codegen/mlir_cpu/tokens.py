@@ -65,8 +65,10 @@ class Body:
 
 
 def padded_columns(k: int) -> int:
-    """Columns of packed x. Strides of whole 4 KB pages would put all tiles of a column into the same cache set."""
-    return k + 8 if k and k * LANES * 4 % 4096 == 0 else k
+    """Columns of packed x. Strides of whole 4 KB pages would put all tiles of a column into the same cache set, and of
+    eight pages into one or two sets of the translations."""
+    nbytes = k * LANES * 4
+    return k + (0 if not k or nbytes % 4096 else 8 if nbytes % (8 * 4096) else 72)
 
 
 @dataclass(frozen=True)
