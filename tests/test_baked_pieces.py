@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
+from spcomp.codegen.baked_cpu import body
+from spcomp.codegen.baked_cpu.alike import alike
 from spcomp.codegen.baked_cpu.backend import BakedCpu
 from spcomp.codegen.baked_cpu.body import UNIT_ROWS, bake
 from spcomp.codegen.baked_cpu.driver import ENTRY_WORDS
-from spcomp.codegen.baked_cpu.emit import MIDDLE
+from spcomp.codegen.baked_cpu.emit import MIDDLE, group_cuts
 from spcomp.codegen.mlir_cpu import tiled
 from spcomp.codegen.mlir_cpu.tokens import TokensKernel
 from spcomp.codegen.x86.encoder import ZMM_BYTES
@@ -66,3 +69,44 @@ def test_tiles_that_fit_the_cache_are_taken_at_once(monkeypatch: pytest.MonkeyPa
     assert tiled.columns_together(1024, 8) == 0
     assert tiled.columns_together(1025, 8) == 256
     assert tiled.columns_together(1 << 20, 1 << 10) == 16
+
+
+@pytest.mark.parametrize(("n", "k", "step", "columns"), [(224, 384, 112, 384), (130, 500, 80, 128), (3, 70, 112, 64)])
+def test_rows_that_are_alike_make_groups(n: int, k: int, step: int, columns: int) -> None:
+    matrix = fitting(Csr(64), n, k, density=0.05).numpy()
+    cuts = group_cuts(step, 28)
+    orders = alike(matrix.view(np.uint32), step, cuts, columns)
+    assert orders.shape == (-(-n // step), -(-k // columns), step)
+    assert (np.sort(orders, axis=2) == np.arange(step)).all()
+    loads = {True: 0, False: 0}
+    for unit, ranges in enumerate(orders):
+        rows = matrix[unit * step :][:step]
+        for range_, order in enumerate(ranges):
+            part = rows[:, range_ * columns :][:, :columns] != 0
+            assert (np.sort(order[: len(part)]) == np.arange(len(part))).all(), "what is no row comes last"
+            for lo, hi in pairwise(cuts):
+                loads[True] += int(part[order[: len(part)][lo:hi]].any(axis=0).sum())
+                loads[False] += int(part[lo:hi].any(axis=0).sum())
+    assert loads[True] < (0.98 if n > 28 else 1.01) * loads[False]
+
+
+def test_scattered_blocks_are_found_again() -> None:
+    """Rows pruned 28 at a time and shuffled: each column is loaded once again."""
+    torch.manual_seed(1)
+    live = (torch.rand(4, 256) < 0.1).repeat_interleave(28, 0)[torch.randperm(112)]
+    (order,) = alike(live.numpy().astype(np.uint32), 112, group_cuts(112, 28), 256)[0]
+    groups = live[torch.from_numpy(order)].reshape(4, 28, 256)
+    assert torch.equal(groups.any(1), groups.all(1))
+
+
+@needs_code
+@pytest.mark.parametrize("n", [112, 150, 300])
+def test_the_order_of_rows_changes_no_bit(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    weight, bias, x = fitting(Csr(32), n, 150, density=0.1), inputs(n), inputs(40, 150)
+    call, packed = call_of(Csr(32), weight, epilogue=Epilogue(True, "relu"), backend="baked_cpu")
+    call = replace(call, schedule=(("columns", 64), ("groups", 4), ("panel", 8), ("rows", 28)))
+    ordered = BAKED.build(call, packed, bias)
+    monkeypatch.setattr(body, "MOST_COLUMNS", 0)
+    plain = BAKED.build(call, packed, bias)
+    assert torch.equal(ordered(x), plain(x))
+    assert ordered.extra_nbytes <= plain.extra_nbytes

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spcomp.codegen.baked_cpu.alike import MOST_COLUMNS, alike
 from spcomp.codegen.baked_cpu.driver import ENTRY_BYTES, ENTRY_WORDS, driver
-from spcomp.codegen.baked_cpu.emit import MIDDLE, Blocks, emit
+from spcomp.codegen.baked_cpu.emit import MIDDLE, Blocks, emit, group_cuts
 from spcomp.codegen.mlir_cpu.jit import Compiled
 from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.codegen.mlir_cpu.tokens import Body
@@ -97,15 +98,19 @@ def bake(
 ) -> Baked:
     """The blocks of a packed weight, as :func:`~spcomp.codegen.baked_cpu.emit.emit` makes them.
 
-    ``step``: rows that are emitted together; ``order``: columns in the order to take them; ``offsets``: where each of
-    those finds its input, in bytes.
+    ``step``: rows that are emitted together; those that are alike make groups where one block holds them all.
+    ``order``: columns in the order to take them; ``offsets``: where each of those finds its input, in bytes.
     """
     bits = packed.unpack_bits()
     bits = bits if order is None else bits[:, order]
+    cuts = group_cuts(step, rows)
+    together = bits.size and 1 < len(cuts) - 1 <= groups and columns <= MOST_COLUMNS
+    members = alike(bits, step, cuts, columns) if together else None
     blocks = []
-    for lo in range(0, max(1, len(bits)), step):
+    for unit, lo in enumerate(range(0, max(1, len(bits)), step)):
         part = bits[lo : lo + step]
-        blocks.append(emit(part, packed.dtype, rows, columns, groups, offsets))
+        own = None if members is None else members[unit, :, : len(part)]
+        blocks.append(emit(part, packed.dtype, rows, columns, groups, offsets, own))
     weights = Region(sum(b.weights.nbytes for b in blocks))
     entries = np.zeros((sum(len(b.code_bytes) for b in blocks), ENTRY_WORDS), np.int64)
     starts = np.cumsum([0, *(len(b.code_bytes) for b in blocks)])

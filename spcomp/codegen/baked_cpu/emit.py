@@ -133,6 +133,8 @@ class _Nonzeros:
     """Rows of each group, [down, groups]; 0 for groups that are missing in the last block down."""
     across: int
     """Blocks side by side."""
+    order: Ints
+    """The row of the matrix that each row of the groups is, for each of those: [across, rows]."""
     first: Ints
     """Number of the first nonzero of each segment, and of all."""
     place: Ints
@@ -144,17 +146,19 @@ class _Nonzeros:
     bits: NDArray[Any]
 
 
-def _nonzeros(bits: NDArray[Any], rows: int, columns: int, groups: int) -> _Nonzeros:
+def _nonzeros(bits: NDArray[Any], rows: int, columns: int, groups: int, order: Ints | None) -> _Nonzeros:
     cuts = group_cuts(len(bits), rows)
     k, count = bits.shape[1], len(cuts) - 1
     height = int(np.diff(cuts).max())
     across, down = max(1, -(-k // columns)), -(-count // groups)
+    if order is None:
+        order = np.tile(np.arange(len(bits)), (across, 1))
+    whole = np.zeros((len(bits), across * columns), bits.dtype)
+    whole[:, :k] = bits
+    whole = whole.reshape(len(bits), across, columns)[order, np.arange(across)[:, None]]
     mask = np.zeros((down, across, groups, columns, height), np.bool_)
-    whole = np.zeros((across * columns, height), np.bool_)
     for i, (lo, hi) in enumerate(pairwise(cuts)):
-        whole[:k, : hi - lo] = (bits[lo:hi] != 0).T
-        whole[:, hi - lo :] = False
-        mask[i // groups, :, i % groups] = whole.reshape(across, columns, height)
+        mask[i // groups, :, i % groups, :, : hi - lo] = whole[:, lo:hi].transpose(0, 2, 1) != 0
     where = np.flatnonzero(mask)
     segments = down * across * groups
     first = np.searchsorted(where, np.arange(segments + 1) * (columns * height))
@@ -164,22 +168,27 @@ def _nonzeros(bits: NDArray[Any], rows: int, columns: int, groups: int) -> _Nonz
     group = np.minimum(index // (across * groups) * groups + index % groups, count - 1)
     stored = np.diff(first)
     column = place - np.repeat((index * columns).astype(np.int32), stored)
-    base = np.array(cuts)[group] * k + index // groups % across * columns
+    base = (index // groups % across * len(bits) + np.array(cuts)[group]) * columns
     sizes = np.zeros(down * groups, np.int64)
     sizes[:count] = np.diff(cuts)
-    values = bits.reshape(-1)[row * k + column + np.repeat(base, stored)]
-    return _Nonzeros(sizes.reshape(down, groups), across, first, place, column, row, values)
+    values = whole.reshape(-1)[row * columns + column + np.repeat(base, stored)]
+    return _Nonzeros(sizes.reshape(down, groups), across, order, first, place, column, row, values)
 
 
-def emit(bits: NDArray[Any], dtype: str, rows: int, columns: int, groups: int, offsets: Ints | None = None) -> Blocks:
+def emit(
+    bits: NDArray[Any], dtype: str, rows: int, columns: int, groups: int, offsets: Ints | None = None,
+    order: Ints | None = None,
+) -> Blocks:  # fmt: skip
     """Code for a matrix [R, K] of raw bits: blocks of ``groups`` groups of at most ``rows`` rows x ``columns`` columns.
 
     ``offsets``: where each column of x begins, in bytes from the address in :data:`X`; without, a column follows
-    the one before. ``rows * groups`` may be at most 128. What is multiplied is every element whose bits are not +0.
+    the one before. ``order`` [blocks side by side, R]: the rows in which groups find theirs, with R at most 128.
+    ``rows * groups`` may be at most 128. What is multiplied is every element whose bits are not +0.
     """
-    nz = _nonzeros(np.ascontiguousarray(bits), rows, columns, groups)
-    down = len(nz.sizes)
-    words, ends, fetched = _words(nz, columns, offsets)
+    nz = _nonzeros(bits, rows, columns, groups, order)
+    down, heights = len(nz.sizes), nz.sizes.sum(axis=1)
+    first_row = np.cumsum(heights) - heights if order is None else np.zeros_like(heights)
+    words, ends, fetched = _words(nz, columns, offsets, first_row)
     code_bytes = np.diff(ends, prepend=0) * STEP_BYTES
     first = nz.first[::groups]
     count = np.diff(first)
@@ -188,7 +197,6 @@ def emit(bits: NDArray[Any], dtype: str, rows: int, columns: int, groups: int, o
     weights = np.zeros(int(weight_bytes.sum()) // FLOAT_BYTES, np.float32)
     number = np.arange(len(nz.bits))
     weights[number + np.repeat(weight_start // FLOAT_BYTES - first[:-1], count)] = floats(nz.bits, dtype)
-    heights = nz.sizes.sum(axis=1)
     return Blocks(
         code=stream.join(words, STEP_BYTES),
         weights=weights,
@@ -199,18 +207,21 @@ def emit(bits: NDArray[Any], dtype: str, rows: int, columns: int, groups: int, o
         code_fetched=fetched[0] * LINE_BYTES,
         weights_fetched=fetched[1] * LINE_BYTES,
         first_column=np.tile(np.arange(nz.across) * columns if offsets is None else np.full(nz.across, -MIDDLE), down),
-        first_row=np.repeat(np.cumsum(heights) - heights, nz.across),
+        first_row=np.repeat(first_row, nz.across),
         products=len(nz.bits),
     )
 
 
-def _words(nz: _Nonzeros, columns: int, offsets: Ints | None) -> tuple[stream.Words, Ints, tuple[Ints, Ints]]:
+def _words(
+    nz: _Nonzeros, columns: int, offsets: Ints | None, first_row: Ints
+) -> tuple[stream.Words, Ints, tuple[Ints, Ints]]:
     """Instruction words of all blocks; where the words of each block end; lines of code and weights that it fetches."""
     t = _tables()
     groups, across = nz.sizes.shape[1], nz.across
     segments = len(nz.first) - 1
+    segment = np.arange(segments)
     size = np.repeat(nz.sizes, across, axis=0).reshape(-1)
-    last = np.arange(segments) % groups == groups - 1
+    last = segment % groups == groups - 1
     first = nz.first[::groups]
     new = np.ones(len(nz.row), np.bool_)
     np.not_equal(nz.place[1:], nz.place[:-1], out=new[1:])
@@ -254,8 +265,10 @@ def _words(nz: _Nonzeros, columns: int, offsets: Ints | None) -> tuple[stream.Wo
         words[at[index] - far] = what
     # sums: cleared or loaded, stored
     register = np.arange(int(size.sum())) - np.repeat(np.cumsum(size) - size, size)
-    y_row = register + np.repeat(np.repeat(np.cumsum(nz.sizes, axis=1) - nz.sizes, across, axis=0).reshape(-1), size)
-    fresh = np.repeat(np.arange(segments) // groups % across == 0, size)
+    begins = (np.cumsum(nz.sizes) - nz.sizes.reshape(-1))[segment // (groups * across) * groups + segment % groups]
+    y_row = nz.order[np.repeat(segment // groups % across, size), register + np.repeat(begins, size)]
+    y_row -= np.repeat(np.repeat(first_row, groups * across), size)
+    fresh = np.repeat(segment // groups % across == 0, size)
     begin = np.where(fresh, t.clear[register], stream.displaced(t.load_sum[register], y_row, STEP_BYTES))
     words[np.repeat(start, size) + register] = begin
     words[np.repeat(start + size + body, size) + register] = stream.displaced(t.store_sum[register], y_row, STEP_BYTES)
