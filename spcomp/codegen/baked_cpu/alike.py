@@ -25,8 +25,8 @@ _PAST_END, _TAKEN = np.uint16(1 << 14), np.uint16(1 << 15)
 def alike(bits: NDArray[Any], step: int, cuts: list[int], columns: int) -> Ints:
     """Orders of the rows of each unit of ``step`` rows of a matrix [N, K], as [units, ranges of ``columns``, step].
 
-    ``cuts``: where the groups of an order begin, and ``step``. Rows past the end of the last unit come last. ``columns``
-    may be at most :data:`MOST_COLUMNS`.
+    ``cuts``: where the groups of an order begin, and ``step``. Rows past the end of the last unit come last. There may
+    be at most :data:`MOST_COLUMNS` columns in a range.
     """
     words, units, across = _words(bits, step, columns)
     count = np.bitwise_count(words).sum(axis=0, dtype=np.uint16)
