@@ -38,7 +38,7 @@ def kernel_of(weight: torch.Tensor, bias: torch.Tensor | None = None) -> TokensK
     call, packed = call_of(Csr(64), weight, backend="baked_cpu")
     (schedule,) = BAKED.schedules(call, 128)
     call = replace(call, schedule=schedule)
-    return TokensKernel(call, packed, bias, baked_body(call, packed))
+    return TokensKernel(call, packed, bias, baked_body(call, packed, bias))
 
 
 # --- regions ----------------------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def test_a_refusing_system_is_an_error_with_a_reason(monkeypatch: pytest.MonkeyP
 def test_a_kernels_memory_is_not_writable() -> None:
     kernel = kernel_of(fitting(Csr(64), *SHAPE))
     (baked,) = kernel.bodies.values()
-    entry, code, weights = baked.keep
+    entry, code, weights, _ = baked.keep
     assert all(isinstance(region, Region) for region in (entry, code, weights))
     assert rights(baked.address) == "r-xp"
     # page by page: the system may show neighbouring regions of equal rights as one mapping

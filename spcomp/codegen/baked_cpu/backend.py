@@ -102,4 +102,4 @@ class BakedCpu:
             )  # fmt: skip
         if call.conv is not None:
             return BakedConv(call, packed, bias, scale)
-        return TokensKernel(call, packed, bias, baked_body(call, packed))
+        return TokensKernel(call, packed, bias, baked_body(call, packed, bias))

@@ -16,11 +16,11 @@ from spcomp.codegen.baked_cpu.driver import ENTRY_BYTES, ENTRY_WORDS, driver
 from spcomp.codegen.baked_cpu.emit import MIDDLE, Blocks, emit, group_cuts
 from spcomp.codegen.mlir_cpu.jit import Compiled
 from spcomp.codegen.mlir_cpu.text import LANES
-from spcomp.codegen.mlir_cpu.tokens import Body
+from spcomp.codegen.mlir_cpu.tokens import NOTHING, Body, float_vector
 from spcomp.codegen.x86.encoder import FLOAT_BYTES, ZMM_BYTES
 from spcomp.codegen.x86.memory import Region
 from spcomp.encodings.pack import PackedTensor
-from spcomp.plan import KernelCall
+from spcomp.plan import Epilogue, KernelCall
 
 UNIT_ROWS = 112
 """Rows of W that are emitted together, and the grain in which threads share them: four groups of 28, seven times 16."""
@@ -95,11 +95,13 @@ def bake(
     step: int,
     order: Ints | None = None,
     offsets: Ints | None = None,
+    done: Epilogue = NOTHING,
 ) -> Baked:
     """The blocks of a packed weight, as :func:`~spcomp.codegen.baked_cpu.emit.emit` makes them.
 
     ``step``: rows that are emitted together; those that are alike make groups where one block holds them all.
-    ``order``: columns in the order to take them; ``offsets``: where each of those finds its input, in bytes.
+    ``order``: columns in the order to take them; ``offsets``: where each of those finds its input, in bytes. ``done``:
+    what the code itself does of the epilogue, of bias and ReLU.
     """
     bits = packed.unpack_bits()
     bits = bits if order is None else bits[:, order]
@@ -110,7 +112,8 @@ def bake(
     for unit, lo in enumerate(range(0, max(1, len(bits)), step)):
         part = bits[lo : lo + step]
         own = None if members is None else members[unit, :, : len(part)]
-        blocks.append(emit(part, packed.dtype, rows, columns, groups, offsets, own))
+        epilogue = {"bias": done.bias, "relu": done.activation == "relu"}
+        blocks.append(emit(part, packed.dtype, rows, columns, groups, offsets, own, **epilogue))
     weights = Region(sum(b.weights.nbytes for b in blocks))
     entries = np.zeros((sum(len(b.code_bytes) for b in blocks), ENTRY_WORDS), np.int64)
     starts = np.cumsum([0, *(len(b.code_bytes) for b in blocks)])
@@ -146,10 +149,14 @@ def place(baked: Baked) -> None:
     baked.code, baked.code_nbytes = code, code.mapped_nbytes
 
 
-def enter(baked: Baked, columns: int, stride: int) -> Compiled:
-    """A driver of the placed blocks, for tiles of ``columns`` columns of x and ``stride`` sums, in its own page."""
+def enter(baked: Baked, columns: int, stride: int, bias: torch.Tensor | None = None) -> Compiled:
+    """A driver of the placed blocks, for tiles of ``columns`` columns of x and ``stride`` sums, in its own page.
+
+    ``bias`` [N]: float32, what sums begin with in blocks that were made for it.
+    """
     start = time.perf_counter()
-    head, plain, packed_entry = driver(columns * ZMM_BYTES, stride * ZMM_BYTES)
+    given = 0 if bias is None else bias.data_ptr()
+    head, plain, packed_entry = driver(columns * ZMM_BYTES, stride * ZMM_BYTES, given)
     region = Region(len(head))
     region.write(0, head)
     region.seal(executable=True)
@@ -159,23 +166,30 @@ def enter(baked: Baked, columns: int, stride: int) -> Compiled:
     text = f"{len(baked.entries)} blocks of machine code, {baked.code.nbytes} bytes"
     return Compiled(
         "baked", text, address, time.perf_counter() - start, _SIGNATURE(address), region.address + packed_entry,
-        (region, baked.code, baked.weights),
+        (region, baked.code, baked.weights, bias),
     )  # fmt: skip
 
 
-def baked_body(call: KernelCall, packed: PackedTensor) -> Body:
-    """The middle of a token kernel for this call, its weight baked in. Raises as :class:`Region` does."""
+def baked_body(call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None = None) -> Body:
+    """The middle of a token kernel for this call, its weight baked in; sums begin with the bias, and end with ReLU.
+
+    Raises as :class:`Region` does.
+    """
     schedule = dict(call.schedule)
     step = unit_rows(call.n, torch.get_num_threads())
-    baked = bake(packed, schedule["rows"], schedule["columns"], schedule["groups"], step=step)
+    whole = not (call.epilogue.scale or call.epilogue.residual)
+    done = Epilogue(bias is not None and whole, "relu" if call.epilogue.activation == "relu" and whole else "none")
+    start = float_vector(bias) if done.bias else None
+    baked = bake(packed, schedule["rows"], schedule["columns"], schedule["groups"], step=step, done=done)
     place(baked)
     return Body(
         columns=call.k,
-        function=lambda _, columns, stride: enter(baked, columns, stride),
+        function=lambda _, columns, stride: enter(baked, columns, stride, start),
         pointers=(),
         row_weights=baked.products,
         rows_per_unit=step,
         at=baked.table,
         extra_nbytes=lambda: baked.nbytes,
         any_tiles=True,
+        done=done,
     )

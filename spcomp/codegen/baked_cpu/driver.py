@@ -23,9 +23,9 @@ from __future__ import annotations
 
 import functools
 
-from spcomp.codegen.baked_cpu.emit import LINE_BYTES, MIDDLE, NEXT_CODE, NEXT_WEIGHTS, WEIGHTS, X, Y
+from spcomp.codegen.baked_cpu.emit import BIAS, LINE_BYTES, MIDDLE, NEXT_CODE, NEXT_WEIGHTS, WEIGHTS, X, Y
 from spcomp.codegen.x86 import encoder as x86
-from spcomp.codegen.x86.encoder import FLOAT_BYTES, Condition, Gpr, Mem
+from spcomp.codegen.x86.encoder import FLOAT_BYTES, ZMM_BYTES, Condition, Gpr, Mem
 from spcomp.codegen.x86.program import Program
 
 ENTRY_WORDS = 8
@@ -46,8 +46,11 @@ def _entry(word: int, ahead: int = 0) -> Mem:
 
 
 @functools.lru_cache(maxsize=64)
-def driver(x_tile_bytes: int, y_tile_bytes: int) -> tuple[bytes, int, int]:
-    """``(code, offset of the entry with plain arguments, of the one with an array)`` for tiles of so many bytes."""
+def driver(x_tile_bytes: int, y_tile_bytes: int, bias: int = 0) -> tuple[bytes, int, int]:
+    """``(code, offset of the entry with plain arguments, of the one with an array)`` for tiles of so many bytes.
+
+    ``bias``: the address of the bias of all rows, for blocks whose sums begin with it.
+    """
     p = Program()
     _unpack_arguments(p)
     plain = len(p.code)
@@ -72,6 +75,9 @@ def driver(x_tile_bytes: int, y_tile_bytes: int) -> tuple[bytes, int, int]:
     p.label("read")
     _fetch(p, "load", (x86.mov(Gpr.RDX, Mem(_CODE)),), (x86.mov(Gpr.RDX, Mem(_DATA)),))
     p.label("multiply")
+    if bias:  # a float a row, where sums are sixteen
+        p.add(x86.mov(BIAS, _entry(3)), x86.shift_right(BIAS, (ZMM_BYTES // FLOAT_BYTES).bit_length() - 1))
+        p.add(x86.mov_immediate(Y, bias), x86.add(BIAS, Y))
     p.add(x86.mov(X, _TILE_X), x86.mov(WEIGHTS, _entry(1)), x86.mov(Y, _TILE_Y), x86.call(_entry(0)))
     p.add(x86.add_immediate(_TILE_X, x_tile_bytes), x86.add_immediate(_TILE_Y, y_tile_bytes))
     p.add(x86.sub_immediate(_LEFT, 1))

@@ -28,8 +28,8 @@ from spcomp.codegen.x86 import encoder as x86
 from spcomp.codegen.x86 import stream
 from spcomp.codegen.x86.encoder import FLOAT_BYTES, ZMM_BYTES, Gpr, Mem
 
-X, WEIGHTS, Y = Gpr.RDI, Gpr.RSI, Gpr.RDX
-"""Arguments of a block: 128 columns into x, 128 weights into the stream, the first row's sums."""
+X, WEIGHTS, Y, BIAS = Gpr.RDI, Gpr.RSI, Gpr.RDX, Gpr.RAX
+"""Arguments of a block: 128 columns into x, 128 weights into the stream, the first row's sums, and its bias."""
 NEXT_CODE, NEXT_WEIGHTS = Gpr.RCX, Gpr.RBX
 """Where the lines of the next block begin that are to be fetched; a block moves them on past what it has fetched."""
 SPREAD_TILES = 4
@@ -76,6 +76,9 @@ class _Tables:
     load_sum: stream.Words
     store_sum: stream.Words
     load_x: stream.Words
+    load_bias: stream.Words
+    at_least: stream.Words
+    """The larger of a sum and what the last register holds."""
     multiply: stream.Words
     """By register of x, then of the sum."""
     bump_x: np.uint64
@@ -89,11 +92,14 @@ class _Tables:
 def _tables() -> _Tables:
     every = range(REGISTERS)
     sums, x, weight = Mem(Y, ZMM_BYTES), Mem(X, ZMM_BYTES), Mem(WEIGHTS, FLOAT_BYTES)
+    bias = Mem(BIAS, FLOAT_BYTES)
     nop = x86.nop()
     return _Tables(
         clear=stream.table((nop + x86.vpxord(r, r, r) for r in every), STEP_BYTES),
         load_sum=stream.open_table((x86.vmovups_load(r, sums) for r in every), STEP_BYTES),
         store_sum=stream.open_table((x86.vmovups_store(sums, r) for r in every), STEP_BYTES),
+        load_bias=stream.open_table((x86.vbroadcastss(r, bias) for r in every), STEP_BYTES),
+        at_least=stream.table((nop + x86.vmaxps(r, REGISTERS - 1, r) for r in every), STEP_BYTES),
         load_x=stream.open_table((x86.vmovups_load(r, x) for r in every), STEP_BYTES),
         multiply=stream.open_table(
             (x86.vfmadd231ps(r, v, weight, broadcast=True) for v in every for r in every), STEP_BYTES
@@ -177,18 +183,20 @@ def _nonzeros(bits: NDArray[Any], rows: int, columns: int, groups: int, order: I
 
 def emit(
     bits: NDArray[Any], dtype: str, rows: int, columns: int, groups: int, offsets: Ints | None = None,
-    order: Ints | None = None,
+    order: Ints | None = None, *, bias: bool = False, relu: bool = False,
 ) -> Blocks:  # fmt: skip
     """Code for a matrix [R, K] of raw bits: blocks of ``groups`` groups of at most ``rows`` rows x ``columns`` columns.
 
     ``offsets``: where each column of x begins, in bytes from the address in :data:`X`; without, a column follows
     the one before. ``order`` [blocks side by side, R]: the rows in which groups find theirs, with R at most 128.
-    ``rows * groups`` may be at most 128. What is multiplied is every element whose bits are not +0.
+    With ``bias``, sums begin with what :data:`BIAS` points to instead of zero; with ``relu``, the last columns' blocks
+    store nothing below zero. ``rows * groups`` may be at most 128. What is multiplied is every element whose bits are
+    not +0.
     """
     nz = _nonzeros(bits, rows, columns, groups, order)
     down, heights = len(nz.sizes), nz.sizes.sum(axis=1)
     first_row = np.cumsum(heights) - heights if order is None else np.zeros_like(heights)
-    words, ends, fetched = _words(nz, columns, offsets, first_row)
+    words, ends, fetched = _words(nz, columns, offsets, first_row, bias=bias, relu=relu)
     code_bytes = np.diff(ends, prepend=0) * STEP_BYTES
     first = nz.first[::groups]
     count = np.diff(first)
@@ -213,7 +221,7 @@ def emit(
 
 
 def _words(
-    nz: _Nonzeros, columns: int, offsets: Ints | None, first_row: Ints
+    nz: _Nonzeros, columns: int, offsets: Ints | None, first_row: Ints, *, bias: bool, relu: bool
 ) -> tuple[stream.Words, Ints, tuple[Ints, Ints]]:
     """Instruction words of all blocks; where the words of each block end; lines of code and weights that it fetches."""
     t = _tables()
@@ -252,7 +260,8 @@ def _words(
     ends_in = np.cumsum(before + np.int8(1), dtype=np.int32)
     done = np.append(0, ends_in)[nz.first]
     body = np.diff(done)
-    total = 2 * size + body + last
+    final = (segment // groups % across == across - 1) & (size > 0) & relu
+    total = 2 * size + body + final * (size + 1) + last
     ends = np.cumsum(total)
     start = ends - total
     at = ends_in + np.repeat((start + size - done[:-1] - 1).astype(np.int32), np.diff(nz.first))
@@ -269,9 +278,16 @@ def _words(
     y_row = nz.order[np.repeat(segment // groups % across, size), register + np.repeat(begins, size)]
     y_row -= np.repeat(np.repeat(first_row, groups * across), size)
     fresh = np.repeat(segment // groups % across == 0, size)
-    begin = np.where(fresh, t.clear[register], stream.displaced(t.load_sum[register], y_row, STEP_BYTES))
+    new_sum = stream.displaced(t.load_bias[register], y_row, STEP_BYTES) if bias else t.clear[register]
+    begin = np.where(fresh, new_sum, stream.displaced(t.load_sum[register], y_row, STEP_BYTES))
     words[np.repeat(start, size) + register] = begin
-    words[np.repeat(start + size + body, size) + register] = stream.displaced(t.store_sum[register], y_row, STEP_BYTES)
+    after = start + size + body
+    if relu:
+        words[after[final]] = t.clear[REGISTERS - 1]
+        some = np.repeat(final, size)
+        words[np.repeat(after + 1, size)[some] + register[some]] = t.at_least[register[some]]
+        after += final * (size + 1)
+    words[np.repeat(after, size) + register] = stream.displaced(t.store_sum[register], y_row, STEP_BYTES)
     words[ends[last] - 1] = t.ret
     return words, ends[last], lines
 

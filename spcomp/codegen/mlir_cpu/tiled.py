@@ -61,8 +61,9 @@ class Tiled:
             at = stop
         self.together = columns_together(call.k, tiles) if body.any_tiles else 0
         self._prepared: dict[int, parallel.Prepared] = {}
-        if call.epilogue != Epilogue():
-            functions.append(("finish", finish_text(call.n, call.epilogue), 2, 4))
+        left = body.left_of(call.epilogue)
+        if left != Epilogue():
+            functions.append(("finish", finish_text(call.n, left), 2, 4))
         made = jit.compile_all(functions)
         self.spans = [(lo, hi, function) for (lo, hi), function in zip(cuts, made, strict=False)]
         self.finish = made[-1] if len(made) > len(cuts) else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, zip_longest
 
 import torch
@@ -21,7 +21,7 @@ from spcomp.codegen.mlir_cpu.scratch import scratch
 from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.cost.cycles import chunk_rows
 from spcomp.encodings.pack import PackedTensor
-from spcomp.plan import KernelCall
+from spcomp.plan import Epilogue, KernelCall
 from spcomp.targets.host import host_cpu
 
 MLIR_DTYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
@@ -31,6 +31,7 @@ FEWEST_TILES = 4
 """Of a thread, of code that takes any number of them: it is read anew by each."""
 MOST_PREPARED = 16
 """Row counts whose calls are kept laid down."""
+NOTHING = Epilogue()
 CHUNK_BYTES = 256 * 1024
 """Partial sums of the rows of W that are worked on together; half of a small L2."""
 
@@ -55,8 +56,15 @@ class Body:
     rows before the next ones, 0 for all at once; only a body of any number of tiles is asked for less than all."""
     extra_nbytes: Callable[[], int] = int
     """Bytes of what ``at`` points into so far, and of code that is one weight's own."""
+    done: Epilogue = NOTHING
+    """What the functions themselves do of the epilogue."""
     any_tiles: bool = False
     """Whether one function takes any number of tiles; otherwise it takes them in multiples of what it was made for."""
+
+    def left_of(self, epilogue: Epilogue) -> Epilogue:
+        """What remains to be done."""
+        activation = "none" if epilogue.activation == self.done.activation else epilogue.activation
+        return replace(epilogue, bias=epilogue.bias and not self.done.bias, activation=activation)
 
     @property
     def padded_k(self) -> int:
@@ -123,7 +131,8 @@ class TokensKernel:
         """What packs x and what unpacks y, and whatever else a kind of kernel needs."""
         call = self.call
         dtype = MLIR_DTYPES[call.dtype]
-        unpack = unpack_text(call.n, self.stride, bias, call.epilogue.activation, dtype)
+        left = self.body.left_of(call.epilogue)
+        unpack = unpack_text(call.n, self.stride, bias and left.bias, left.activation, dtype)
         return [("pack", pack_text(call.k, self.body.padded_k, dtype), 2, 3), ("unpack", unpack, 3, 5)]
 
     @property
