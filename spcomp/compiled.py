@@ -200,6 +200,7 @@ class CompiledModule(nn.Module):
         tensors = {name: tensor.clone() for name, tensor in parts.tensors.items()}
         other._parts = copy.copy(parts)
         other._parts.tensors = tensors
+        vars(other._parts).pop("quick", None)
         other._original = self._original
         memo[id(self)] = other
         return other
@@ -274,6 +275,10 @@ def _run(parts: Parts, program: Program, flat: list[Any]) -> Any:
     if program.lone is not None and not torch.is_autocast_enabled("cpu"):
         with ops.without_gradients():
             return (parts.table[program.lone](*flat),)
+    if program.alone is not None:
+        found = program.alone(parts.table, [*[tensors[name] for name in program.lifted], *flat])
+        if found is not None:
+            return found
     with ops.without_gradients(), ops.active(parts.table):
         return program.run(*[tensors[name] for name in program.lifted], *flat)
 

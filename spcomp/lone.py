@@ -7,7 +7,6 @@ from collections.abc import Callable
 import torch
 from torch import fx
 
-from spcomp.kernel import Kernel
 from spcomp.ops import CONV, LINEAR
 
 Quick = Callable[[object], torch.Tensor | None]
@@ -15,8 +14,8 @@ Quick = Callable[[object], torch.Tensor | None]
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
-def quick_call(kernel: Kernel, shape: torch.Size, dtype: torch.dtype) -> Quick:
-    """``kernel`` behind the few looks that tell a usual input of one static shape.
+def quick_call(kernel: Callable[[torch.Tensor], torch.Tensor | None], shape: torch.Size, dtype: torch.dtype) -> Quick:
+    """``kernel`` (or what calls some) behind the few looks that tell a usual input of one static shape.
 
     What it does not see as usual (gradients, autocast, another shape, device or class of tensor) is None: whoever
     looks longer serves it or says what is wrong. The looks take 1 us, less than a module in eager mode takes to find

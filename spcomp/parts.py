@@ -39,6 +39,11 @@ class Program:
     hints: dict[str, int] = field(default_factory=dict)
 
     @property
+    def alone(self) -> Callable[..., list[torch.Tensor] | None] | None:
+        """The short way through a program that is laid down (:meth:`LaidProgram.alone`)."""
+        return getattr(self.run, "alone", None)
+
+    @property
     def described(self) -> str:
         """What runs it, and why not otherwise."""
         failed = getattr(self.run, "failure", None)
@@ -84,10 +89,21 @@ class Parts:
 
     @functools.cached_property
     def quick(self) -> Quick | None:
-        """The short way to the one layer that the model consists of, from one tensor of the captured shape to one."""
+        """The short way to the one layer that the model consists of, or to a program that is one call, from one tensor
+        of the captured shape to one."""
         program = self.programs[0]
         signature = program.signature
         plain = signature.plain if signature.takes_one_tensor and signature.gives_one_tensor else None
-        if program.lone is None or plain is None or len(self.table[program.lone].kernels) != 1:
+        if plain is None:
+            return None
+        if (alone := program.alone) is not None:
+            lifted, table = [self.tensors[name] for name in program.lifted], self.table
+
+            def laid_down(x: torch.Tensor) -> torch.Tensor | None:
+                found = alone(table, [*lifted, x])
+                return None if found is None else found[0]
+
+            return quick_call(laid_down, *plain[:2])
+        if program.lone is None or len(self.table[program.lone].kernels) != 1:
             return None
         return quick_call(self.table[program.lone].kernels[0], *plain[:2])

@@ -76,6 +76,9 @@ def offsets(needs: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
     return found, max((at + nbytes for at, (nbytes, *_) in zip(found, needs, strict=True)), default=0)
 
 
+CPU = torch.device("cpu")
+
+
 class Chain:
     """Steps as one call, for one image at a time. Thread safe."""
 
@@ -108,9 +111,13 @@ class Chain:
                     stages.append(stage)
         return stages
 
-    def at(self, given: Sequence[int]) -> list[torch.Tensor]:
-        """For contiguous tensors at these addresses, which are as the steps expect and live that long."""
-        made = [torch.empty(self.steps[i].shape, dtype=torch.float32, device="cpu") for i in self.leaving]
+    def at(self, given: Sequence[int], shapes: Sequence[tuple[int, ...]] | None = None) -> list[torch.Tensor]:
+        """For contiguous tensors at these addresses, which are as the steps expect and live that long.
+
+        ``shapes``: of what is handed out, other than the steps' own.
+        """
+        shapes = shapes or [self.steps[i].shape for i in self.leaving]
+        made = [torch.empty(shape, dtype=torch.float32, device=CPU) for shape in shapes]
         self.prepared(*given, *(t.data_ptr() for t in made), scratch(self.nbytes))
         return made
 

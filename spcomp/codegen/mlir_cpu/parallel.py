@@ -296,21 +296,25 @@ class Prepared:
 
     def __call__(self, *addresses: int) -> None:
         pool = _pool()
-        cells = np.take(np.array((0, *addresses), np.int64), self.base)
-        cells += self.template
         if pool is None:
-            self._one_by_one(cells.tolist())
+            self._one_by_one(self._filled(addresses).tolist())
             return
         launch, team, trampoline = pool
-        held = getattr(self._local, "held", None)
-        if held is None:
-            held = self._local.held = self._laid_down(team)
-        mine, address, _ = held
-        mine[:] = cells
+        if not hasattr(self._local, "held"):
+            self._local.held = self._laid_down(team)
+        mine, address, latest, _ = self._local.held
+        if latest[0] != addresses:  # what was freed is often given again
+            mine[:] = self._filled(addresses)
+            latest[0] = addresses
         if self.alone:
             trampoline.call(address)
         else:
             launch(trampoline.address, address, self.threads, 0)  # type: ignore[operator]
+
+    def _filled(self, addresses: tuple[int, ...]) -> Weights:
+        cells: Weights = np.take(np.array((0, *addresses), np.int64), self.base)
+        cells += self.template
+        return cells
 
     def _one_by_one(self, cells: list[int]) -> None:
         at = 0
@@ -324,8 +328,8 @@ class Prepared:
             for functions, counts in zip(stage, counted, strict=True):
                 yield from zip(functions, counts, strict=True)
 
-    def _laid_down(self, team: _Team) -> tuple[Weights, int, object]:
-        """(cells of all arguments, the address of the trampoline's data, what must stay alive)."""
+    def _laid_down(self, team: _Team) -> tuple[Weights, int, list[tuple[int, ...] | None], object]:
+        """(cells of all arguments, the address of the trampoline's data, for which addresses, what must stay alive)."""
         cells = np.empty(len(self.template), np.int64)
         pointers = cells.ctypes.data + 8 * np.arange(len(cells), dtype=np.int64)
         keep: list[object] = [pointers]
@@ -342,4 +346,4 @@ class Prepared:
             keep += [lists, stage_data]
             stages.append(stage_data.ctypes.data)
         data = np.array([*team, len(stages), *stages], np.int64)
-        return cells, data.ctypes.data, [*keep, data]
+        return cells, data.ctypes.data, [None], [*keep, data]
