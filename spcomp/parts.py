@@ -96,14 +96,8 @@ class Parts:
         plain = signature.plain if signature.takes_one_tensor and signature.gives_one_tensor else None
         if plain is None:
             return None
-        if (alone := program.alone) is not None:
-            lifted, table = [self.tensors[name] for name in program.lifted], self.table
-
-            def laid_down(x: torch.Tensor) -> torch.Tensor | None:
-                found = alone(table, [*lifted, x])
-                return None if found is None else found[0]
-
-            return quick_call(laid_down, *plain[:2])
+        if (short := getattr(program.run, "of_one", None)) is not None:
+            return quick_call(short(self.table, [self.tensors[name] for name in program.lifted]), *plain[:2])
         if program.lone is None or len(self.table[program.lone].kernels) != 1:
             return None
         return quick_call(self.table[program.lone].kernels[0], *plain[:2])

@@ -129,6 +129,20 @@ class LaidProgram:
         made = only.chain.at([addresses[i] for i in only.takes], only.shapes)
         return [made[i] if view is None else made[i].as_strided(*view) for i, view in only.gives]
 
+    def of_one(self, table: ops.KernelTable, lifted: Sequence[torch.Tensor]) -> Callable[[torch.Tensor], Any]:
+        """As :meth:`alone` from one input to the first result, for inputs of which shape and dtype are known."""
+
+        def call(x: torch.Tensor) -> torch.Tensor | None:
+            only = self._lines(table)[1]
+            if only is None or lifted or self.checked or self.written or not x.is_contiguous():
+                found = self.alone(table, [*lifted, x])
+                return None if found is None else found[0]
+            made = only.chain.at((x.data_ptr(),), only.shapes)
+            i, view = only.gives[0]
+            return made[i] if view is None else made[i].as_strided(*view)
+
+        return call
+
     def __call__(self, *tensors: Any) -> Any:
         table = ops.running()
         results = self.alone(table, tensors)

@@ -25,10 +25,11 @@ from spcomp.plan import Epilogue, KernelCall
 UNIT_ROWS = 112
 """Rows of W that are emitted together, and the grain in which threads share them: four groups of 28, seven times 16."""
 SMALL_UNIT_ROWS = 80
-"""The same below :data:`SMALL_N` rows, where a coarser grain would leave threads uneven: three groups of 26 or 27."""
+"""The same of few rows where those would leave a last unit of less than half: three groups of 26 or 27."""
 SHARED_UNIT_ROWS = 128
 """The most of them where several threads share few rows: five groups of 25 or 26."""
 SMALL_N = 1024
+"""Up to here rows are few."""
 _SPARE_BYTES = 8
 """The driver may read that far past the last instruction when it brings code into the cache."""
 _SIGNATURE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 4)
@@ -79,8 +80,10 @@ class Baked:
 
 def unit_rows(n: int, threads: int) -> int:
     """Rows of W of ``n`` that are emitted together, for so many threads: each gets as many, where there are few."""
-    if threads == 1 or n > SMALL_N:
-        return SMALL_UNIT_ROWS if n <= SMALL_N else UNIT_ROWS
+    if n > SMALL_N or (threads == 1 and -n % UNIT_ROWS <= UNIT_ROWS // 2):
+        return UNIT_ROWS
+    if threads == 1:
+        return SMALL_UNIT_ROWS
     own = -(-n // threads)
     rows = -(-own // -(-own // SHARED_UNIT_ROWS))
     return max(LANES, -(-rows // LANES) * LANES)
