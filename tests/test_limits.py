@@ -76,7 +76,7 @@ def test_baked_code_multiplies_once_a_nonzero() -> None:
     assert products.loads > products.wide > 2 * layer.site.facts.nonzeros  # prefetches are no wide loads
     kernel = layer.build(baked)
     assert isinstance(kernel, TokensKernel)
-    (_, code, _) = next(iter(kernel.bodies.values())).keep
+    (_, code, _, _) = next(iter(kernel.bodies.values())).keep
     once = straight(code.address, code.nbytes)  # type: ignore[attr-defined]
     assert (once + once).names["vfmadd231ps"] == products.names["vfmadd231ps"]
     with pytest.raises(RuntimeError, match="no kernel nonesuch is offered"):
