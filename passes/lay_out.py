@@ -141,8 +141,10 @@ class _Rewriter:
                 return self.values[node, NATURAL]
             t = call(aten.transpose.int, (self.values[node, TILES], 1, 2))
             t = call(aten.reshape.default, (t, [-1, size[0], -(-math.prod(size[1:]) // LANES) * LANES]))
-            t = call(aten.slice.Tensor, (t, 2, 0, math.prod(size[1:])))
-            self.values[node, NATURAL] = call(aten.reshape.default, (t, [-1, *size]))
+            t = call(aten.reshape.default, (call(aten.slice.Tensor, (t, 2, 0, math.prod(size[1:]))), [-1, *size]))
+            if math.prod(size[1:]) % LANES:
+                t = call(aten.clone.default, (t,), {"memory_format": torch.contiguous_format})
+            self.values[node, NATURAL] = t
         return self.values[node, NATURAL]
 
     def _tiles(self, node: fx.Node) -> fx.Node:

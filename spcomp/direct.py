@@ -33,11 +33,7 @@ VIEWS = frozenset(
 """What takes no longer for more rows."""
 
 
-def _conv(x: torch.Tensor, residual: torch.Tensor | None, slot: int, size: Sequence[int]) -> torch.Tensor:
-    return ops.conv(x, residual, slot=slot, size=size)
-
-
-CALLS: Mapping[Any, Callable[..., torch.Tensor]] = {ops.LINEAR: DIRECT[ops.LINEAR], ops.CONV: _conv}
+CALLS: Mapping[Any, Callable[..., torch.Tensor]] = {op: DIRECT[op] for op in (ops.LINEAR, ops.CONV)}
 """What the dispatcher would find for a custom op."""
 
 

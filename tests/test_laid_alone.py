@@ -35,7 +35,7 @@ class Halves(nn.Module):
 @pytest.fixture(autouse=True)
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever may be laid down is."""
-    monkeypatch.setattr("spcomp.whole.speedup", lambda *_: 1.5)
+    monkeypatch.setattr("spcomp.whole.paired_speedup", lambda *_: 1.5)
     monkeypatch.setattr("spcomp.guard.MARGIN", 0.0)
 
 

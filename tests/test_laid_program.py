@@ -76,7 +76,7 @@ TOKEN, POSITION = torch.tensor([7]), torch.tensor([20])
 @pytest.fixture(autouse=True)
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever may be laid down is."""
-    monkeypatch.setattr("spcomp.whole.speedup", lambda *_: 1.5)
+    monkeypatch.setattr("spcomp.whole.paired_speedup", lambda *_: 1.5)
     monkeypatch.setattr("spcomp.guard.MARGIN", 0.0)
 
 

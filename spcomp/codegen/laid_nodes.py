@@ -6,7 +6,6 @@ Values are float32, contiguous, on the CPU, and of sizes that the graph's fake v
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,27 +14,19 @@ import torch
 from torch import fx
 
 from spcomp import ops
-from spcomp.codegen.mlir_cpu import jit, small
+from spcomp.codegen.laid_copies import COPIES, flat, meant, meant_tiles, planes_of, shape, tiles_of, turned
+from spcomp.codegen.mlir_cpu import jit, max_pool, small
 from spcomp.codegen.mlir_cpu.attention import Attention, attend_tiles
+from spcomp.codegen.mlir_cpu.chain import conv_work
 from spcomp.codegen.mlir_cpu.gather import CompiledRows
 from spcomp.codegen.mlir_cpu.laid_down import LinearKernel, Work
+from spcomp.conv_layout import NATURAL
 from spcomp.ops_attention import TILES_ATTENTION, Heads
 
 aten = torch.ops.aten
-VIEWS = frozenset(
-    {
-        aten.view.default, aten.reshape.default, aten.flatten.using_ints, aten.unsqueeze.default, aten.squeeze.dim,
-        aten.squeeze.dims, aten.transpose.int, aten.permute.default, aten.t.default, aten.unbind.int,
-        aten.select.int, aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default, aten.slice.Tensor,
-        aten.detach.default, aten.contiguous.default, aten.alias.default, operator.getitem,
-    }
-)  # fmt: skip
-"""Of a value that stays contiguous, an address in the same memory."""
-COPIES = frozenset({aten.clone.default, aten.contiguous.default, aten.reshape.default})
-"""Of a value that is not contiguous, what makes it so."""
 BINARY = {aten.add.Tensor: "add", aten.sub.Tensor: "sub", aten.mul.Tensor: "mul"}
 SINGLE = {aten.relu.default: "relu", aten.gelu.default: "gelu", aten.silu.default: "silu"}
-LAYERS = (ops.LINEAR, ops.TILES_LINEAR)
+LAYERS = (ops.LINEAR, ops.TILES_LINEAR, ops.CONV, ops.CONV_LAID)
 MOST_NUMBERS = 256
 """Of rows of tables, which Python looks at one by one."""
 
@@ -64,40 +55,6 @@ def work_of(node: fx.Node, table: ops.KernelTable) -> Made | None:
     return made if all(flat(n) for n in reads if n not in indices) else None
 
 
-def shape(node: fx.Node) -> tuple[int, ...]:
-    return tuple(node.meta["val"].shape)
-
-
-def flat(node: object) -> bool:
-    """Whether a node's value is a contiguous float32 tensor of known sizes on the CPU."""
-    value = node.meta.get("val") if isinstance(node, fx.Node) else None
-    return (
-        isinstance(value, torch.Tensor)
-        and value.dtype is torch.float32
-        and value.device.type == "cpu"
-        and all(type(size) is int for size in value.shape)
-        and value.is_contiguous()
-    )
-
-
-def turned(node: fx.Node) -> fx.Node | None:
-    """The source [b, r, c] of a node that copies its transpose [b, c, r], r or c being tiles' sixteen; else None."""
-    if node.target not in COPIES or not flat(node):
-        return None
-    view = node.all_input_nodes[0]
-    if view.target is not aten.transpose.int or flat(view):
-        return None
-    args: Any = view.args
-    source, *dims = args
-    last = flat(source) and len(shape(source)) == 3 and sorted(d % 3 for d in dims) == [1, 2]
-    return source if last and ops.LANES in shape(source)[1:] else None
-
-
-def unread(node: fx.Node) -> bool:
-    """Whether a node is a view that only copies read which read its source themselves."""
-    return node.target is aten.transpose.int and bool(node.users) and all(turned(user) for user in node.users)
-
-
 def _linear(node: fx.Node, table: ops.KernelTable) -> Made | None:
     args: Any = node.args
     x, slot, _ = args
@@ -117,6 +74,38 @@ def _tiles_linear(node: fx.Node, table: ops.KernelTable) -> Made | None:
         return None
     work = kernel.work_on_tiles(shape(xs)[0]) if m else None
     return None if work is None else Made(work, (xs,))
+
+
+def _conv(node: fx.Node, table: ops.KernelTable) -> Made | None:
+    """Of one image: more go through ``ops_chain.CONV_CHAIN``, one image after the other."""
+    args: Any = node.args
+    x, residual, number, _, *layouts = args
+    slot, given = table[number], (x,) if residual is None else (x, residual)
+    if not all(map(flat, given)) or shape(x)[0] != 1:
+        return None
+    work = conv_work(slot.pick(slot.rows), *(layouts or (NATURAL, NATURAL, ())))
+    return None if work is None else Made(work, given)
+
+
+def _pooled(node: fx.Node, table: ops.KernelTable) -> Made | None:
+    args: Any = node.args
+    x, *window = args
+    if not flat(x) or not flat(node) or 0 in shape(x):
+        return None
+    images, channels, high, wide = shape(x)
+    kernel, stride, padding = ((int(a), int(b)) for a, b in window)
+    work = max_pool.work(max_pool.Pool(high, wide, kernel, stride, padding), images * channels)
+    return None if work is None else Made(work, (x,))
+
+
+def _mean(node: fx.Node, table: ops.KernelTable) -> Made | None:
+    found, tiles = meant(node), meant_tiles(node)
+    if found is None:
+        return None
+    x, columns = found
+    if tiles is not None:
+        return Made(small.mean_of_tiles(shape(x)[1], columns), (tiles,))
+    return Made(small.mean(math.prod(shape(x)) // columns, columns), (x,))
 
 
 def _tiles_norm(node: fx.Node, table: ops.KernelTable) -> Made | None:
@@ -231,17 +220,25 @@ def _tiles_attended(node: fx.Node, table: ops.KernelTable) -> Made | None:
     return Made(attend_tiles(Attention(Heads.of(*numbers), features, shape(q)[0], masks)), reads)
 
 
-def _turned(node: fx.Node, table: ops.KernelTable) -> Made | None:
-    source = turned(node)
-    return None if source is None else Made(small.turn(*shape(source)), (source,))
+def _copied_round(node: fx.Node, table: ops.KernelTable) -> Made | None:
+    """Tiles of rows or of planes, made or taken apart."""
+    if (source := turned(node)) is not None:
+        return Made(small.turn(*shape(source)), (source,))
+    if (source := planes_of(node)) is not None:
+        return Made(small.planes(shape(node)[1], math.prod(shape(node)[2:])), (source,))
+    if (source := tiles_of(node)) is not None:
+        return Made(small.planes(shape(source)[1], math.prod(shape(source)[2:]), into=True), (source,))
+    return None
 
 
 Maker = Callable[[fx.Node, ops.KernelTable], Made | None]
 MAKERS: Mapping[Any, Maker] = {
     ops.LINEAR: _linear, ops.TILES_LINEAR: _tiles_linear, ops.TILES_NORM: _tiles_norm,
     TILES_ATTENTION: _tiles_attended,
+    ops.CONV: _conv, ops.CONV_LAID: _conv, ops.MAX_POOL: _pooled,
+    aten.mean.dim: _mean, aten.adaptive_avg_pool2d.default: _mean,
     ops.EMBEDDING: _gathered, aten.embedding.default: _taken,
     aten.layer_norm.default: _norm, aten.index_copy_.default: _copied,
     aten.scaled_dot_product_attention.default: _attended,
-    **dict.fromkeys(BINARY, _pair), **dict.fromkeys(SINGLE, _single), **dict.fromkeys(COPIES, _turned),
+    **dict.fromkeys(BINARY, _pair), **dict.fromkeys(SINGLE, _single), **dict.fromkeys(COPIES, _copied_round),
 }  # fmt: skip

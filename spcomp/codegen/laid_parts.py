@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from torch import fx
 
 from spcomp import ops
-from spcomp.codegen.laid_nodes import LAYERS, VIEWS, Made, flat, shape, unread, work_of
+from spcomp.codegen.laid_copies import VIEWS, flat, shape, unread
+from spcomp.codegen.laid_nodes import LAYERS, Made, work_of
 from spcomp.codegen.mlir_cpu.laid_down import Chain, Step
 
 if TYPE_CHECKING:

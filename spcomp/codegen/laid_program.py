@@ -22,6 +22,7 @@ from torch import fx
 from spcomp import ops
 from spcomp.codegen.laid_parts import FLOAT_BYTES, Call, Laid, Laying, Parts, Place
 from spcomp.codegen.mlir_cpu.laid_down import Chain
+from spcomp.codegen.mlir_cpu.max_pool import max_pool
 
 FEWEST_LAYERS = 2
 """Layers that a chain must have for a program to be worth laying down."""
@@ -222,8 +223,14 @@ def _linear(x: torch.Tensor, slot: int, n: int) -> torch.Tensor:
     return ops.linear(x, slot=slot, n=n)
 
 
+def _conv(x: torch.Tensor, residual: torch.Tensor | None, slot: int, size: Sequence[int]) -> torch.Tensor:
+    return ops.conv(x, residual, slot=slot, size=size)
+
+
 DIRECT: dict[Any, Callable[..., torch.Tensor]] = {
     ops.LINEAR: _linear,
+    ops.CONV: _conv,
+    ops.MAX_POOL: lambda x, kernel, stride, padding: max_pool(x, kernel=kernel, stride=stride, padding=padding),
     ops.EMBEDDING: lambda ids, slot, k, dtype: ops.embedding(ids, slot=slot),
 }
 """What the dispatcher would find."""

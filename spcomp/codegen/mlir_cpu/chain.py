@@ -110,8 +110,13 @@ def _work(link: Link, kernel: Kernel | None) -> Work | None:
     """None where it is called by itself."""
     if kernel is None:
         return max_pool.work(max_pool.Pool(*link.plane, *link.window), link.size[0])
+    return conv_work(kernel, link.given, link.made, link.planes)
+
+
+def conv_work(kernel: Kernel, given: str, made: str, planes: tuple[int, ...]) -> Work | None:
+    """A convolution's work for one image from one layout to another; None where it is called by itself."""
     conv = kernel.call.conv
     if conv is None or not isinstance(kernel, ChainKernel) or not isinstance(kernel, LaidKernel):
         return None
-    able = kernel.laid_served and link.given in reads(conv) and link.made in makes()
-    return kernel.work(link.given, link.made, link.planes) if able else None
+    able = kernel.laid_served and given in reads(conv) and made in makes()
+    return kernel.work(given, made, planes) if able else None

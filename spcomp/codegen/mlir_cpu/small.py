@@ -81,6 +81,53 @@ def norm_text(features: int, eps: float, *, weight: bool, bias: bool) -> str:
     return f.text()
 
 
+def mean_text(columns: int) -> str:
+    """``mean(x, y, row_lo, row_hi)``: of each row [columns]."""
+    f = Function("mean", (("x", "f32"), ("y", "f32")), ("row_lo", "row_hi"))
+    end, zero, share = f.idx(columns), f.splat("0.0"), f.const(f"{1 / columns:.9e}", "f32")
+    with f.loop("%row_lo", "%row_hi", hint="row") as row:
+        base = f.mul(row.index, end)
+        with f.loop(f.idx(0), end, f.idx(LANES), [(zero, VEC)], hint="i") as i:
+            value = f.vload("%x", f.add(base, i.index), mask=f.mask(f.sub(end, i.index)))
+            f.yield_([f.val(f"arith.addf {i.carried[0]}, {value} : {VEC}", "s")], [VEC])
+        whole = f.val(f"arith.mulf {_sum(f, i.results[0])}, {share} : f32", "m")
+        f.do(f"memref.store {whole}, %y[{row.index}] : memref<?xf32>")
+    return f.text()
+
+
+def mean_of_tiles_text(channels: int, pixels: int) -> str:
+    """``mean_of_tiles(xs, y, channel_lo, channel_hi)``: of each plane in tiles xs [tiles, channels, 16]."""
+    f = Function("mean_of_tiles", (("xs", "f32"), ("y", "f32")), ("channel_lo", "channel_hi"))
+    end, zero, share = f.idx(pixels), f.splat("0.0"), f.const(f"{1 / pixels:.9e}", "f32")
+    with f.loop("%channel_lo", "%channel_hi", hint="c") as c:
+        with f.loop(f.idx(0), end, f.idx(LANES), [(zero, VEC)], hint="i") as i:
+            at = f.add(f.mul(i.index, f.idx(channels)), f.mul(c.index, f.idx(LANES)))
+            value = f.vload("%xs", at, mask=f.mask(f.sub(end, i.index)))
+            f.yield_([f.val(f"arith.addf {i.carried[0]}, {value} : {VEC}", "s")], [VEC])
+        whole = f.val(f"arith.mulf {_sum(f, i.results[0])}, {share} : f32", "m")
+        f.do(f"memref.store {whole}, %y[{c.index}] : memref<?xf32>")
+    return f.text()
+
+
+def planes_text(channels: int, pixels: int, *, into: bool) -> str:
+    """``planes(from, to, channel_lo, channel_hi)``: natural planes [channels, pixels] of tiles [tiles, channels, 16];
+    ``into``: tiles of natural planes, zeros behind the last pixel."""
+    f = Function("planes", (("from", "f32"), ("to", "f32")), ("channel_lo", "channel_hi"))
+    end = f.idx(pixels)
+    with (
+        f.loop("%channel_lo", "%channel_hi", hint="c") as c,
+        f.loop(f.idx(0), end, f.idx(LANES), hint="i") as i,
+    ):
+        keep = f.mask(f.sub(end, i.index))
+        tiled = f.add(f.mul(i.index, f.idx(channels)), f.mul(c.index, f.idx(LANES)))
+        plain = f.add(f.mul(c.index, end), i.index)
+        if into:
+            f.vstore(f.vload("%from", plain, mask=keep), "%to", tiled)
+        else:
+            store_row(f, f.vload("%from", tiled), "%to", plain, "f32", keep)
+    return f.text()
+
+
 def _sum(f: Function, vector: str) -> str:
     return f.val(f"vector.reduction <add>, {vector} fastmath<reassoc> : {VEC} into f32", "s")
 
@@ -188,6 +235,23 @@ def norm(rows: int, features: int, eps: float, *, weight: bool, bias: bool) -> W
         return _even(function, rows, (x, *given, y), 4 * rows * features)
 
     return Work(0, stages)
+
+
+def mean(rows: int, columns: int) -> Work:
+    function = _compiled("mean", mean_text(columns), 2, 2)
+    return Work(0, lambda reads, y, _: _even(function, rows, (reads[0], y), rows * columns))
+
+
+def mean_of_tiles(channels: int, pixels: int) -> Work:
+    """Of natural planes that lie in tiles."""
+    function = _compiled("mean_of_tiles", mean_of_tiles_text(channels, pixels), 2, 2)
+    return Work(0, lambda reads, y, _: _even(function, channels, (reads[0], y), channels * pixels))
+
+
+def planes(channels: int, pixels: int, *, into: bool = False) -> Work:
+    """Of tiles to natural planes; ``into``: the other way."""
+    function = _compiled("planes", planes_text(channels, pixels, into=into), 2, 2)
+    return Work(0, lambda reads, y, _: _even(function, channels, (reads[0], y), channels * pixels))
 
 
 def copy(outer: int, count: int, rows: int, inner: int) -> Work:
