@@ -52,8 +52,8 @@ class CompiledModule(nn.Module):
         parts = self._parts
         if parts is None:
             parts = self._capture(args, kwargs)
-        if parts.quick is not None and len(args) == 1 and not kwargs:
-            y = parts.quick(args[0])
+        if parts.quick is not None and not kwargs:
+            y = parts.quick(*args)
             if y is not None:
                 return y
         return _call(parts, args, kwargs)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import fx
 
 from spcomp.ops import CONV, LINEAR
 
-Quick = Callable[[object], torch.Tensor | None]
-"""The result for one input, or None for whatever is not the usual call."""
+Quick = Callable[..., torch.Tensor | None]
+"""The result for the inputs, or None for whatever is not the usual call."""
+Look = tuple[torch.Size, torch.dtype]
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
-def quick_call(kernel: Callable[[torch.Tensor], torch.Tensor | None], shape: torch.Size, dtype: torch.dtype) -> Quick:
-    """``kernel`` (or what calls some) behind the few looks that tell a usual input of one static shape.
+def quick_call(kernel: Quick, looks: Sequence[Look]) -> Quick:
+    """``kernel`` (or what calls some) behind the few looks that tell usual inputs of static shapes.
 
     What it does not see as usual (gradients, autocast, another shape, device or class of tensor) is None: whoever
     looks longer serves it or says what is wrong. The looks take 1 us, less than a module in eager mode takes to find
@@ -24,20 +26,21 @@ def quick_call(kernel: Callable[[torch.Tensor], torch.Tensor | None], shape: tor
     cpu, strided = torch.device("cpu"), torch.strided
     autocasts, grads = torch._C._is_any_autocast_enabled, torch.is_grad_enabled
 
-    def call(x: object) -> torch.Tensor | None:
-        if (
-            type(x) in _PLAIN
-            and x.shape == shape  # type: ignore[attr-defined]
-            and x.dtype is dtype  # type: ignore[attr-defined]
-            and x.device == cpu  # type: ignore[attr-defined]
-            and x.layout is strided  # type: ignore[attr-defined]
-            and not grads()
-            and not autocasts()
-        ):
-            return kernel(x)  # type: ignore[arg-type]
-        return None
+    def calls(*given: Any) -> torch.Tensor | None:
+        if len(given) != len(looks) or grads() or autocasts():
+            return None
+        for x, (shape, dtype) in zip(given, looks, strict=True):
+            if (
+                type(x) not in _PLAIN
+                or x.shape != shape
+                or x.dtype is not dtype
+                or x.device != cpu
+                or x.layout is not strided
+            ):
+                return None
+        return kernel(*given)
 
-    return call
+    return calls
 
 
 def lone_slot(graph: fx.Graph) -> int | None:

@@ -89,15 +89,16 @@ class Parts:
 
     @functools.cached_property
     def quick(self) -> Quick | None:
-        """The short way to the one layer that the model consists of, or to a program that is one call, from one tensor
-        of the captured shape to one."""
+        """The short way to the one layer that the model consists of, or to a program that is one call, from tensors of
+        the captured shapes to one."""
         program = self.programs[0]
         signature = program.signature
-        plain = signature.plain if signature.takes_one_tensor and signature.gives_one_tensor else None
-        if plain is None:
+        looks: Any = signature.looks if signature.tensors_taken and signature.gives_one_tensor else None
+        if looks is None:
             return None
-        if (short := getattr(program.run, "of_one", None)) is not None:
-            return quick_call(short(self.table, [self.tensors[name] for name in program.lifted]), *plain[:2])
+        plain = [look[:2] for look in looks]
+        if (short := getattr(program.run, "short", None)) is not None:
+            return quick_call(short(self.table, self.tensors, program.lifted), plain)
         if program.lone is None or len(self.table[program.lone].kernels) != 1:
             return None
-        return quick_call(self.table[program.lone].kernels[0], *plain[:2])
+        return quick_call(self.table[program.lone].kernels[0], plain)

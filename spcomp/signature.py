@@ -104,11 +104,6 @@ class Signature:
         count = len(self.leaves)
         return count if self.in_tree == pytree.tree_structure(((torch.empty(0),) * count, {})) else 0
 
-    @property
-    def takes_one_tensor(self) -> bool:
-        """Whether a call with one positional tensor is in normal form already."""
-        return self.tensors_taken == 1
-
     @cached_property
     def gives_one_tensor(self) -> bool:
         """Whether the result is a tensor by itself, and not a tuple of one."""
@@ -128,11 +123,6 @@ class Signature:
                 return None
             found.append((torch.Size(leaf.shape), getattr(torch, leaf.dtype), True, torch.strided))  # type: ignore[arg-type]
         return found
-
-    @property
-    def plain(self) -> tuple[Any, ...] | None:
-        """The look of the one input, where there is one of static size."""
-        return self.looks[0] if self.looks is not None and len(self.looks) == 1 else None
 
     def describe(self) -> str:
         return ", ".join(

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 import spcomp
-from spcomp.codegen.mlir_cpu import jit, parallel, pool, worker
+from spcomp.codegen.mlir_cpu import jit, pool, team, worker
 from spcomp.codegen.mlir_cpu.layout import pack_text, unpack_text
 from spcomp.codegen.mlir_cpu.tiled import norm_text
 from spcomp.codegen.x86 import memory
@@ -296,7 +296,7 @@ def test_a_loaded_model_compiles_nothing(tmp_path: Path, own_folder: Path) -> No
     layer = torch.nn.Linear(96, 112).eval()
     layer.weight.data[torch.rand_like(layer.weight) > 0.05] = 0
     x = torch.randn(40, 96)
-    parallel._pool.cache_clear()  # into this test's folder, as everything else
+    team.openmp.cache_clear()  # into this test's folder, as everything else
     made = spcomp.compile(layer, x, policy="force", encodings="csr", engine="eager", guard=False)
     torch.save(made(x), tmp_path / "y.pt")
     torch.save(x, tmp_path / "x.pt")

@@ -54,7 +54,7 @@ def test_more_threads_than_there_is_work(encoding: Encoding, n: int, two_threads
 
 
 def test_without_an_openmp_pool_everything_runs_here(two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "_pool", lambda: None)
+    monkeypatch.setattr(parallel, "openmp", lambda: None)
     weight = fitting(Csr(64), *SHAPE)
     assert parallel.threads_for(1 << 40) == 1
     for kernel in build_all(Csr(64), weight, None, "none"):

@@ -58,7 +58,7 @@ def test_every_call_is_made_with_the_addresses_of_its_time(
     parts: int, pool: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not pool:
-        monkeypatch.setattr(parallel, "_pool", lambda: None)
+        monkeypatch.setattr(parallel, "openmp", lambda: None)
     run = prepared(parts)
     for seed in range(3):
         x = torch.randn(CHANNELS, PIXELS, generator=torch.Generator().manual_seed(seed))
@@ -145,7 +145,7 @@ assert torch.equal(out, packed(x))
 
 def test_few_rows_are_worth_threads_earlier(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(parallel, "_pool", lambda: object())
+    monkeypatch.setattr(parallel, "openmp", lambda: object())
     stored = parallel.MIN_PRODUCTS // 8
     assert [parallel.threads_for(rows * stored, rows) for rows in (1, 2, 8)] == [2, 2, 2]
     assert parallel.threads_for(stored - 1, 1) == 1

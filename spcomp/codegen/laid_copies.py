@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -33,7 +34,6 @@ _reshape, _transpose = aten.reshape.default, aten.transpose.int
 FROM_TILES = _reshape, aten.slice.Tensor, _reshape, _transpose
 INTO_TILES = _transpose, _reshape, aten.constant_pad_nd.default, _reshape
 """What the pass that lays out convolutions writes, from the last node to the first."""
-PASSED = COPIES | {*FROM_TILES, *INTO_TILES}
 
 
 def shape(node: fx.Node) -> tuple[int, ...]:
@@ -134,11 +134,36 @@ def meant_tiles(node: fx.Node) -> fx.Node | None:
     return planes_of(x) if columns == math.prod(shape(x)[2:]) else None
 
 
-def unread(node: fx.Node) -> bool:
-    """Whether a node only moves values, and those who read it read its source themselves."""
-    return node.target in PASSED and bool(node.users) and all(_skips(user) for user in node.users)
+def unread(nodes: Sequence[fx.Node]) -> set[fx.Node]:
+    """Those of a graph's nodes, in its order, that only move values to nodes which read the source themselves."""
+    past: dict[fx.Node, set[fx.Node]] = {}
+    ends = set()
+    for end in nodes:
+        path = _passed(end)
+        if path:
+            ends.add(end)
+        for user, node in pairwise([end, *path]):
+            past.setdefault(node, set()).add(user)
+    found: set[fx.Node] = set()
+    for node in reversed(nodes):
+        if node in past and all(user in past[node] and (user in ends or user in found) for user in node.users):
+            found.add(node)
+    return found
 
 
-def _skips(node: fx.Node) -> bool:
-    copies = turned, planes_of, tiles_of, meant_tiles
-    return any(copy(node) is not None for copy in copies) or unread(node)
+def _passed(node: fx.Node) -> list[fx.Node]:
+    """The nodes between one that is a copy, or the mean of one, and its source, the nearest first; none of others."""
+    if turned(node) is not None:
+        return node.all_input_nodes[:1]
+    if (tiles := meant_tiles(node)) is not None:
+        return _until(node, tiles)
+    source = planes_of(node)
+    source = tiles_of(node) if source is None else source
+    return [] if source is None else _until(node, source)
+
+
+def _until(node: fx.Node, source: fx.Node) -> list[fx.Node]:
+    path = [node.all_input_nodes[0]]
+    while path[-1] is not source:
+        path.append(path[-1].all_input_nodes[0])
+    return path[:-1]

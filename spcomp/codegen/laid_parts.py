@@ -69,8 +69,9 @@ class Laying:
 
     def parts(self) -> Parts:
         found: list[fx.Node | _Steps] = []
+        passed = unread(self.program.nodes)
         for node in self.program.nodes:
-            if node.op == "output" or (node.op != "placeholder" and (self._viewed(node) or unread(node))):
+            if node.op == "output" or (node.op != "placeholder" and (self._viewed(node) or node in passed)):
                 continue
             made = self._made(node)
             if made is not None and made.into is not None:

@@ -9,10 +9,11 @@ code the weights push out of the caches again and again, all of it takes half as
 
 from __future__ import annotations
 
+import ctypes
 import math
 import operator
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +61,7 @@ class LaidProgram:
         (self.result,) = next(n for n in reversed(self.nodes) if n.op == "output").args
         likes = [n.meta.get("val") for n in self.given]
         self._like = [(like.shape, like.dtype) if isinstance(like, torch.Tensor) else None for like in likes]
+        self._counts = [math.prod(like[0]) if like is not None else 0 for like in self._like]
         self._lifted = lifted
         self._settled: tuple[tuple[Any, ...], list[int]] | None = None
         """Weights and buffers as they were when they were looked at, and where they lay."""
@@ -130,19 +132,48 @@ class LaidProgram:
         made = only.chain.at([addresses[i] for i in only.takes], only.shapes)
         return [made[i] if view is None else made[i].as_strided(*view) for i, view in only.gives]
 
-    def of_one(self, table: ops.KernelTable, lifted: Sequence[torch.Tensor]) -> Callable[[torch.Tensor], Any]:
-        """As :meth:`alone` from one input to the first result, for inputs of which shape and dtype are known."""
+    def short(
+        self, table: ops.KernelTable, tensors: Mapping[str, torch.Tensor], lifted: Sequence[str]
+    ) -> Callable[..., torch.Tensor | None]:
+        """As :meth:`alone` from inputs, of which shapes and dtypes are known, to the first result.
 
-        def call(x: torch.Tensor) -> torch.Tensor | None:
+        ``lifted``: the names of the other placeholders in ``tensors``. Between calls the caches hold other things, and
+        what Python then looks at comes from memory: here that is as little as may be.
+        """
+        held = operator.itemgetter(*lifted, lifted[0]) if lifted else None
+        address = torch.Tensor.data_ptr
+
+        def call(*inputs: torch.Tensor) -> torch.Tensor | None:
             only = self._lines(table)[1]
-            if only is None or lifted or self.checked or self.written or not x.is_contiguous():
-                found = self.alone(table, [*lifted, x])
-                return None if found is None else found[0]
-            made = only.chain.at((x.data_ptr(),), only.shapes)
+            if only is None or not all(x.is_contiguous() for x in inputs):
+                return longer(inputs)
+            addresses = [x.data_ptr() for x in inputs]
+            if held is not None:
+                settled, given = self._settled, held(tensors)[:-1]
+                if settled is None or not all(map(operator.is_, given, settled[0])):
+                    return longer(inputs)
+                lie = list(map(address, given))
+                if lie != settled[1]:
+                    return longer(inputs)
+                addresses = [*lie, *addresses]
+            if self.checked and not self._inside(addresses):
+                return longer(inputs)
+            made = only.chain.at([addresses[i] for i in only.takes], only.shapes)
             i, view = only.gives[0]
             return made[i] if view is None else made[i].as_strided(*view)
 
+        def longer(inputs: Sequence[torch.Tensor]) -> torch.Tensor | None:
+            results = self.alone(table, [*(tensors[name] for name in lifted), *inputs])
+            return None if results is None else results[0]
+
         return call
+
+    def _inside(self, addresses: Sequence[int]) -> bool:
+        """Whether what is a number of a row among placeholders at these addresses is below what it must be below."""
+        for i, limit in self.checked:
+            if not all(0 <= n < limit for n in (ctypes.c_int64 * self._counts[i]).from_address(addresses[i])):
+                return False
+        return True
 
     def __call__(self, *tensors: Any) -> Any:
         table = ops.running()

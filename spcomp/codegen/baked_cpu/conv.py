@@ -20,7 +20,7 @@ import torch
 
 from spcomp.codegen.baked_cpu.body import bake, enter, place, unit_rows
 from spcomp.codegen.baked_cpu.feed import Feed, banded, even_panel
-from spcomp.codegen.mlir_cpu import jit, parallel
+from spcomp.codegen.mlir_cpu import jit, parallel, team
 from spcomp.codegen.mlir_cpu import segments as seg
 from spcomp.codegen.mlir_cpu.laid_down import Work
 from spcomp.codegen.mlir_cpu.planes import Planes
@@ -87,7 +87,7 @@ class BakedConv:
         self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, scale: torch.Tensor | None
     ) -> None:
         assert call.conv is not None
-        parallel.ready()
+        team.ready()
         self.call, self.packed, conv = call, packed, call.conv
         self.bias, self.scale = float_vector(bias), float_vector(scale)
         schedule = dict(call.schedule)

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from spcomp.codegen.mlir_cpu import jit, parallel
+from spcomp.codegen.mlir_cpu import jit, parallel, team
 from spcomp.codegen.mlir_cpu import segments as seg
 from spcomp.codegen.mlir_cpu.int8_rows import OFFSET
 from spcomp.codegen.mlir_cpu.octets import SLACK, Octets, largest_text, octets_of_pixels_text, octets_text
@@ -117,7 +117,7 @@ class Conv8Kernel:
                 f"generate an int8 convolution for {call.layer}", f"encoding {encoding}",
                 f"fours(width=64, run={conv.run})",
             )  # fmt: skip
-        parallel.ready()
+        team.ready()
         self.call, self.packed, self.conv = call, packed, conv
         self.bias, self.scale = float_vector(bias), float_vector(scale)
         self.shift = (-OFFSET * packed.unpack().sum(dim=1, dtype=torch.int64)).to(torch.int32)

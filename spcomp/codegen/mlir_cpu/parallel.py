@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from spcomp.codegen.mlir_cpu import jit
-
-log = logging.getLogger("spcomp.parallel")
+from spcomp.codegen.mlir_cpu.team import Team, openmp
 
 MIN_PRODUCTS = 400_000
 """Multiplications (about 10 us of work) below which starting threads costs more than it brings."""
 FEW = 8
 """Rows up to which weights take as long as with so many: they are read and put in place, hardly multiplied with."""
+
+FEW_MOVED = 2
+"""Bases of which one by one the arguments are moved."""
 
 Weights = np.ndarray[tuple[int], np.dtype[np.int64]]
 """The work of each item."""
@@ -35,104 +35,12 @@ Range = tuple[int, int]
 UNEVEN = 1.125
 """More work than an even share, of the thread that has most, up to which threads share tiles instead of rows of W."""
 
-# data: [omp_get_thread_num, omp_get_num_threads, GOMP_barrier, how many stages, the address of each: {how many lists,
-# the address of each: {count, (packed entry, argument array)...}}]. A team may be smaller than it was asked to be: then
-# a thread makes the calls of several lists. All stages are one region: threads wait for each other between them, but
-# are not sent for again.
-_TRAMPOLINE = """
-llvm.func @_mlir_trampoline(%data: !llvm.ptr) {
-  %zero = llvm.mlir.constant(0 : i64) : i64
-  %one = llvm.mlir.constant(1 : i64) : i64
-  %two = llvm.mlir.constant(2 : i64) : i64
-  %p1 = llvm.getelementptr %data[1] : (!llvm.ptr) -> !llvm.ptr, i64
-  %p2 = llvm.getelementptr %data[2] : (!llvm.ptr) -> !llvm.ptr, i64
-  %p3 = llvm.getelementptr %data[3] : (!llvm.ptr) -> !llvm.ptr, i64
-  %p4 = llvm.getelementptr %data[4] : (!llvm.ptr) -> !llvm.ptr, i64
-  %number = llvm.load %data : !llvm.ptr -> !llvm.ptr
-  %team = llvm.load %p1 : !llvm.ptr -> !llvm.ptr
-  %wait = llvm.load %p2 : !llvm.ptr -> !llvm.ptr
-  %stages = llvm.load %p3 : !llvm.ptr -> i64
-  %tid32 = llvm.call %number() : !llvm.ptr, () -> i32
-  %tid = llvm.zext %tid32 : i32 to i64
-  %size32 = llvm.call %team() : !llvm.ptr, () -> i32
-  %size = llvm.zext %size32 : i32 to i64
-  %some = llvm.icmp "slt" %zero, %stages : i64
-  llvm.cond_br %some, ^stage(%zero : i64), ^exit
-^stage(%s: i64):
-  %stage_at = llvm.getelementptr %p4[%s] : (!llvm.ptr, i64) -> !llvm.ptr, i64
-  %stage = llvm.load %stage_at : !llvm.ptr -> !llvm.ptr
-  %lists = llvm.load %stage : !llvm.ptr -> i64
-  llvm.br ^thread(%tid : i64)
-^thread(%t: i64):
-  %any = llvm.icmp "slt" %t, %lists : i64
-  llvm.cond_br %any, ^mine, ^done
-^mine:
-  %behind = llvm.add %t, %one : i64
-  %at = llvm.getelementptr %stage[%behind] : (!llvm.ptr, i64) -> !llvm.ptr, i64
-  %list = llvm.load %at : !llvm.ptr -> !llvm.ptr
-  %count = llvm.load %list : !llvm.ptr -> i64
-  llvm.br ^head(%zero : i64)
-^head(%i: i64):
-  %more = llvm.icmp "slt" %i, %count : i64
-  llvm.cond_br %more, ^body, ^after
-^body:
-  %twice = llvm.mul %i, %two : i64
-  %first = llvm.add %twice, %one : i64
-  %second = llvm.add %twice, %two : i64
-  %at0 = llvm.getelementptr %list[%first] : (!llvm.ptr, i64) -> !llvm.ptr, i64
-  %at1 = llvm.getelementptr %list[%second] : (!llvm.ptr, i64) -> !llvm.ptr, i64
-  %entry = llvm.load %at0 : !llvm.ptr -> !llvm.ptr
-  %arguments = llvm.load %at1 : !llvm.ptr -> !llvm.ptr
-  llvm.call %entry(%arguments) : !llvm.ptr, (!llvm.ptr) -> ()
-  %next = llvm.add %i, %one : i64
-  llvm.br ^head(%next : i64)
-^after:
-  %later = llvm.add %t, %size : i64
-  llvm.br ^thread(%later : i64)
-^done:
-  %following = llvm.add %s, %one : i64
-  %left = llvm.icmp "slt" %following, %stages : i64
-  llvm.cond_br %left, ^together, ^exit
-^together:
-  llvm.call %wait() : !llvm.ptr, () -> ()
-  llvm.br ^stage(%following : i64)
-^exit:
-  llvm.return
-}
-"""
-_Team = tuple[int, int, int]
-"""Addresses of omp_get_thread_num, omp_get_num_threads and GOMP_barrier."""
-
-
-@functools.cache
-def _pool() -> tuple[object, _Team, jit.Compiled] | None:
-    """(GOMP_parallel, what the trampoline calls of OpenMP, the trampoline), or None where there is no libgomp."""
-    folder = Path(torch.__file__).parent / "lib"
-    for name in [*map(str, sorted(folder.glob("libgomp*.so*"))), "libgomp.so.1"]:
-        try:
-            library = ctypes.CDLL(name)
-            run = library.GOMP_parallel
-            asked = library.omp_get_thread_num, library.omp_get_num_threads, library.GOMP_barrier
-        except (OSError, AttributeError) as error:
-            log.debug("no OpenMP pool in %s: %s", name, error)
-            continue
-        run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
-        run.restype = None
-        number, team, barrier = (ctypes.cast(f, ctypes.c_void_p).value or 0 for f in asked)
-        return run, (number, team, barrier), jit.compile_text("trampoline", _TRAMPOLINE, 1, 0)
-    return None
-
-
-def ready() -> None:
-    """Compile what calls go through, so that it is not compiled when a model runs."""
-    _pool()
-
 
 def threads_for(products: int, rows: int = FEW) -> int:
     """How many threads this many multiplications with so many rows of x deserve, at most torch's own number."""
     threads = torch.get_num_threads()
     worth = products * max(1, FEW // max(1, rows)) >= MIN_PRODUCTS
-    return threads if threads > 1 and worth and _pool() is not None else 1
+    return threads if threads > 1 and worth and openmp() is not None else 1
 
 
 def even(count: int, parts: int) -> list[Range]:
@@ -197,7 +105,7 @@ Step = tuple[jit.Compiled, tuple[int, ...]]
 class _Region:
     """Where the calls of one function by some threads are laid down, whose arguments differ in the last two only."""
 
-    def __init__(self, known: int, threads: int, team: _Team) -> None:
+    def __init__(self, known: int, threads: int, team: Team) -> None:
         """``known``: how many arguments all threads have."""
         self.cells = (ctypes.c_int64 * (known + 2 * threads))()
         base, each = ctypes.addressof(self.cells), known + 2
@@ -218,11 +126,11 @@ _own = threading.local()
 
 def over(function: jit.Compiled, arguments: tuple[int, ...], work: int | Shares, threads: int) -> None:
     """``function(*arguments, lo, hi)`` over all of so many items, or of items of such weights, by ``threads``."""
-    pool = _pool() if threads > 1 else None
-    if pool is None:
+    found = openmp() if threads > 1 else None
+    if found is None:
         function.call(*arguments, 0, work if isinstance(work, int) else len(work))
         return
-    launch, team, trampoline = pool
+    launch, team, trampoline = found
     cuts = [at for pair in even(work, threads) for at in pair] if isinstance(work, int) else work.cuts(threads)
     regions: dict[tuple[int, int], _Region] = _own.__dict__.setdefault("regions", {})
     key = len(arguments), threads
@@ -237,13 +145,13 @@ def over(function: jit.Compiled, arguments: tuple[int, ...], work: int | Shares,
 
 def run(parts: Sequence[Sequence[Step]]) -> None:
     """Make every part's calls in order, one thread a part, and wait for all."""
-    pool = _pool()
-    if pool is None or len(parts) < 2:
+    found = openmp()
+    if found is None or len(parts) < 2:
         for part in parts:
             for function, arguments in part:
                 function.call(*arguments)
         return
-    launch, team, trampoline = pool
+    launch, team, trampoline = found
     keep: list[object] = []
     lists = []
     for part in parts:
@@ -287,6 +195,8 @@ class Prepared:
         for i in range(bases):
             moved = self._cells(stages(*(int(j == i) for j in range(bases)))) - self.template
             self.base[moved == 1] = i + 1
+        self._users: dict[int, Weights] = {}
+        """Arguments that a base is part of."""
         self._local = threading.local()
 
     @staticmethod
@@ -295,21 +205,32 @@ class Prepared:
         return np.array(found, np.int64)
 
     def __call__(self, *addresses: int) -> None:
-        pool = _pool()
-        if pool is None:
+        found = openmp()
+        if found is None:
             self._one_by_one(self._filled(addresses).tolist())
             return
-        launch, team, trampoline = pool
+        launch, team, trampoline = found
         if not hasattr(self._local, "held"):
             self._local.held = self._laid_down(team)
         mine, address, latest, _ = self._local.held
         if latest[0] != addresses:  # what was freed is often given again
-            mine[:] = self._filled(addresses)
+            self._fill(mine, latest[0], addresses)
             latest[0] = addresses
         if self.alone:
             trampoline.call(address)
         else:
             launch(trampoline.address, address, self.threads, 0)  # type: ignore[operator]
+
+    def _fill(self, cells: Weights, before: tuple[int, ...] | None, addresses: tuple[int, ...]) -> None:
+        """Write the arguments where they lie; most often a result alone moved since the call ``before``."""
+        moved = [] if before is None else [i for i, at in enumerate(addresses) if at != before[i]]
+        if before is None or len(moved) > FEW_MOVED:
+            cells[:] = self._filled(addresses)
+            return
+        for i in moved:
+            if i not in self._users:
+                self._users[i] = np.flatnonzero(self.base == i + 1)
+            cells[self._users[i]] += addresses[i] - before[i]
 
     def _filled(self, addresses: tuple[int, ...]) -> Weights:
         cells: Weights = np.take(np.array((0, *addresses), np.int64), self.base)
@@ -328,7 +249,7 @@ class Prepared:
             for functions, counts in zip(stage, counted, strict=True):
                 yield from zip(functions, counts, strict=True)
 
-    def _laid_down(self, team: _Team) -> tuple[Weights, int, list[tuple[int, ...] | None], object]:
+    def _laid_down(self, team: Team) -> tuple[Weights, int, list[tuple[int, ...] | None], object]:
         """(cells of all arguments, the address of the trampoline's data, for which addresses, what must stay alive)."""
         cells = np.empty(len(self.template), np.int64)
         pointers = cells.ctypes.data + 8 * np.arange(len(cells), dtype=np.int64)

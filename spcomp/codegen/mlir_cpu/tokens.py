@@ -13,7 +13,7 @@ from itertools import pairwise, zip_longest
 
 import torch
 
-from spcomp.codegen.mlir_cpu import jit, parallel, tiled
+from spcomp.codegen.mlir_cpu import jit, parallel, team, tiled
 from spcomp.codegen.mlir_cpu.jit import Job
 from spcomp.codegen.mlir_cpu.laid_down import Work
 from spcomp.codegen.mlir_cpu.layout import pack_text, unpack_text
@@ -99,7 +99,7 @@ class TokensKernel:
     """
 
     def __init__(self, call: KernelCall, packed: PackedTensor, bias: torch.Tensor | None, body: Body) -> None:
-        parallel.ready()
+        team.ready()
         self.call = call
         self.packed = packed
         self.body = body
