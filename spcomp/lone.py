@@ -23,7 +23,7 @@ def quick_call(kernel: Quick, looks: Sequence[Look]) -> Quick:
     looks longer serves it or says what is wrong. The looks take 1 us, less than a module in eager mode takes to find
     its weight; 5 to 13 us were lost beside kernels that empty the caches, the more Python the more.
     """
-    cpu, strided = torch.device("cpu"), torch.strided
+    strided = torch.strided
     autocasts, grads = torch._C._is_any_autocast_enabled, torch.is_grad_enabled
 
     def calls(*given: Any) -> torch.Tensor | None:
@@ -34,7 +34,7 @@ def quick_call(kernel: Quick, looks: Sequence[Look]) -> Quick:
                 type(x) not in _PLAIN
                 or x.shape != shape
                 or x.dtype is not dtype
-                or x.device != cpu
+                or not x.is_cpu
                 or x.layout is not strided
             ):
                 return None

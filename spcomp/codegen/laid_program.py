@@ -36,10 +36,11 @@ View = tuple[tuple[int, ...], tuple[int, ...], int]
 
 @dataclass(frozen=True)
 class Alone:
-    """A program that is one call: which placeholders it takes, and what it hands out of the memories that it makes."""
+    """A program that is one call, and what it hands out of the memories that it makes."""
 
     chain: Chain
-    takes: tuple[int, ...]
+    taken: Callable[[Sequence[int]], Sequence[int]]
+    """Of the addresses of all placeholders, those that the call is given."""
     shapes: tuple[tuple[int, ...], ...]
     """Of the memories."""
     gives: tuple[tuple[int, View | None], ...]
@@ -117,7 +118,9 @@ class LaidProgram:
             else:
                 gives.append((i, (tuple(like.shape), like.stride(), place.skipped // FLOAT_BYTES)))
         order = {node: i for i, node in enumerate(self.given)}
-        return Alone(part.chain, tuple(order[n] for n in part.takes), tuple(shapes), tuple(gives))
+        takes = [order[n] for n in part.takes]
+        taken = operator.itemgetter(*takes) if len(takes) > 1 else lambda addresses: [addresses[i] for i in takes]
+        return Alone(part.chain, taken, tuple(shapes), tuple(gives))
 
     def alone(self, table: ops.KernelTable, tensors: Sequence[Any]) -> list[torch.Tensor] | None:
         """The results for all placeholders, where the program is one call and these are usual; else None.
@@ -129,7 +132,7 @@ class LaidProgram:
         if only is None or usual is None:
             return None
         addresses, _held = usual
-        made = only.chain.at([addresses[i] for i in only.takes], only.shapes)
+        made = only.chain.at(only.taken(addresses), only.shapes)
         return [made[i] if view is None else made[i].as_strided(*view) for i, view in only.gives]
 
     def short(
@@ -158,7 +161,7 @@ class LaidProgram:
                 addresses = [*lie, *addresses]
             if self.checked and not self._inside(addresses):
                 return longer(inputs)
-            made = only.chain.at([addresses[i] for i in only.takes], only.shapes)
+            made = only.chain.at(only.taken(addresses), only.shapes)
             i, view = only.gives[0]
             return made[i] if view is None else made[i].as_strided(*view)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import operator
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import compress, pairwise
 
 import numpy as np
 import torch
@@ -223,7 +224,7 @@ class Prepared:
 
     def _fill(self, cells: Weights, before: tuple[int, ...] | None, addresses: tuple[int, ...]) -> None:
         """Write the arguments where they lie; most often a result alone moved since the call ``before``."""
-        moved = [] if before is None else [i for i, at in enumerate(addresses) if at != before[i]]
+        moved = [] if before is None else [*compress(range(len(before)), map(operator.ne, before, addresses))]
         if before is None or len(moved) > FEW_MOVED:
             cells[:] = self._filled(addresses)
             return
