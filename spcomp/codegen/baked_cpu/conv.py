@@ -61,8 +61,10 @@ class _Zeros:
     step: int
     times: int
 
-    def clear(self, function: jit.Compiled, y: int) -> parallel.Step:
-        return function, (y, self.at.data_ptr(), self.masks.data_ptr(), len(self.at), self.step, 0, self.times)
+    def clear(self, function: jit.Compiled, y: int, share: tuple[int, int]) -> parallel.Step:
+        """``share``: which part, of how many."""
+        own = parallel.even(self.times, share[1])[share[0]]
+        return function, (y, self.at.data_ptr(), self.masks.data_ptr(), len(self.at), self.step, *own)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +109,10 @@ class BakedConv:
             offsets = planes.offsets().transpose(2, 0, 1).reshape(-1)
             order = torch.arange(call.k).reshape(call.k // conv.channels, -1).t().reshape(-1).numpy()
             baked = bake(packed, *sizes, step=self.unit, order=order, offsets=offsets * FLOAT_BYTES)
-        panel = max(FEWEST_TILES, panel) if planes.bands == 1 else planes.band_tiles(0)[1]
+        if planes.bands > 1:
+            panel = planes.band_tiles(0)[1]
+        elif not self.pointwise:
+            panel = max(FEWEST_TILES, panel)
         self.planes, self.panel = planes, min(self.tiles, panel)
         self.units = max(1, SUMS_BYTES // (ZMM_BYTES * self.panel * self.unit))
         """Units of rows that are computed, then finished, together."""
@@ -282,9 +287,9 @@ class BakedConv:
         straight = self.pointwise and target.layout == TILES
         shares, used = self._shares(threads), self.feed.room_bytes(given)
         work: list[list[parallel.Step]] = [[] for _ in shares]
-        if target.clear is not None:
-            work[0] += [zeros.clear(target.clear, y) for zeros in target.zeros]
         for i, (panels, part) in enumerate(shares):
+            if target.clear is not None:
+                work[i] += [zeros.clear(target.clear, y, (i, len(shares))) for zeros in target.zeros]
             mine = sums + i * self.panel * ZMM_BYTES * self.stride
             for first, stop in panels:
                 lo, hi = int(table.first[first]), int(table.first[stop])
