@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from spcomp.codegen import dense
 from spcomp.codegen.dense import BestDense, GemvLinear, best_dense, serves
+from spcomp.codegen.mlir_cpu.laid_down import Chain, Step
 from spcomp.codegen.reference.backend import linear as reference
 from spcomp.errors import KernelError
 from spcomp.kernel import Kernel
@@ -65,6 +66,27 @@ def test_gemv_on_two_threads(two_threads: None) -> None:
     both = kernel(inputs(3, 50))
     torch.set_num_threads(1)
     assert torch.allclose(kernel(inputs(3, 50)), both, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["none", "relu", "gelu"])
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_gemv_laid_down(threads: int, activation: str, with_bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As part of a chain it gives what it gives when called, and best dense lays down what serves."""
+    if not serves("gemv", 1, "float32"):
+        pytest.skip("needs torch-mlir")
+    monkeypatch.setattr("spcomp.codegen.mlir_cpu.parallel.threads_for", lambda *_: threads)
+    n, k = 37, 50
+    weight, bias = inputs(n, k), inputs(n, seed=2) if with_bias else None
+    best = best_dense(dense_call(n, k, epilogue=Epilogue(with_bias, activation)), weight, bias, [1, 7])
+    best.settle({1: {"gemv": 1.0}, 7: {"mkl": 1.0}})
+    for m in (1, 3, 4):
+        work, x = best.work_on_rows(m), inputs(m, k, seed=3)
+        assert work is not None
+        (y,) = Chain([Step(work, (-1,), (m, n))], 1, [0])([x])
+        assert torch.allclose(y, best(x), atol=1e-5)
+    assert best.work_on_rows(7) is None
+    assert best.member("gemv").work_on_rows(5) is None  # type: ignore[attr-defined]
 
 
 def test_the_default_dtype_is_nobodys_business() -> None:

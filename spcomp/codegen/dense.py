@@ -19,8 +19,8 @@ import torch
 from spcomp.codegen.dense_conv import conv_member, conv_members
 from spcomp.codegen.dense_int8 import CONV_INT8_MEMBERS, INT8_MEMBERS, Int8Conv, Int8Linear, serves_int8
 from spcomp.codegen.dense_members import DenseMembers, PlainLinear
-from spcomp.codegen.mlir_cpu import jit, parallel
-from spcomp.codegen.mlir_cpu.gemv import gemv_text
+from spcomp.codegen.mlir_cpu import gemv, jit, parallel, small
+from spcomp.codegen.mlir_cpu.laid_down import FLOAT_BYTES, LinearKernel, Work
 from spcomp.codegen.reference.backend import activate
 from spcomp.errors import KernelError
 from spcomp.kernel import Kernel
@@ -65,7 +65,7 @@ class GemvLinear:
         self.call = call
         self.weight = weight.contiguous()
         self.bias = bias
-        texts = [gemv_text(call.n, call.k, t) for t in range(1, GEMV_ROWS + 1)]
+        texts = [gemv.gemv_text(call.n, call.k, t) for t in range(1, GEMV_ROWS + 1)]
         self.bodies = jit.compile_all([("gemv", t, 3, 2) for t in texts])
 
     @property
@@ -90,6 +90,29 @@ class GemvLinear:
             y += self.bias
         kind = call.epilogue.activation
         return y.relu_() if kind == "relu" else activate(y, kind)
+
+    def work_on_rows(self, m: int) -> Work | None:
+        """See :class:`~spcomp.codegen.mlir_cpu.laid_down.LinearKernel`."""
+        if m > GEMV_ROWS:
+            return None
+        n, kind, bias = self.call.n, self.call.epilogue.activation, self.bias
+        body, threads = self.bodies[m - 1], parallel.threads_for(m * n * self.call.k, m)
+        biased = None if bias is None else small.pair("add", n)
+        activated = None if kind == "none" else small.single(kind, m * n)
+
+        def stages(reads: Sequence[int], y: int, room: int) -> list[parallel.Stage]:
+            arguments = reads[0], self.weight.data_ptr(), y
+            found: list[parallel.Stage] = [[[(body, (*arguments, *share))] for share in parallel.even(n, threads)]]
+            if biased is not None and bias is not None:
+                for row in range(m):
+                    at = y + row * n * FLOAT_BYTES
+                    found += biased.stages((at, bias.data_ptr()), at, room)
+            return found if activated is None else found + activated.stages((y,), y, room)
+
+        return Work(0, stages)
+
+    def work_on_tiles(self, tiles: int) -> Work | None:
+        return None
 
 
 def onednn_works() -> bool:
@@ -140,6 +163,14 @@ class BestDense(DenseMembers):
                 case "gemv":
                     return GemvLinear(call, weight, bias)
         raise KernelError(f"build the dense kernel of {call.layer}", f"no member {name[:40]!r} here", "tuning again")
+
+    def work_on_rows(self, m: int) -> Work | None:
+        """That of the member that serves so many rows, if it can be laid down."""
+        serving = self.member(self.winner(m))
+        return serving.work_on_rows(m) if isinstance(serving, LinearKernel) else None
+
+    def work_on_tiles(self, tiles: int) -> Work | None:
+        return None
 
     def measure(self, measure: Measure | None = None) -> dict[int, dict[str, float]]:
         """Time the members at every row count, settle, and give the seconds: {rows: {member: seconds}}.
