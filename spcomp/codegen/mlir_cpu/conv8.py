@@ -45,16 +45,8 @@ class Rounding:
         """``given``: how the image lies, natural or as pixels."""
         conv = octets.conv
         self.octets, self.conv, self.given = octets, conv, given
-        self.largest: jit.Compiled | None = None
-        if given == PIXELS:
-            self.copy = jit.compile_text("octets_of_pixels", octets_of_pixels_text(), 5, 4)
-        else:
-            self.largest, self.copy = jit.compile_all(
-                [
-                    ("largest", largest_text(dtype), 2, 3),
-                    ("octets", octets_text(conv.channels, conv.width < LANES, dtype), 5, 5),
-                ]
-            )
+        *largest, self.copy = jit.compile_all(rounding_jobs(octets, dtype, given))
+        self.largest = largest[0] if largest else None
         self.lines = octets.lines()
         self.padded = octets.padded
 
@@ -90,6 +82,15 @@ class Rounding:
         self.pad(q)
         for stage in self.steps(x, q, most, scale, threads):
             parallel.run(stage)
+
+
+def rounding_jobs(octets: Octets, dtype: str, given: str) -> list[jit.Job]:
+    """What a :class:`Rounding` compiles: the copy last, and what finds the largest magnitude where it is not known."""
+    if given == PIXELS:
+        return [("octets_of_pixels", octets_of_pixels_text(), 5, 4)]
+    narrow = octets.conv.width < LANES
+    copy = ("octets", octets_text(octets.conv.channels, narrow, dtype), 5, 5)
+    return [("largest", largest_text(dtype), 2, 3), copy]
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +132,8 @@ class Conv8Kernel:
         self.table = seg.segments(pixel, seg.natural_destination(conv.pixels), self.stride, conv.pixels)
         self.runs, self.first_run = runs(pixel, self.panel * LANES)
         text = taps8_text(octets.step, encoding.width, self.pixels)
-        self.body = jit.compile_text("taps8", text, 6, 4)
+        together = [*rounding_jobs(octets, MLIR_DTYPES[call.dtype], NATURAL), self._finish_job(NATURAL)]
+        self.body = jit.compile_all([("taps8", text, 6, 4), *together])[0]
         values, columns, start = pointers(packed, ("values", "columns", "group_start"))
         self._pointers = (values, columns, self.at.ctypes.data, start)
         self._lock = threading.Lock()
@@ -159,15 +161,17 @@ class Conv8Kernel:
         """Made, and its functions compiled, when it is first asked for."""
         with self._lock:
             if (given, made) not in self._ways:
-                dtype = MLIR_DTYPES[self.call.dtype]
-                rest, epilogue = self.call.n % LANES, self.call.epilogue
-                job = ("planes8", planes8_text(rest, "i32", epilogue, dtype), 10, 7)
-                if made == PIXELS:
-                    job = ("pixels8", pixels8_text(rest, epilogue), 9, 8)
                 shape = shape_of(made, self.conv.size(self.call.n), ())
-                rounding = Rounding(self.octets, dtype, given)
-                self._ways[given, made] = _Way(rounding, made, shape, jit.compile_text(*job))
+                rounding = Rounding(self.octets, MLIR_DTYPES[self.call.dtype], given)
+                self._ways[given, made] = _Way(rounding, made, shape, jit.compile_text(*self._finish_job(made)))
             return self._ways[given, made]
+
+    def _finish_job(self, made: str) -> jit.Job:
+        """What brings sums into a layout."""
+        rest, epilogue = self.call.n % LANES, self.call.epilogue
+        if made == PIXELS:
+            return "pixels8", pixels8_text(rest, epilogue), 9, 8
+        return "planes8", planes8_text(rest, "i32", epilogue, MLIR_DTYPES[self.call.dtype]), 10, 7
 
     def ready(self, given: str, made: str, planes: tuple[int, ...]) -> None:
         """Compile what :meth:`on_layout` will need."""
