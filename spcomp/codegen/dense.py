@@ -19,7 +19,8 @@ import torch
 from spcomp.codegen.dense_conv import conv_member, conv_members
 from spcomp.codegen.dense_int8 import CONV_INT8_MEMBERS, INT8_MEMBERS, Int8Conv, Int8Linear, serves_int8
 from spcomp.codegen.dense_members import DenseMembers, PlainLinear
-from spcomp.codegen.mlir_cpu import gemv, jit, parallel, small
+from spcomp.codegen.mlir_cpu import jit, parallel, small
+from spcomp.codegen.mlir_cpu.gemv import gemv_text
 from spcomp.codegen.mlir_cpu.laid_down import FLOAT_BYTES, LinearKernel, Work
 from spcomp.codegen.reference.backend import activate
 from spcomp.errors import KernelError
@@ -65,7 +66,7 @@ class GemvLinear:
         self.call = call
         self.weight = weight.contiguous()
         self.bias = bias
-        texts = [gemv.gemv_text(call.n, call.k, t) for t in range(1, GEMV_ROWS + 1)]
+        texts = [gemv_text(call.n, call.k, t) for t in range(1, GEMV_ROWS + 1)]
         self.bodies = jit.compile_all([("gemv", t, 3, 2) for t in texts])
 
     @property
