@@ -39,6 +39,8 @@ TILES_TRIED = 3
 """Kernels of a layer that are timed on tiles too: the one that serves it, and the fastest others."""
 SPARE_BYTES = 64 * 1024
 """What the kernels of a layer may keep beyond its dense bytes under a budget of 1: code comes in pages, with tables."""
+Chosen = tuple[Choice, dict[int, dict[str, float]], dict[int, str], dict[str, float]]
+"""(choice, {rows: {kernel: seconds}}, {rows: where they are from}, {kernel: seconds on tiles}) of a site."""
 BUILDERS = 4
 """Threads that generate the kernels of one layer; nothing is timed before all of them are ready."""
 
@@ -63,6 +65,8 @@ class Planner:
     tune: str = "measure"
     """``reuse``: times of near sizes count where there are some; ``off``: the model's do, and nothing is timed."""
     packed: dict[tuple[str, str], PackedTensor] = field(default_factory=dict)
+    made: dict[str, Chosen] = field(default_factory=dict)
+    """What sites planned so far were given: equal contents are given the same, whatever a clock would say by now."""
     title: str = ""
     """Of the device, where that is not the CPU."""
 
@@ -167,6 +171,16 @@ class _SitePlan:
         return None
 
     def run(self) -> Planned:
+        alike = str((self.site.facts.digest, self.sparse, self.wanted, [self.known.key(m) for m in self.points]))
+        if alike not in self.p.made:
+            choice = self._decide()
+            self.p.made[alike] = choice, self.measured, self.sources, self._on_tiles(choice)
+        choice, self.measured, self.sources, tiles = self.p.made[alike]
+        self.dense.settle({m: _dense_seconds(found) for m, found in self.measured.items()})
+        candidates = {c.name: c for c in self.candidates}
+        return Planned(self.site, choice, self.measured, candidates, self.dense, self.sources, tiles)
+
+    def _decide(self) -> Choice:
         for m in self.points:
             self._measure(m)
         choice = self._choose()
@@ -182,17 +196,14 @@ class _SitePlan:
                 self._measure(m)
             self.measured = dict(sorted(self.measured.items()))
             choice = self._choose()
-        if self.sparse and self.p.quantize and not _is_int8(choice):
+        if self.sparse and self.p.quantize and not any("int8" in name for _, name in choice.ranges):
             why = self.without_int8 or "int8 is not faster"
             choice = replace(choice, reason=f"{choice.reason}; stays in floating point: {why}")
         if self.wanted is not None and self.sparse:
             choice = replace(choice, reason=f"layers asks for {self.wanted}: {choice.reason}")
         if self.sources:
             choice = replace(choice, reason=f"{choice.reason}; {_said(self.sources)}")
-        self.dense.settle({m: _dense_seconds(found) for m, found in self.measured.items()})
-        candidates = {c.name: c for c in self.candidates}
-        tiles = self._on_tiles(choice)
-        return Planned(self.site, choice, self.measured, candidates, self.dense, self.sources, tiles)
+        return choice
 
     def _choose(self) -> Choice:
         if not self.sparse:
@@ -317,11 +328,6 @@ def serves(candidate: Candidate, candidates: Sequence[Candidate], m: int) -> boo
         return m >= candidate.fewest_rows
     alike = [c for c in candidates if c.encoding == candidate.encoding]
     return tiles == max((dict(c.schedule).get("tiles", 0) for c in alike), default=0)
-
-
-def _is_int8(choice: Choice) -> bool:
-    """Whether any kernel of a choice computes in int8."""
-    return any("int8" in name for _, name in choice.ranges)
 
 
 def _dense_seconds(seconds: Mapping[str, float]) -> dict[str, float]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import copy
 import gc
+import itertools
+import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 import spcomp
+from spcomp.cost.tuner import Tuner
 from spcomp.errors import InputError
 from spcomp.report.verification import Verification
 from tests.compiling import SPARSE, agrees, small
@@ -37,6 +41,26 @@ def test_tied_and_shared_weights_are_packed_once() -> None:
     agrees(compiled, tied, torch.tensor([[4, 39, 0]]))
     assert compiled.dense_nbytes == sum(p.nbytes for p in tied.parameters())
     assert list(compiled.state_dict()) == list(tied.state_dict())
+
+
+def test_equal_contents_are_given_the_same_kernels_whatever_the_clock_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(5)
+    clock, chance, real = itertools.count(1), random.Random(5), Tuner.time
+
+    def time(*arguments: Any, **options: Any) -> dict[str, float]:
+        faster = next(clock)  # each look finds less than the one before, of another kernel least
+        return {name: chance.uniform(1, 1.1) / faster for name in real(*arguments, **options)}
+
+    monkeypatch.setattr(Tuner, "time", time)
+    model = prune(Shared())
+    model.third.load_state_dict(model.first.state_dict())
+    chosen = []
+    for rows in range(2, 8):
+        compiled = spcomp.compile(model, torch.randn(rows, 64), shrink=False, **SPARSE)
+        first, second = (slot.packed for slot in compiled.parts.slots)
+        assert all(a is b for a, b in zip(first, second, strict=True))
+        chosen.append(str([p.encoding for p in first]))
+    assert len(set(chosen)) > 1, "the clock decides between models"
 
 
 def test_a_counter_counts_and_a_copy_has_its_own() -> None:
