@@ -41,6 +41,10 @@ class Made:
     """The placeholder that it writes to, where it makes no value of its own."""
     index: tuple[fx.Node, int] | None = None
     """A placeholder of numbers of rows, and what they must be below."""
+    part: Callable[[int], Work | None] | None = None
+    """The work for so many of the result's tiles (its first dimension), where tiles can be worked on apart."""
+    shared: int = 0
+    """How many of what it reads, the last ones, are read for every tile."""
 
 
 def work_of(node: fx.Node, table: ops.KernelTable) -> Made | None:
@@ -73,7 +77,7 @@ def _tiles_linear(node: fx.Node, table: ops.KernelTable) -> Made | None:
     if not flat(xs) or not isinstance(kernel, LinearKernel):
         return None
     work = kernel.work_on_tiles(shape(xs)[0]) if m else None
-    return None if work is None else Made(work, (xs,))
+    return None if work is None else Made(work, (xs,), part=kernel.work_on_tiles)
 
 
 def _conv(node: fx.Node, table: ops.KernelTable) -> Made | None:
@@ -114,8 +118,12 @@ def _tiles_norm(node: fx.Node, table: ops.KernelTable) -> Made | None:
     if not flat(xs):
         return None
     there = [n is not None for n in given]
-    work = small.tiles_norm(shape(xs)[0], shape(xs)[1], eps, *there)
-    return Made(work, (xs, *(n for n in given if n is not None)))
+    tiles, features = shape(xs)[:2]
+
+    def part(count: int) -> Work:
+        return small.tiles_norm(count, features, eps, *there)
+
+    return Made(part(tiles), (xs, *(n for n in given if n is not None)), part=part, shared=sum(there[1:]))
 
 
 def _pair(node: fx.Node, table: ops.KernelTable) -> Made | None:
@@ -123,7 +131,8 @@ def _pair(node: fx.Node, table: ops.KernelTable) -> Made | None:
     a, b = args if len(args) == 2 and not node.kwargs else (None, None)
     if not isinstance(a, fx.Node) or not isinstance(b, fx.Node) or not flat(a) or not flat(b) or shape(a) != shape(b):
         return None
-    return Made(small.pair(BINARY[target], math.prod(shape(a))), (a, b))  # type: ignore[index]
+    kind: str = BINARY[target]  # type: ignore[index]
+    return _elements(a, lambda count: small.pair(kind, count), (a, b))
 
 
 def _single(node: fx.Node, table: ops.KernelTable) -> Made | None:
@@ -132,7 +141,14 @@ def _single(node: fx.Node, table: ops.KernelTable) -> Made | None:
     tanh = kwargs.get("approximate", "none")
     if more or kwargs.keys() - {"approximate"} or not isinstance(x, fx.Node) or not flat(x):
         return None
-    return Made(small.single(SINGLE[target] + ("_tanh" if tanh == "tanh" else ""), math.prod(shape(x))), (x,))
+    kind = SINGLE[target] + ("_tanh" if tanh == "tanh" else "")
+    return _elements(x, lambda count: small.single(kind, count), (x,))
+
+
+def _elements(x: fx.Node, work: Callable[[int], Work], reads: tuple[fx.Node, ...]) -> Made:
+    """Work by the number of elements, of values of one shape."""
+    inner = math.prod(shape(x)[1:])
+    return Made(work(math.prod(shape(x))), reads, part=(lambda tiles: work(tiles * inner)) if shape(x) else None)
 
 
 def _norm(node: fx.Node, table: ops.KernelTable) -> Made | None:
@@ -223,7 +239,8 @@ def _tiles_attended(node: fx.Node, table: ops.KernelTable) -> Made | None:
 def _copied_round(node: fx.Node, table: ops.KernelTable) -> Made | None:
     """Tiles of rows or of planes, made or taken apart."""
     if (source := turned(node)) is not None:
-        return Made(small.turn(*shape(source)), (source,))
+        tiles, rows, columns = shape(source)
+        return Made(small.turn(tiles, rows, columns), (source,), part=lambda count: small.turn(count, rows, columns))
     if (source := planes_of(node)) is not None:
         return Made(small.planes(shape(node)[1], math.prod(shape(node)[2:])), (source,))
     if (source := tiles_of(node)) is not None:

@@ -12,6 +12,7 @@ from torch import fx
 from spcomp import ops
 from spcomp.codegen.laid_copies import VIEWS, flat, shape, unread
 from spcomp.codegen.laid_nodes import LAYERS, Made, work_of
+from spcomp.codegen.laid_slices import slices_of
 from spcomp.codegen.mlir_cpu.laid_down import Chain, Step
 
 if TYPE_CHECKING:
@@ -127,12 +128,13 @@ class Laying:
         takes = tuple(dict.fromkeys(place.base for place in reads if place.base not in mine))
         makes = tuple(n for n in mine if n in later)
         numbers = mine | {n: -1 - i for i, n in enumerate(takes)}
+        slices = slices_of(steps.works, {n: place.base for n, place in self.places.items()})
         chained = []
         for node, made in steps.works.items():
             places = [self.places.get(n, Place(n, 0)) for n in made.reads]
             own = shape(node) if made.into is None else (0,)
             numbered = tuple(numbers[place.base] for place in places)
-            chained.append(Step(made.work, numbered, own, tuple(place.skipped for place in places)))
+            chained.append(Step(made.work, numbered, own, tuple(place.skipped for place in places), slices.get(node)))
         drops = tuple(n for n in takes if n not in later)
         layers = sum(n.target in LAYERS for n in mine)
         return Laid(Chain(chained, len(takes), [mine[n] for n in makes]), takes, makes, drops, layers)
