@@ -65,6 +65,19 @@ def test_every_call_is_made_with_the_addresses_of_its_time(
         assert torch.equal(out_of(run, x), in_tiles(x))
 
 
+@pytest.mark.parametrize("few", [0, 5, 16])
+def test_arguments_follow_whatever_moved(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of two addresses is in four arguments: one by one, up to the second, or all anew."""
+    monkeypatch.setattr(parallel, "FEW_MOVED", few)
+    run = prepared(2)
+    xs = [torch.randn(CHANNELS, PIXELS) for _ in range(2)]
+    outs = torch.full((2, 3, CHANNELS, 16), torch.nan)
+    for i, j in ((0, 0), (0, 1), (1, 1), (1, 1), (0, 0), (1, 1), (1, 0)):
+        outs[j] = torch.nan
+        run(xs[i].data_ptr(), outs[j].data_ptr())
+        assert torch.equal(outs[j], in_tiles(xs[i]))
+
+
 def test_python_threads_do_not_disturb_each_other() -> None:
     run, wrong = prepared(1), []
 

@@ -184,9 +184,11 @@ class Chain:
 
         ``shapes``: of what is handed out, other than the steps' own.
         """
-        shapes = shapes or [self.steps[i].shape for i in self.leaving]
-        made = [torch.empty(shape, dtype=torch.float32, device=CPU) for shape in shapes]
-        self.prepared(*given, *(t.data_ptr() for t in made), scratch(self.nbytes))
+        made, bases = [], [*given]
+        for shape in shapes or [self.steps[i].shape for i in self.leaving]:
+            made.append(torch.empty(shape, dtype=torch.float32, device=CPU))
+            bases.append(made[-1].data_ptr())
+        self.prepared(*bases, scratch(self.nbytes))
         return made
 
     def __call__(self, given: Sequence[torch.Tensor], images: int | None = None) -> list[torch.Tensor]:
