@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import random
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +74,107 @@ def test_large_regions_are_aligned_and_freed(nbytes: int) -> None:
     release = region._free
     del region
     assert not release.alive
+
+
+def huge(address: int) -> int:
+    """Bytes in huge pages of the mapping that an address is in."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first, *rest = line.split()
+        if "-" in first:
+            lo, hi = (int(end, 16) for end in first.split("-"))
+            inside = lo <= address < hi
+        elif inside and first == "AnonHugePages:":
+            return 1024 * int(rest[0])
+    return 0
+
+
+def pages(region: Region) -> set[str]:
+    """Rights of all its pages."""
+    return {rights(page) for page in range(region.address, region.address + region.mapped_nbytes, PAGE)}
+
+
+@pytest.mark.skipif(not memory._offered(), reason="no huge pages here")
+def test_regions_of_an_arena_share_huge_pages() -> None:
+    arena = memory.Arena(memory._READ | memory._EXECUTE)
+    size = 3 * memory.HUGE_BYTES // 4
+    regions = [Region(size, arena) for _ in range(4)]
+    first = min(region.address for region in regions)
+    assert sorted(region.address for region in regions) == [first + i * size for i in range(4)]
+    for i, region in enumerate(regions):
+        region.write(size - 4, bytes([0xC3, i, i, i]))
+        assert pages(region) == {"rw-p"}, "though some before it in the same huge page are sealed"
+        region.seal(executable=True)
+        assert pages(region) == {"r-xp"}
+    assert huge(first) == 4 * size, "three huge pages"
+    for i, region in enumerate(regions):
+        assert ctypes.string_at(region.address + size - 4, 4) == bytes([0xC3, i, i, i])
+        ctypes.CFUNCTYPE(None)(region.address + size - 4)()
+    between = regions.pop(1)
+    lay = between.address
+    del between, region
+    assert rights(lay) == "---p"
+    assert [pages(region) for region in regions] == [{"r-xp"}] * 3
+    other = Region(size, arena)
+    assert other.address == lay, "what is free is given again"
+    assert ctypes.string_at(lay + size - 4, 4) == bytes(4), "and zeros"
+    other.seal(executable=True)
+    regions.clear()
+    del other
+    assert not arena._spans
+
+
+def test_a_region_of_an_arena_is_sealed_as_all_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    arena = memory.Arena(memory._READ)
+    region = Region(memory.SHARED_BYTES, arena)
+    with pytest.raises(ValueError, match="an arena with rights 1, to be sealed with 5"):
+        region.seal(executable=True)
+    with pytest.raises(ValueError, match="cuts at"):
+        region.seal_parts(PAGE, PAGE)
+    small, large = Region(memory.SHARED_BYTES - PAGE, arena), Region(memory.SPAN_BYTES + 1, arena)
+    assert small._arena is None
+    assert len(arena._spans) == 2
+    region.seal(executable=False)
+    assert rights(region.address) == "r--p"
+    monkeypatch.setattr(memory, "_offered", lambda: False)
+    large.seal(executable=False)
+    assert rights(large.address) == rights(large.address + large.mapped_nbytes - 1) == "r--p"
+    del large
+    assert len(arena._spans) == 1
+
+
+def test_regions_of_an_arena_come_and_go_in_any_order() -> None:
+    """From several threads, with garbage collection at any time; nobody's bytes are another's."""
+    arena, wrong = memory.Arena(memory._READ), []
+
+    def work(seed: int) -> None:
+        draw, held = random.Random(seed), []
+        for i in range(120):
+            region = Region(draw.randrange(memory.SHARED_BYTES, 2 * memory.HUGE_BYTES), arena)
+            mark = bytes([seed, i, draw.randrange(256)])
+            if ctypes.string_at(region.address, 3) != bytes(3):
+                wrong.append("not zeros")
+            region.write(0, mark)
+            region.write(region.nbytes - 3, mark)
+            region.seal(executable=False)
+            held.append((region, mark))
+            region.loop = [region]  # type: ignore[attr-defined]  # so that collection frees it, whenever that is
+            del region
+            if len(held) > 6:
+                held.pop(draw.randrange(len(held)))
+            for one, expected in held:
+                ends = ctypes.string_at(one.address, 3), ctypes.string_at(one.address + one.nbytes - 3, 3)
+                if ends != (expected, expected):
+                    wrong.append(f"{ends} for {expected}")
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    gc.collect()
+    assert not arena._spans
 
 
 def test_a_refusing_system_is_an_error_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:

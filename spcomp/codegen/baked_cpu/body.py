@@ -18,7 +18,7 @@ from spcomp.codegen.mlir_cpu.jit import Compiled
 from spcomp.codegen.mlir_cpu.text import LANES
 from spcomp.codegen.mlir_cpu.tokens import NOTHING, Body, float_vector
 from spcomp.codegen.x86.encoder import FLOAT_BYTES, ZMM_BYTES
-from spcomp.codegen.x86.memory import Region
+from spcomp.codegen.x86.memory import CODE, CONSTANTS, Region
 from spcomp.encodings.pack import PackedTensor
 from spcomp.plan import Epilogue, KernelCall
 
@@ -117,7 +117,7 @@ def bake(
         own = None if members is None else members[unit, :, : len(part)]
         epilogue = {"bias": done.bias, "relu": done.activation == "relu"}
         blocks.append(emit(part, packed.dtype, rows, columns, groups, offsets, own, **epilogue))
-    weights = Region(sum(b.weights.nbytes for b in blocks))
+    weights = Region(sum(b.weights.nbytes for b in blocks), CONSTANTS)
     entries = np.zeros((sum(len(b.code_bytes) for b in blocks), ENTRY_WORDS), np.int64)
     starts = np.cumsum([0, *(len(b.code_bytes) for b in blocks)])
     code_at, weights_at = 0, 0
@@ -141,7 +141,7 @@ def bake(
 
 def place(baked: Baked) -> None:
     """Put the blocks into executable memory."""
-    code = Region(sum(b.code.size for b in baked.blocks) + _SPARE_BYTES)
+    code = Region(sum(b.code.size for b in baked.blocks) + _SPARE_BYTES, CODE)
     at = 0
     for b in baked.blocks:
         code.write(at, b.code)
