@@ -171,7 +171,8 @@ class _SitePlan:
         return None
 
     def run(self) -> Planned:
-        alike = str((self.site.facts.digest, self.sparse, self.wanted, [self.known.key(m) for m in self.points]))
+        keys = [self.known.key(m) for m in self.points]
+        alike = str((self.site.facts.digest, self.site.experts, self.sparse, self.wanted, keys))
         if alike not in self.p.made:
             choice = self._decide()
             self.p.made[alike] = choice, self.measured, self.sources, self._on_tiles(choice)
@@ -313,8 +314,7 @@ class _SitePlan:
 
 def _whole(site: Site) -> RowRange:
     """All rows the site can meet: what kernels are compiled for while tuning."""
-    los = [d.lo for d in site.domains]
-    his = [d.hi for d in site.domains]
+    los, his = [d.lo for d in site.domains], [d.hi for d in site.domains]
     return RowRange(min(los), None if None in his else max(h for h in his if h is not None))
 
 
