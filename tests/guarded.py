@@ -50,6 +50,24 @@ def rights(address: int) -> str:
     return ""
 
 
+def huge(address: int) -> int:
+    """Bytes in huge pages of the mapping that an address is in."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first, *rest = line.split()
+        if "-" in first:
+            lo, hi = (int(end, 16) for end in first.split("-"))
+            inside = lo <= address < hi
+        elif inside and first == "AnonHugePages:":
+            return 1024 * int(rest[0])
+    return 0
+
+
+def pages(region: memory.Region) -> set[str]:
+    """Rights of all its pages."""
+    return {rights(page) for page in range(region.address, region.address + region.mapped_nbytes, PAGE)}
+
+
 def resident() -> int:
     """Resident bytes of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE

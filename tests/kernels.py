@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -145,3 +147,9 @@ def agree(kernel: Kernel, weight: torch.Tensor, bias: torch.Tensor | None, x: to
     assert y.is_contiguous()
     error = relative(y, reference(x, weight, bias, activation))
     assert error <= TOLERANCES[kernel.call.dtype], f"{kernel.call.encoding} {kernel.call.schedule}: {error:.1e}"
+
+
+def in_threads(work: Callable[[int], None], count: int) -> None:
+    """``work(0)`` to ``work(count - 1)`` side by side, each in a Python thread; an error of any is raised."""
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(work, range(count)))

@@ -26,8 +26,8 @@ from spcomp.codegen.x86.memory import Region
 from spcomp.encodings.csr import Csr
 from spcomp.encodings.nm import Nm
 from spcomp.errors import KernelError
-from tests.guarded import PAGE, Guarded, guarded, resident, rights
-from tests.kernels import ROWS, SHAPE, agree, call_of, fitting, inputs, relative
+from tests.guarded import PAGE, Guarded, guarded, huge, pages, resident, rights
+from tests.kernels import ROWS, SHAPE, agree, call_of, fitting, in_threads, inputs, relative
 
 BAKED = BakedCpu()
 pytestmark = pytest.mark.skipif(BAKED.unavailable() is not None, reason=str(BAKED.unavailable()))
@@ -76,26 +76,26 @@ def test_large_regions_are_aligned_and_freed(nbytes: int) -> None:
     assert not release.alive
 
 
-def huge(address: int) -> int:
-    """Bytes in huge pages of the mapping that an address is in."""
-    inside = False
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        first, *rest = line.split()
-        if "-" in first:
-            lo, hi = (int(end, 16) for end in first.split("-"))
-            inside = lo <= address < hi
-        elif inside and first == "AnonHugePages:":
-            return 1024 * int(rest[0])
-    return 0
+class Collapsing:
+    """The system's calls, and what it said to those that gather huge pages."""
+
+    def __init__(self, real: ctypes.CDLL) -> None:
+        self.mmap, self.munmap, self.mprotect, self.real = real.mmap, real.munmap, real.mprotect, real
+        self.said: dict[int, int] = {}
+
+    def madvise(self, address: int, nbytes: int, advice: int) -> int:
+        said: int = self.real.madvise(address, nbytes, advice)
+        if advice == memory._COLLAPSE:
+            assert nbytes == memory.HUGE_BYTES
+            self.said[address] = said
+        return said
 
 
-def pages(region: Region) -> set[str]:
-    """Rights of all its pages."""
-    return {rights(page) for page in range(region.address, region.address + region.mapped_nbytes, PAGE)}
-
-
-@pytest.mark.skipif(not memory._offered(), reason="no huge pages here")
-def test_regions_of_an_arena_share_huge_pages() -> None:
+def test_regions_of_an_arena_share_huge_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are asked for wherever they may be had; where the system then has some, all code is in them."""
+    libc = Collapsing(memory._libc())
+    monkeypatch.setattr(memory, "_libc", lambda: libc)
+    monkeypatch.setattr(memory, "_offered", lambda: True)
     arena = memory.Arena(memory._READ | memory._EXECUTE)
     size = 3 * memory.HUGE_BYTES // 4
     regions = [Region(size, arena) for _ in range(4)]
@@ -106,7 +106,9 @@ def test_regions_of_an_arena_share_huge_pages() -> None:
         assert pages(region) == {"rw-p"}, "though some before it in the same huge page are sealed"
         region.seal(executable=True)
         assert pages(region) == {"r-xp"}
-    assert huge(first) == 4 * size, "three huge pages"
+    assert sorted(libc.said) == [first + i * memory.HUGE_BYTES for i in range(3)]
+    if not any(libc.said.values()):
+        assert huge(first) == 4 * size, "three huge pages"
     for i, region in enumerate(regions):
         assert ctypes.string_at(region.address + size - 4, 4) == bytes([0xC3, i, i, i])
         ctypes.CFUNCTYPE(None)(region.address + size - 4)()
@@ -167,11 +169,7 @@ def test_regions_of_an_arena_come_and_go_in_any_order() -> None:
                 if ends != (expected, expected):
                     wrong.append(f"{ends} for {expected}")
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, 4)
     assert not wrong
     gc.collect()
     assert not arena._spans
@@ -208,8 +206,7 @@ def test_a_kernels_memory_is_not_writable() -> None:
     assert rights(baked.address) == "r-xp"
     # page by page: the system may show neighbouring regions of equal rights as one mapping
     for region, expected in ((entry, "r-xp"), (code, "r-xp"), (weights, "r--p")):
-        pages = range(region.address, region.address + region.mapped_nbytes, PAGE)
-        assert {rights(page) for page in pages} == {expected}
+        assert pages(region) == {expected}
     released = entry._free, code._free, weights._free
     del kernel, baked, entry, code, weights, region
     gc.collect()

@@ -97,25 +97,20 @@ class Block(nn.Module):
     ("threads", "rows", "turns"), [(1, 400, (8, 8, 9)), (1, 250, (8, 8)), (1, 128, ()), (2, 512, (16, 16))]
 )
 def test_a_model_of_many_rows_takes_turns(
-    threads: int, rows: int, turns: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    threads: int, rows: int, turns: tuple[int, ...], two_threads: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("spcomp.whole.paired_speedup", lambda *_: 1.5)
     monkeypatch.setattr("spcomp.tiling.speedup", lambda *_: 1.5)
     monkeypatch.setattr("spcomp.guard.MARGIN", 0.0)
-    monkeypatch.setattr("spcomp.codegen.mlir_cpu.parallel.MIN_PRODUCTS", 0)
-    before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    try:
-        torch.manual_seed(0)
-        model = prune(nn.Sequential(Block(), Block(), nn.Linear(64, 32)).eval(), 0.8)
-        x = torch.randn(rows, 64)
-        compiled = spcomp.compile(model, x, policy="force", encodings=["csr"], memory_budget=1e6)
-        run = compiled.parts.programs[0].run
-        assert isinstance(run, LaidProgram)
-        chains = [part.chain for part in run.parts(compiled.parts.table) if isinstance(part, Laid)]
-        assert max((step.sizes for chain in chains for step in chain.steps), key=len) == turns
-        assert any(chain.inside for chain in chains) == bool(turns)
-        for _ in range(2):
-            assert relative(compiled(x), model(x)) < 1e-5
-    finally:
-        torch.set_num_threads(before)
+    torch.manual_seed(0)
+    model = prune(nn.Sequential(Block(), Block(), nn.Linear(64, 32)).eval(), 0.8)
+    x = torch.randn(rows, 64)
+    compiled = spcomp.compile(model, x, policy="force", encodings=["csr"], memory_budget=1e6)
+    run = compiled.parts.programs[0].run
+    assert isinstance(run, LaidProgram)
+    chains = [part.chain for part in run.parts(compiled.parts.table) if isinstance(part, Laid)]
+    assert max((step.sizes for chain in chains for step in chain.steps), key=len) == turns
+    assert any(chain.inside for chain in chains) == bool(turns)
+    for _ in range(2):
+        assert relative(compiled(x), model(x)) < 1e-5

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -18,6 +16,7 @@ from spcomp.codegen.baked_cpu.body import UNIT_ROWS, unit_rows
 from spcomp.codegen.mlir_cpu import jit, parallel
 from spcomp.codegen.mlir_cpu.layout import pack_text
 from spcomp.codegen.mlir_cpu.segments import tiles_text
+from tests.kernels import in_threads
 
 pytestmark = pytest.mark.skipif(jit.available() is not None, reason=str(jit.available()))
 CHANNELS, PIXELS = 6, 40
@@ -44,12 +43,6 @@ def out_of(run: parallel.Prepared, x: torch.Tensor) -> torch.Tensor:
     out = torch.full((3, CHANNELS, 16), torch.nan)
     run(x.data_ptr(), out.data_ptr())
     return out
-
-
-def in_threads(work: Callable[[int], None], count: int) -> None:
-    """``work(0)`` to ``work(count - 1)`` side by side, each in a Python thread; an error of any is raised."""
-    with ThreadPoolExecutor(count) as pool:
-        list(pool.map(work, range(count)))
 
 
 @pytest.mark.parametrize("parts", [1, 2])

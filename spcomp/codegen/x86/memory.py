@@ -104,8 +104,8 @@ class _Span:
 class Arena:
     """Memory for regions that are sealed with the same ``rights``: side by side, in huge pages where there are some.
 
-    Pages are reserved, writable, and then sealed, never back; free ones are given back to the system. Thread safe, also
-    where garbage collection frees a region while this thread takes one.
+    Pages are reserved, writable, and then sealed as long as a region has them; free ones hold nothing, and are taken
+    again. Thread safe, also where garbage collection frees a region while this thread takes one.
     """
 
     def __init__(self, rights: int) -> None:
